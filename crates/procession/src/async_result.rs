@@ -217,7 +217,7 @@ pub(crate) fn decode_one<R>(
 ) -> Result<R, Error> {
     let decode = |bytes: &[u8]| decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")));
     for mut arrival in job.take_arrivals() {
-        if let Some((_, outcome)) = arrival.take_first_with(job.task, &mut 0, decode) {
+        if let Some((_, outcome)) = arrival.take_first(job.task, &mut 0, decode) {
             return outcome;
         }
     }
@@ -235,7 +235,7 @@ pub(crate) fn decode_all<R>(
     let mut values = Vec::with_capacity(arrivals.iter().map(|arrival| arrival.items() as usize).sum());
     for mut arrival in arrivals {
         let mut position = 0;
-        while let Some((_, outcome)) = arrival.take_first_with(job.task, &mut position, decode) {
+        while let Some((_, outcome)) = arrival.take_first(job.task, &mut position, decode) {
             values.push(outcome?);
         }
     }

@@ -12,33 +12,9 @@ use crate::cpu::cpu_count;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::pool::Pool;
-use crate::process::{self, LaunchSettings};
+use crate::process::{self, LaunchSettings, Output, StartMethod};
 use crate::registry;
 use crate::task::{Task, TaskFn};
-
-/// How a worker process is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum StartMethod {
-    /// One small process is started by running the program again; it forks the workers, in about 0.1 ms each.
-    #[default]
-    ForkServer,
-    /// Each worker runs the program again: a fresh address space, about 1 ms each.
-    Spawn,
-    /// Workers are copies of this process as it is now. Refused unless it has a single thread.
-    Fork,
-}
-
-/// What becomes of a worker's stdout and stderr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Output {
-    /// They appear on the master's; the end of stderr is kept for error reports.
-    #[default]
-    Inherit,
-    /// They are thrown away.
-    Null,
-    /// They appear nowhere; their end is kept for error reports.
-    Capture,
-}
 
 /// Describes a pool. Made by [`Pool::builder`].
 ///
@@ -256,7 +232,7 @@ impl PoolBuilder {
     fn launch_settings(&self, workers: usize) -> Result<LaunchSettings, Error> {
         let initializer = match &self.initializer {
             None => None,
-            Some((task, Ok(payload))) => Some((task.wire_index(), payload.clone())),
+            Some((task, Ok(payload))) => Some((task.index() as u32, payload.clone())),
             Some((task, Err(reason))) => {
                 let reason = format!("arguments of the initializer: {reason}");
                 return Err(Error::new(ErrorKind::Encode, reason).of_task(task));
@@ -271,6 +247,7 @@ impl PoolBuilder {
             initializer,
             output: self.output,
             workers,
+            ..LaunchSettings::default()
         })
     }
 }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::process::{LaunchError, WorkerExit};
 use crate::registry::TaskInfo;
 
 /// What went wrong with a call, an item or a pool.
@@ -52,17 +53,6 @@ pub enum ErrorKind {
     Spawn,
     /// The call itself was wrong: an option out of range, or out of order.
     Usage,
-}
-
-/// How a worker process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum WorkerExit {
-    /// It exited with this status.
-    Code(i32),
-    /// This signal killed it.
-    Signal(i32),
-    /// Its status could not be read: somebody else reaped it.
-    Unknown,
 }
 
 /// What is known of the death that cost an item.
@@ -147,6 +137,11 @@ impl Error {
         Error::new(ErrorKind::Usage, reason)
     }
 
+    /// The part of the message after what and which.
+    pub(crate) fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
     pub(crate) fn of_item(mut self, task: &'static TaskInfo, item: u64, attempts: u32) -> Error {
         self.0.task = Some(task);
         self.0.item = Some(item);
@@ -165,11 +160,8 @@ impl Error {
         self
     }
 
-    pub(crate) fn panicked(message: String, location: Option<&str>, backtrace: Option<String>) -> Error {
-        let reason = match location {
-            Some(location) => format!("{message}, at {location}"),
-            None => message.clone(),
-        };
+    pub(crate) fn panicked(message: String, location: &str, backtrace: Option<String>) -> Error {
+        let reason = if location.is_empty() { message.clone() } else { format!("{message}, at {location}") };
         let mut error = Error::new(ErrorKind::Panicked, reason);
         error.0.panic_message = Some(message);
         error.0.backtrace = backtrace;
@@ -230,6 +222,17 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {}
 
+impl From<LaunchError> for Error {
+    fn from(error: LaunchError) -> Error {
+        let kind = match &error {
+            LaunchError::NotInitialised => return Error::new(ErrorKind::NotInitialized, error.to_string()),
+            LaunchError::Threads { .. } | LaunchError::TooDeep { .. } => ErrorKind::Usage,
+            _ => ErrorKind::Spawn,
+        };
+        Error::new(kind, error.to_string())
+    }
+}
+
 impl ErrorKind {
     fn name(self) -> &'static str {
         match self {
@@ -250,19 +253,6 @@ impl ErrorKind {
             ErrorKind::NotInitialized => "not initialised",
             ErrorKind::Spawn => "cannot start a worker",
             ErrorKind::Usage => "wrong use",
-        }
-    }
-}
-
-impl fmt::Display for WorkerExit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            WorkerExit::Code(code) => write!(f, "exit code {code}"),
-            WorkerExit::Signal(number) => match nix::sys::signal::Signal::try_from(*number) {
-                Ok(signal) => write!(f, "signal {number} ({signal})"),
-                Err(_) => write!(f, "signal {number}"),
-            },
-            WorkerExit::Unknown => f.write_str("exit status unknown"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a pool tells an observer (`PoolBuilder::on_event`): facts about its workers, in the order they happened.
 
-use crate::error::WorkerExit;
+use crate::process::WorkerExit;
 
 /// Something that happened to a worker or to the whole pool.
 #[derive(Debug, Clone)]

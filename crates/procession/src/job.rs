@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::registry::TaskInfo;
-use crate::wire::{self, Record};
+use crate::wire::{self, PanicReport, Record, Status};
 
 /// How long a caller that waits for one short item keeps the processor before it parks: a wake-up costs about
 /// as much as a whole round trip, so spinning a few round trips long is the cheaper way to wait.
@@ -38,6 +38,8 @@ pub(crate) struct Records {
 /// The caller's and the driver's common view of a job.
 pub(crate) struct Job {
     pub(crate) task: &'static TaskInfo,
+    /// Its index in the registry: a search, so done once a job.
+    pub(crate) task_index: u32,
     /// How many more items the scheduler would like to have encoded. A hint: stale by one event at most.
     wanted: AtomicU64,
     /// Counts deliveries, so that a spinning caller sees news without taking the lock.
@@ -81,18 +83,9 @@ impl Arrival {
         }
     }
 
-    /// Takes the first outcome off. `position` counts the bytes of records already taken.
-    pub(crate) fn take_first(
-        &mut self,
-        task: &'static TaskInfo,
-        position: &mut usize,
-    ) -> Option<(u64, Result<Vec<u8>, Error>)> {
-        self.take_first_with(task, position, |bytes| Ok(bytes.to_vec()))
-    }
-
-    /// As [`take_first`](Arrival::take_first), decoding in place.
+    /// Takes the first outcome off, decoding its value in place. `position` counts the bytes of records taken so far.
     #[inline]
-    pub(crate) fn take_first_with<R>(
+    pub(crate) fn take_first<R>(
         &mut self,
         task: &'static TaskInfo,
         position: &mut usize,
@@ -108,12 +101,10 @@ impl Arrival {
                 *first += 1;
                 *items -= 1;
                 let value = match record {
-                    Record::Value(bytes) => {
-                        decode(bytes).map_err(|error| error.of_item(task, index, *attempt))
+                    Record { status: Status::Ok, payload } => {
+                        decode(payload).map_err(|error| error.of_item(task, index, *attempt))
                     }
-                    Record::Fault(status, bytes) => {
-                        Err(wire::fault_error(status, bytes).of_item(task, index, *attempt))
-                    }
+                    Record { status, payload } => Err(fault(status, payload).of_item(task, index, *attempt)),
                 };
                 Some((index, value))
             }
@@ -138,7 +129,8 @@ impl Records {
 
     #[inline]
     fn record_at(&self, position: &mut usize) -> Record<'_> {
-        let (record, length) = wire::read_record(&self.buffer[self.start + *position..self.end]);
+        let (record, length) = wire::read_record(&self.buffer[self.start + *position..self.end])
+            .expect("records are checked when they arrive");
         *position += length;
         record
     }
@@ -148,6 +140,7 @@ impl Job {
     pub(crate) fn new(task: &'static TaskInfo) -> Job {
         Job {
             task,
+            task_index: task.index() as u32,
             wanted: AtomicU64::new(0),
             news: AtomicU32::new(0),
             complete: AtomicBool::new(false),
@@ -319,5 +312,21 @@ impl Job {
 impl Inbox {
     fn is_all_in(&self) -> bool {
         self.aborted.is_some() || self.scheduled.is_some_and(|items| items + self.own == self.delivered)
+    }
+}
+
+/// What a worker says of an item that has no value.
+fn fault(status: Status, payload: &[u8]) -> Error {
+    let text = || String::from_utf8_lossy(payload).into_owned();
+    match status {
+        Status::Panicked => match PanicReport::decode(payload) {
+            Ok(report) => Error::panicked(report.message, &report.location, report.backtrace),
+            Err(error) => Error::new(ErrorKind::Decode, format!("the report of a panic: {error}")),
+        },
+        Status::DecodeArgs => Error::new(ErrorKind::Decode, text()),
+        Status::EncodeResult => Error::new(ErrorKind::Encode, text()),
+        Status::UnknownTask => Error::new(ErrorKind::UnknownTask, text()),
+        Status::TooLarge => Error::new(ErrorKind::TooLarge, text()),
+        Status::Ok => unreachable!("a value is no fault"),
     }
 }

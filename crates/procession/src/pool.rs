@@ -19,12 +19,11 @@ use crate::error::{Error, ErrorKind};
 use crate::imap::{Imap, ImapUnordered, PayloadStream};
 use crate::job::{Arrival, Job};
 use crate::payload::Payload;
-use crate::process::{LaunchSettings, Launcher};
+use crate::process::{LaunchSettings, Launcher, Output as OutputMode, StartMethod};
 use crate::registry::TaskInfo;
-use crate::stats::{Stats, WorkerStats};
+use crate::stats::Stats;
 use crate::stream::{Call, Coding, Stream, encode_all};
 use crate::task::{Argument, Output, Task, TaskFn, TaskOptions};
-use crate::StartMethod;
 
 /// How long dropping the last handle waits for the workers to be gone.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
@@ -104,7 +103,7 @@ impl Pool {
         policy: Policy,
         launch: LaunchSettings,
     ) -> Result<Pool, Error> {
-        let settings = Settings { forward_output: builder.output == crate::Output::Inherit };
+        let settings = Settings { forward_output: builder.output == OutputMode::Inherit };
         let driver = Arc::new(Driver::new(policy, builder.observer, settings)?);
         // A forked server must be forked while this process still has one thread; any other belongs to the thread
         // that lives as long as the pool.
@@ -138,7 +137,7 @@ impl Pool {
         let driver = &self.handle.driver;
         let job = Arc::new(Job::new(task.info()));
         let mut segment = Segment::default();
-        let submitted = self.options(task.options()).and_then(|options| {
+        let submitted = self.options(task.options(), task.info()).and_then(|options| {
             segment.push(|out| F::encode_args(&args, out)).map_err(arguments_error)?;
             driver.submit(&job, options, segment)
         });
@@ -330,12 +329,14 @@ impl Pool {
     pub fn stats(&self) -> Stats {
         let mut stats = self.handle.driver.inspect(|state| state.stats());
         let pids: Vec<Pid> = stats.workers.iter().filter_map(|worker| worker.pid.map(Pid::from_u32)).collect();
-        let mut system = System::new();
+        // Without access to /proc there are no figures of memory, and the rest is as good.
+        let Ok(mut system) = System::new() else { return stats };
         let what = ProcessRefreshKind::nothing().with_memory();
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), false, what);
         for worker in &mut stats.workers {
             let process = worker.pid.and_then(|pid| system.process(Pid::from_u32(pid)));
             worker.rss = process.map(sysinfo::Process::memory);
+            worker.peak_rss = worker.pid.and_then(peak_rss);
         }
         stats
     }
@@ -349,7 +350,7 @@ impl Pool {
         ordered: bool,
     ) -> Stream<I, R> {
         let buffer = options.buffer;
-        let options = self.options(options);
+        let options = self.options(options, task);
         let driver = Arc::clone(&self.handle.driver);
         Stream::open(Call { driver, task, options, input, coding, ordered, buffer })
     }
@@ -364,7 +365,7 @@ impl Pool {
     ) -> AsyncResult<T> {
         let driver = &self.handle.driver;
         let job = Arc::new(Job::new(task));
-        let opened = self.options(options).and_then(|options| driver.open(&job, options));
+        let opened = self.options(options, task).and_then(|options| driver.open(&job, options));
         let id = opened.map_err(|error| self.refuse(&job, error)).ok();
         let handle = AsyncResult::new(Arc::clone(driver), Arc::clone(&job), id, decode);
         if let Some(id) = id {
@@ -452,6 +453,14 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("workers", &self.workers()).field("active", &self.is_active()).finish()
     }
+}
+
+/// The highest resident memory of a living process, which sysinfo does not tell.
+fn peak_rss(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
 }
 
 fn arguments_error(error: codec::CodecError) -> Error {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use procession_core::Time;
+
 use crate::registry::TaskInfo;
 
 /// How many of the slowest items are remembered.
@@ -32,8 +34,10 @@ pub struct WorkerStats {
     /// Time since the seat's first worker started, less `busy`.
     pub waiting: Duration,
     /// How many workers were started here after the first.
-    pub restarts: u64,
-    /// Peak resident memory of the process that sits there now, in bytes.
+    pub restarts: u32,
+    /// Resident memory of the process that sits there now, in bytes.
+    pub rss: Option<u64>,
+    /// Its highest resident memory so far, in bytes.
     pub peak_rss: Option<u64>,
 }
 
@@ -52,17 +56,48 @@ pub struct SlowItem {
 /// What is counted as replies come in.
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(crate) seats: Vec<SeatCounters>,
+    seats: Vec<SeatCounters>,
     pub(crate) slowest: Vec<SlowItem>,
 }
 
 #[derive(Default, Clone, Copy)]
 pub(crate) struct SeatCounters {
-    pub(crate) completed: u64,
-    pub(crate) busy: Duration,
+    completed: u64,
+    busy: Duration,
+    /// When its first worker was started.
+    since: Option<Time>,
 }
 
 impl Counters {
+    /// A worker is started in this seat.
+    pub(crate) fn started(&mut self, slot: u32, now: Time) {
+        self.seat(slot).since.get_or_insert(now);
+    }
+
+    /// What `Pool::stats` says of one seat; the process's memory is not known here.
+    pub(crate) fn worker(&self, slot: u32, pid: Option<u32>, restarts: u32, now: Time) -> WorkerStats {
+        let seat = self.seats.get(slot as usize).copied().unwrap_or_default();
+        let age = seat.since.map_or(Duration::ZERO, |since| now.saturating_since(since));
+        WorkerStats {
+            slot,
+            pid,
+            completed: seat.completed,
+            busy: seat.busy,
+            waiting: age.saturating_sub(seat.busy),
+            restarts,
+            rss: None,
+            peak_rss: None,
+        }
+    }
+
+    fn seat(&mut self, slot: u32) -> &mut SeatCounters {
+        let slot = slot as usize;
+        if self.seats.len() <= slot {
+            self.seats.resize(slot + 1, SeatCounters::default());
+        }
+        &mut self.seats[slot]
+    }
+
     /// `items` items took `busy` together; `item` names the item where it was just one.
     pub(crate) fn record(
         &mut self,
@@ -71,11 +106,7 @@ impl Counters {
         busy: Duration,
         item: Option<(&'static TaskInfo, u64)>,
     ) {
-        let slot = slot as usize;
-        if self.seats.len() <= slot {
-            self.seats.resize(slot + 1, SeatCounters::default());
-        }
-        let seat = &mut self.seats[slot];
+        let seat = self.seat(slot);
         seat.completed += u64::from(items);
         seat.busy += busy;
         if let Some((task, item)) = item {

@@ -138,7 +138,7 @@ impl<I: Iterator, R> Stream<I, R> {
     fn take_current(&mut self) -> Option<(u64, Result<R, Error>)> {
         let (arrival, position) = self.current.as_mut()?;
         let decode = self.decode;
-        let next = arrival.take_first_with(self.source.job.task, position, |bytes| {
+        let next = arrival.take_first(self.source.job.task, position, |bytes| {
             decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
         });
         self.yielded += u64::from(next.is_some());
@@ -239,7 +239,8 @@ impl<I: Iterator> Source<I> {
         self.bytes += segment.bytes() as u64;
         self.pulled = first + encoded;
         if encoded > 0 && !self.driver.input(id, segment, first) {
-            self.reject(first, encoded, self.stopped());
+            let error = self.stopped();
+            self.reject(first, encoded, error);
         }
         match pulled {
             Ok(Pulled::More) => {}

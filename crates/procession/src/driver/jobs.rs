@@ -24,6 +24,8 @@ struct Slot {
 /// The driver's part of one job.
 pub(crate) struct JobEntry {
     pub(crate) job: Arc<Job>,
+    /// The task's index in the registry, as the wire names it.
+    pub(crate) task: u32,
     pub(crate) backlog: Backlog,
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Duration>,

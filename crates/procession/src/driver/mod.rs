@@ -25,12 +25,11 @@ mod supervisor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
 use parking_lot::{Condvar, Mutex};
 use procession_core::{JobId, Policy, Time};
 
 pub(crate) use backlog::Segment;
-pub(crate) use callbacks::CallbackThread;
+pub(crate) use callbacks::{CallbackThread, run_one as run_callback};
 pub(crate) use state::{CallOptions, Phase};
 use state::{Effects, State};
 pub(crate) use supervisor::Supervisor;
@@ -38,6 +37,7 @@ pub(crate) use supervisor::Supervisor;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::job::{Arrival, Callbacks, Job};
+use crate::page::monotonic_ns;
 
 /// What all threads of a pool share.
 pub(crate) struct Driver {
@@ -59,8 +59,7 @@ pub(crate) struct Settings {
 
 /// The monotonic clock, the same the workers stamp their pages with.
 pub(crate) fn now() -> Time {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the monotonic clock is always there");
-    Time::from_nanos(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
+    Time::from_nanos(monotonic_ns())
 }
 
 impl Driver {
@@ -111,8 +110,9 @@ impl Driver {
         self.with_state(|state, now, effects| state.close_input(now, id, effects));
     }
 
-    pub(crate) fn cancel(&self, id: JobId) {
-        self.with_state(|state, now, effects| state.cancel(now, id, effects));
+    /// `false`: the job had ended before.
+    pub(crate) fn cancel(&self, id: JobId) -> bool {
+        self.with_state(|state, now, effects| state.cancel(now, id, effects))
     }
 
     pub(crate) fn abandon(&self, id: JobId) {
@@ -139,9 +139,18 @@ impl Driver {
         self.state.lock().broken().map(Error::duplicate)
     }
 
+    /// Blocks until the first workers were started, or says why they could not be.
+    pub(crate) fn wait_started(&self) -> Result<(), Error> {
+        self.wait_stage(None, |stage| !matches!(stage, supervisor::Stage::Starting));
+        match &*self.stage.lock() {
+            supervisor::Stage::Failed(error) => Err(error.duplicate()),
+            supervisor::Stage::Starting | supervisor::Stage::Running | supervisor::Stage::Stopped => Ok(()),
+        }
+    }
+
     /// Blocks until every worker is reaped and every thread but the callbacks' has ended; `false`: not in time.
     pub(crate) fn wait_stopped(&self, until: Option<Instant>) -> bool {
-        self.wait_stage(until, |stage| matches!(stage, supervisor::Stage::Stopped))
+        self.wait_stage(until, |stage| matches!(stage, supervisor::Stage::Stopped | supervisor::Stage::Failed(_)))
     }
 
     fn wait_stage(&self, until: Option<Instant>, reached: impl Fn(&supervisor::Stage) -> bool) -> bool {

@@ -5,20 +5,19 @@
 
 use std::sync::Arc;
 
-use ipc_channel::ipc::IpcBytesReceiver;
 use procession_core::WorkerId;
 
 use super::Driver;
-use super::seat::BootFailure;
+use super::seat::{BootFailure, Seat};
 use crate::error::{Error, ErrorKind};
 use crate::registry;
-use crate::wire::{self, Received, Reply, ResultsHeader};
+use crate::wire::{self, Inbox, LargeResult, PartAssembler, Received, ResultsHeader, ToMaster};
 
 /// The reading end of one worker's life.
 pub(crate) struct Reader {
     driver: Arc<Driver>,
     worker: WorkerId,
-    receiver: IpcBytesReceiver,
+    inbox: Inbox,
     large: Option<Assembly>,
     /// After a violation nothing more is believed; only the farewell counts.
     deaf: bool,
@@ -26,9 +25,8 @@ pub(crate) struct Reader {
 
 /// A result too large for one frame, as its parts arrive.
 struct Assembly {
-    header: ResultsHeader,
-    total: usize,
-    record: Vec<u8>,
+    head: LargeResult,
+    parts: PartAssembler,
 }
 
 enum Next {
@@ -37,8 +35,8 @@ enum Next {
 }
 
 impl Reader {
-    pub(crate) fn new(driver: Arc<Driver>, worker: WorkerId, receiver: IpcBytesReceiver) -> Reader {
-        Reader { driver, worker, receiver, large: None, deaf: false }
+    pub(crate) fn new(driver: Arc<Driver>, worker: WorkerId, inbox: Inbox) -> Reader {
+        Reader { driver, worker, inbox, large: None, deaf: false }
     }
 
     pub(crate) fn run(mut self) {
@@ -50,7 +48,7 @@ impl Reader {
     }
 
     fn step(&mut self) -> Next {
-        let handled = match wire::receive(&self.receiver) {
+        let handled = match self.inbox.receive() {
             Received::Frame(bytes) => self.handle(&bytes),
             // The farewell's sender is ours, so the stream ends only when the seat was cleared under us.
             Received::Disconnected => return Next::End,
@@ -67,26 +65,27 @@ impl Reader {
     }
 
     fn handle(&mut self, bytes: &[u8]) -> Result<Next, String> {
-        let reply = wire::parse_reply(bytes)?;
-        if let Reply::Goodbye = reply {
+        let message = ToMaster::parse(bytes).map_err(|error| error.to_string())?;
+        if let ToMaster::Goodbye = message {
             return if self.is_dead() { Ok(Next::End) } else { Err("a farewell while it lives".to_owned()) };
         }
         if self.deaf {
             return Ok(Next::Continue);
         }
-        if let Some(assembly) = &mut self.large
-            && !matches!(reply, Reply::Part(_) | Reply::PartTaken)
+        if let Some(assembly) = &self.large
+            && !matches!(message, ToMaster::Part(_) | ToMaster::PartTaken)
         {
-            return Err(format!("another message after {} bytes of a large result", assembly.record.len()));
+            return Err(format!("another message after {} bytes of a large result", assembly.parts.len()));
         }
-        match reply {
-            Reply::Ready { fingerprint } => self.ready(fingerprint)?,
-            Reply::InitFailed { message } => self.boot_failed(message),
-            Reply::Results { header, records } => self.results(&header, &bytes[records..])?,
-            Reply::LargeResult { header, status, total } => self.begin_large(header, status, total)?,
-            Reply::Part(part) => self.part(part)?,
-            Reply::PartTaken => self.part_taken()?,
-            Reply::Goodbye => {}
+        match message {
+            ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
+            ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message)),
+            ToMaster::Results(view) => self.results(&view.header, &bytes[wire::RESULTS_HEADER_BYTES..])?,
+            ToMaster::LargeResult(head) => self.begin_large(head)?,
+            ToMaster::Part(part) => self.part(part)?,
+            ToMaster::PartTaken => self.account(Seat::part_taken)?,
+            ToMaster::FrameDone { frame_no } => self.account(|seat| seat.frame_done(frame_no))?,
+            ToMaster::Goodbye => {}
         }
         Ok(Next::Continue)
     }
@@ -115,48 +114,35 @@ impl Reader {
     }
 
     fn results(&self, header: &ResultsHeader, records: &[u8]) -> Result<(), String> {
-        wire::check_records(records, header.items)?;
         // Copied at once: the receive buffer is a whole packet large, whatever the message.
         let buffer: Arc<[u8]> = records.into();
         let worker = self.worker;
-        self.driver.with_state(|state, now, effects| state.results(now, worker, header, &buffer, 0, effects))
+        self.driver.with_state(|state, now, effects| state.results(now, worker, header, &buffer, effects))
     }
 
-    fn begin_large(&mut self, header: ResultsHeader, status: u8, total: u64) -> Result<(), String> {
-        let total = usize::try_from(total).ok().filter(|&total| total <= wire::LARGE_MAX);
-        let total = total.ok_or("a result larger than any result may be")?;
-        if total == 0 {
-            return Err("a large result of no bytes".to_owned());
-        }
-        // Grown as the parts come, never by the length that was claimed.
-        let mut record = Vec::new();
-        wire::begin_record(&mut record, status, total as u32);
-        let total = total + record.len();
-        self.large = Some(Assembly { header, total, record });
+    fn begin_large(&mut self, head: LargeResult) -> Result<(), String> {
+        self.large = Some(Assembly { head, parts: PartAssembler::new(head.total) });
         Ok(())
     }
 
     fn part(&mut self, part: &[u8]) -> Result<(), String> {
         let Some(assembly) = &mut self.large else { return Err("a part of no large result".to_owned()) };
-        assembly.record.extend_from_slice(part);
-        if assembly.record.len() > assembly.total {
-            return Err("a large result longer than announced".to_owned());
-        }
-        if assembly.record.len() == assembly.total
-            && let Some(Assembly { header, record, .. }) = self.large.take()
-        {
-            self.results(&header, &record)?;
+        let is_last = assembly.parts.push(part).map_err(|error| error.to_string())?;
+        if is_last && let Some(Assembly { head, parts }) = self.large.take() {
+            let LargeResult { frame_no, offset, busy_ns, status, .. } = head;
+            let header = ResultsHeader { frame_no, first: offset, items: 1, busy_ns };
+            self.results(&header, &wire::record(status, &parts.into_bytes()))?;
         }
         Ok(())
     }
 
-    fn part_taken(&self) -> Result<(), String> {
-        let slot = self.worker.slot;
+    /// A message that only returns credit: more may be sent.
+    fn account(&self, note: impl FnOnce(&mut Seat) -> Result<(), String>) -> Result<(), String> {
         match self.driver.state.lock().seat(self.worker) {
-            Some(seat) => seat.part_taken()?,
+            Some(seat) => note(seat)?,
             None => return Ok(()),
         }
-        self.driver.pump(slot);
+        self.driver.pump(self.worker.slot);
         Ok(())
     }
 

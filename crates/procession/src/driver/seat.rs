@@ -11,17 +11,13 @@ use procession_core::{JobId, Time};
 
 use super::backlog::{Segment, Slice};
 use super::jobs::Jobs;
-use crate::error::{Error, Loss, WorkerExit};
+use crate::error::{Error, Loss};
 use crate::page::PageMaster;
-use crate::wire::{self, FRAME_MAX, PART_MAX, ResultsHeader};
+use crate::process::WorkerExit;
+use crate::wire::{self, ResultsHeader, Run};
 
-/// Frames a worker may have unread or unfinished. Four frames of [`FRAME_MAX`] bytes fit the smallest socket buffer
-/// Linux gives by default (208 KiB, counted with the kernel's own overhead), so a send within this bound never
-/// blocks; one runs while the others wait, so more would gain nothing.
-const FRAMES_MAX: usize = 4;
-
-/// Parts of a large payload under way: the same bound, less the frame that announced them.
-const PARTS_MAX: u32 = 3;
+/// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
+const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
 
 /// The connection to a worker process, shared with whoever is sending to it just now.
 pub(crate) struct Link {
@@ -51,6 +47,7 @@ pub(crate) struct Seat {
     large: Option<LargeSend>,
     parts_out: u32,
     frames: VecDeque<InFlight>,
+    bytes_out: usize,
     next_frame: u32,
     results_seen: u32,
 }
@@ -80,14 +77,14 @@ pub(crate) struct Handout {
 
 /// A message, planned under the lock and built outside it.
 pub(crate) enum Message {
-    Work { frame: u32, runs: Vec<WorkRun> },
+    Work { frame: u32, timed: bool, runs: Vec<WorkRun> },
     LargeWork { frame: u32, run: WorkRun },
     Part { segment: Arc<Segment>, position: usize, start: usize, end: usize },
     Stop,
 }
 
 pub(crate) struct WorkRun {
-    pub(crate) header: wire::RunHeader,
+    pub(crate) run: Run,
     pub(crate) slice: Slice,
 }
 
@@ -99,6 +96,7 @@ struct LargeSend {
 
 struct InFlight {
     number: u32,
+    bytes: usize,
     items: u32,
     done: u32,
     reclaimed: u32,
@@ -122,26 +120,14 @@ impl Seat {
     /// The next message the worker may be sent now, with everything accounted for as if it were sent.
     pub(crate) fn plan(&mut self, jobs: &Jobs) -> Option<Message> {
         let link = Arc::clone(self.link.as_ref()?);
-        if let Some(large) = &mut self.large {
-            return (self.parts_out < PARTS_MAX).then(|| {
-                self.parts_out += 1;
-                let total = large.segment.item(large.position).len();
-                let start = large.sent;
-                let end = total.min(start + PART_MAX);
-                large.sent = end;
-                let segment = Arc::clone(&large.segment);
-                let position = large.position;
-                if end == total {
-                    self.large = None;
-                }
-                Message::Part { segment, position, start, end }
-            });
+        if self.large.is_some() {
+            return self.plan_part();
         }
         if self.outbox.is_empty() {
             let stop = std::mem::take(&mut self.stop);
             return stop.then_some(Message::Stop);
         }
-        if self.frames.len() >= FRAMES_MAX || self.parts_out > 0 {
+        if self.frames.len() >= wire::CREDIT_FRAMES_MAX as usize || self.bytes_out > wire::CREDIT_BYTES_MAX - wire::FRAME_BYTES_MAX || self.parts_out > 0 {
             return None;
         }
         let message = self.plan_work(jobs);
@@ -150,85 +136,104 @@ impl Seat {
         Some(message)
     }
 
+    fn plan_part(&mut self) -> Option<Message> {
+        if self.parts_out >= PARTS_MAX {
+            return None;
+        }
+        let large = self.large.as_mut()?;
+        let total = large.segment.item(large.position).len();
+        let start = large.sent;
+        let end = total.min(start + wire::PART_BYTES_MAX);
+        let (segment, position) = (Arc::clone(&large.segment), large.position);
+        large.sent = end;
+        self.parts_out += 1;
+        if end == total {
+            self.large = None;
+        }
+        Some(Message::Part { segment, position, start, end })
+    }
+
     fn plan_work(&mut self, jobs: &Jobs) -> Message {
         let mut runs: Vec<WorkRun> = Vec::new();
-        let mut items = 0;
-        let mut room = FRAME_MAX - wire::WORK_HEADER;
+        let mut room = wire::WORK_BYTES_MAX;
+        let (mut items, mut timed) = (0, false);
         while let Some(handout) = self.outbox.front_mut() {
-            let Some(left) = room.checked_sub(wire::RUN_HEADER) else { break };
             let entry = jobs.entry(handout.job).expect("a handed-out job is open");
             let mut slice = entry.backlog.slice(handout.first, handout.items);
-            let fitting = fitting(&slice, left);
+            let (fitting, bytes) = fitting(&slice, room.saturating_sub(wire::RUN_HEADER_BYTES));
             if fitting == 0 && !runs.is_empty() {
                 break;
             }
-            let large = fitting == 0;
-            slice.items = fitting.max(1);
-            let bytes: usize = if large {
-                0
-            } else {
-                (slice.start..slice.start + slice.items)
-                    .map(|position| slice.segment.item(position).len() + wire::ITEM_HEADER)
-                    .sum()
-            };
-            let taken = slice.items as u64;
-            let header = wire::RunHeader {
-                task: entry.job.task.index(),
-                job: handout.job,
+            let run = Run {
+                task: entry.task,
                 first: slice.input_index,
-                items: slice.items as u32,
                 attempt: handout.attempt,
-                timeout: entry.timeout,
+                timeout_ns: entry.timeout.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
             };
-            handout.first += taken;
-            handout.items -= taken;
+            slice.items = fitting.max(1);
+            handout.first += slice.items as u64;
+            handout.items -= slice.items as u64;
             if handout.items == 0 {
                 self.outbox.pop_front();
             }
-            items += taken as u32;
-            if large {
-                let frame = self.open_frame(1);
-                self.large =
-                    Some(LargeSend { segment: Arc::clone(&slice.segment), position: slice.start, sent: 0 });
-                return Message::LargeWork { frame, run: WorkRun { header, slice } };
+            if fitting == 0 {
+                let segment = Arc::clone(&slice.segment);
+                self.large = Some(LargeSend { segment, position: slice.start, sent: 0 });
+                return Message::LargeWork { frame: self.open_frame(1, 0), run: WorkRun { run, slice } };
             }
-            room = left - bytes;
-            runs.push(WorkRun { header, slice });
+            items += slice.items as u32;
+            timed |= entry.timeout.is_some();
+            room -= wire::RUN_HEADER_BYTES + bytes;
+            runs.push(WorkRun { run, slice });
         }
-        Message::Work { frame: self.open_frame(items), runs }
+        let frame = self.open_frame(items, wire::FRAME_BYTES_MAX - room);
+        Message::Work { frame, timed: timed || items <= wire::STAMPED_ITEMS_MAX, runs }
     }
 
-    fn open_frame(&mut self, items: u32) -> u32 {
+    fn open_frame(&mut self, items: u32, bytes: usize) -> u32 {
         let number = self.next_frame;
         self.next_frame = number.wrapping_add(1);
-        self.frames.push_back(InFlight { number, items, done: 0, reclaimed: 0 });
+        self.bytes_out += bytes;
+        self.frames.push_back(InFlight { number, bytes, items, done: 0, reclaimed: 0 });
         number
     }
 
     /// Checks a reply against what the worker was sent and accounts for it.
     pub(crate) fn accept(&mut self, results: &ResultsHeader) -> Result<(), String> {
-        let Some(frame) = self.frames.front_mut() else {
-            return Err(format!("results of frame {}, which it was never sent", results.frame));
-        };
-        if results.frame != frame.number || results.offset != frame.done {
+        let frame = expect_frame(&mut self.frames, results.frame_no)?;
+        if results.first != frame.done {
             return Err(format!(
-                "results of frame {} from item {}, expected frame {} from item {}",
-                results.frame, results.offset, frame.number, frame.done
+                "results of frame {} from item {}, expected from item {}",
+                frame.number, results.first, frame.done
             ));
         }
         let owed = frame.items - frame.done - frame.reclaimed;
         if results.items > owed {
             return Err(format!("{} results where {owed} are owed", results.items));
         }
-        if results.finished && results.items < owed {
-            return Err(format!("frame {} ended with {} items missing", frame.number, owed - results.items));
-        }
         frame.done += results.items;
         self.results_seen = self.results_seen.wrapping_add(1);
-        if results.finished {
-            self.frames.pop_front();
+        if frame.done == frame.items {
+            self.retire_frame();
         }
         Ok(())
+    }
+
+    /// The worker is past a frame of which something was taken back.
+    pub(crate) fn frame_done(&mut self, number: u32) -> Result<(), String> {
+        let frame = expect_frame(&mut self.frames, number)?;
+        let missing = frame.items - frame.done - frame.reclaimed;
+        if missing > 0 {
+            return Err(format!("frame {number} ended with {missing} items missing"));
+        }
+        self.retire_frame();
+        Ok(())
+    }
+
+    fn retire_frame(&mut self) {
+        if let Some(frame) = self.frames.pop_front() {
+            self.bytes_out -= frame.bytes;
+        }
     }
 
     pub(crate) fn part_taken(&mut self) -> Result<(), String> {
@@ -242,7 +247,10 @@ impl Seat {
         let Some(link) = &self.link else { return taken };
         for frame in self.frames.iter_mut().rev() {
             let end = frame.items - frame.reclaimed;
-            let Some(first_unstarted) = link.page.reclaim(frame.number) else { break };
+            if end == 0 {
+                continue;
+            }
+            let Some((first_unstarted, _)) = link.page.reclaim(frame.number) else { break };
             // The page is the worker's to scribble on: never take back what is done or was never there.
             let first_unstarted = first_unstarted.clamp(frame.done, end);
             taken += u64::from(end - first_unstarted);
@@ -264,7 +272,8 @@ impl Seat {
     pub(crate) fn is_running(&self) -> bool {
         let Some(link) = &self.link else { return false };
         let unfinished = self.frames.iter().find(|frame| frame.done + frame.reclaimed < frame.items);
-        unfinished.is_some_and(|frame| link.page.claimed(frame.number) > frame.done)
+        // A damaged page cannot vouch that nothing was started.
+        unfinished.is_some_and(|frame| link.page.claimed(frame.number).is_none_or(|claimed| claimed > frame.done))
     }
 
     /// Results the worker had ready and did not get to send. Only when it is dead and its channel is drained.
@@ -288,13 +297,24 @@ impl Seat {
     }
 }
 
-/// How many items of the slice fit into `room` bytes.
-fn fitting(slice: &Slice, room: usize) -> usize {
-    let mut used = 0;
-    (slice.start..slice.start + slice.items)
-        .take_while(|&position| {
-            used += slice.segment.item(position).len() + wire::ITEM_HEADER;
-            used <= room
-        })
-        .count()
+/// How many items of the slice fit into `room` bytes, and how many bytes they take there.
+fn fitting(slice: &Slice, room: usize) -> (usize, usize) {
+    let (mut items, mut bytes) = (0, 0);
+    for position in slice.start..slice.start + slice.items {
+        let with_next = bytes + wire::ITEM_HEADER_BYTES + slice.segment.item(position).len();
+        if with_next > room {
+            break;
+        }
+        (items, bytes) = (items + 1, with_next);
+    }
+    (items, bytes)
+}
+
+/// The oldest frame, which is the only one a worker may be speaking of.
+fn expect_frame(frames: &mut VecDeque<InFlight>, number: u32) -> Result<&mut InFlight, String> {
+    match frames.front_mut() {
+        Some(frame) if frame.number == number => Ok(frame),
+        Some(frame) => Err(format!("news of frame {number}, expected frame {}", frame.number)),
+        None => Err(format!("news of frame {number}, which it was never sent")),
+    }
 }

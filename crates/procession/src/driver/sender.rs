@@ -4,11 +4,14 @@
 //! everything planned for it until nothing is left; whoever comes meanwhile only leaves its work in the queue.
 
 use std::cell::RefCell;
+use std::io;
 use std::sync::Arc;
 
+use ipc_channel::ipc::IpcBytesSender;
+
 use super::Driver;
-use super::seat::{Link, Message};
-use crate::wire;
+use super::seat::{Link, Message, WorkRun};
+use crate::wire::{self, WorkBuilder};
 
 thread_local! {
     /// The frame being built: one buffer a sending thread, so that sending allocates nothing.
@@ -48,28 +51,38 @@ impl Driver {
     }
 }
 
-fn transmit(link: &Link, message: &Message) -> std::io::Result<()> {
+fn transmit(link: &Link, message: &Message) -> io::Result<()> {
     FRAME.with_borrow_mut(|frame| {
-        frame.clear();
         match message {
-            Message::Work { frame: number, runs } => {
-                wire::begin_work(frame, *number, runs.len());
-                for run in runs {
-                    wire::push_run(frame, &run.header);
-                    for position in run.slice.start..run.slice.start + run.slice.items {
-                        wire::push_item(frame, run.slice.segment.item(position));
+            Message::Work { frame: number, timed, runs } => {
+                let mut builder = WorkBuilder::begin(frame, *number, *timed);
+                for WorkRun { run, slice } in runs {
+                    builder.run(run);
+                    for position in slice.start..slice.start + slice.items {
+                        builder.push(slice.segment.item(position));
                     }
                 }
+                builder.finish();
             }
-            Message::LargeWork { frame: number, run } => {
-                let total = run.slice.segment.item(run.slice.start).len();
-                wire::large_work(frame, *number, &run.header, total as u64);
+            Message::LargeWork { frame: number, run: WorkRun { run, slice } } => {
+                let length = slice.segment.item(slice.start).len();
+                wire::large_work(frame, *number, true, run, length).map_err(io::Error::other)?;
             }
             Message::Part { segment, position, start, end } => {
                 wire::part(frame, &segment.item(*position)[*start..*end]);
             }
             Message::Stop => wire::stop(frame),
         }
-        wire::send(&link.sender, frame)
+        send(&link.sender, frame)
     })
+}
+
+/// Sends one frame; a signal that interrupts it changes nothing.
+pub(super) fn send(sender: &IpcBytesSender, frame: &[u8]) -> io::Result<()> {
+    loop {
+        match sender.send(frame) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }

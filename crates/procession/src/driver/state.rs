@@ -3,7 +3,6 @@
 //! Events go in, the scheduler's commands are obeyed as far as that needs no system call; the rest is written down
 //! in [`Effects`] and carried out by whoever held the lock, after letting it go.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +17,8 @@ use super::seat::{Handout, Seat};
 use crate::error::{Error, ErrorKind, Loss};
 use crate::event::Event;
 use crate::job::{Arrival, Job, Records};
-use crate::stats::Counters;
-use crate::wire::ResultsHeader;
+use crate::stats::{Counters, Stats};
+use crate::wire::{self, ResultsHeader};
 
 /// Everything the driver's mutex protects.
 pub(crate) struct State {
@@ -29,6 +28,8 @@ pub(crate) struct State {
     phase: Phase,
     /// Why the pool is broken, once it is.
     broken: Option<Error>,
+    /// The scheduler has given up since this was last cleared.
+    gave_up: bool,
     /// What killed the worker whose exit is being handled.
     loss: Option<Loss>,
     /// When the supervisor will look at the clock next.
@@ -87,6 +88,7 @@ impl State {
             seats: Vec::new(),
             phase: Phase::Open,
             broken: None,
+            gave_up: false,
             loss: None,
             armed: None,
             touched: Vec::new(),
@@ -104,20 +106,12 @@ impl State {
         self.broken.as_ref()
     }
 
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
     pub(crate) fn seat_and_jobs(&mut self, slot: u32) -> Option<(&mut Seat, &Jobs)> {
         Some((self.seats.get_mut(slot as usize)?, &self.jobs))
     }
 
     pub(crate) fn seats(&self) -> &[Seat] {
         &self.seats
-    }
-
-    pub(crate) fn core(&self) -> &Scheduler {
-        &self.core
     }
 
     /// Opens a job, or says why the pool takes none.
@@ -138,9 +132,10 @@ impl State {
                 return Err(Error::new(ErrorKind::Closed, "it takes no more calls once it was stopped"));
             }
         }
-        let task = job.task.index();
+        let task = job.task_index;
         let id = self.jobs.insert(JobEntry {
             job,
+            task,
             backlog: Backlog::default(),
             timeout: options.timeout,
             deadline: options.deadline,
@@ -155,6 +150,7 @@ impl State {
             max_attempts: options.max_attempts,
             priority: options.priority,
         };
+        self.touched.push(id);
         self.tell(now, CoreEvent::Submit { job: id, options }, effects);
         Ok(id)
     }
@@ -172,8 +168,8 @@ impl State {
         let (items, bytes) = (segment.items() as u64, segment.bytes() as u64);
         entry.total += items;
         entry.backlog.push(segment, input_first);
+        self.touched.push(id);
         self.tell(now, CoreEvent::Input { job: id, items, bytes }, effects);
-        self.update_wanted(id);
         true
     }
 
@@ -181,8 +177,11 @@ impl State {
         self.tell(now, CoreEvent::InputClosed { job: id }, effects);
     }
 
-    pub(crate) fn cancel(&mut self, now: Time, id: JobId, effects: &mut Effects) {
+    /// `false`: the job had ended before.
+    pub(crate) fn cancel(&mut self, now: Time, id: JobId, effects: &mut Effects) -> bool {
+        let is_open = self.jobs.entry(id).is_some();
         self.tell(now, CoreEvent::Cancel { job: id }, effects);
+        is_open
     }
 
     pub(crate) fn abandon(&mut self, now: Time, id: JobId, effects: &mut Effects) {
@@ -205,6 +204,16 @@ impl State {
             self.phase = Phase::Terminating;
             self.tell(now, CoreEvent::Terminate, effects);
         }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let statuses = self.core.seats().zip(&self.seats);
+        let now = super::now();
+        let workers = statuses.map(|(status, seat)| {
+            let link = seat.link.as_ref();
+            self.counters.worker(status.worker.slot, link.map(|link| link.pid), status.restarts, now)
+        });
+        Stats { workers: workers.collect(), slowest: self.counters.slowest.clone() }
     }
 
     // News of workers.
@@ -237,26 +246,22 @@ impl State {
         self.broken_by(error, |state| state.tell(now, CoreEvent::StartFailed { worker, failure }, effects));
     }
 
-    /// A reply whose header is checked already: `records` are its encoded records, which `Records::new` may slice.
+    /// A reply; its records are checked to be well-formed, its header is not yet checked to be expected.
     pub(crate) fn results(
         &mut self,
         now: Time,
         worker: WorkerId,
         header: &ResultsHeader,
-        buffer: &Arc<[u8]>,
-        records_start: usize,
+        records: &Arc<[u8]>,
         effects: &mut Effects,
     ) -> Result<(), String> {
         let Some(seat) = self.seat(worker) else { return Ok(()) };
         seat.accept(header)?;
-        self.route(worker, header.items, buffer, records_start, effects);
+        self.route(worker, header.items, records, effects);
         if header.items > 0 {
             let busy = Duration::from_nanos(header.busy_ns);
             self.count(worker, header.items, busy);
             self.tell(now, CoreEvent::Done { worker, items: u64::from(header.items), busy }, effects);
-            for id in std::mem::take(&mut self.touched) {
-                self.update_wanted(id);
-            }
         }
         effects.pump.push(worker.slot);
         Ok(())
@@ -278,9 +283,9 @@ impl State {
         worker: WorkerId,
         items: u32,
         buffer: &Arc<[u8]>,
-        mut start: usize,
         effects: &mut Effects,
     ) {
+        let mut start = 0;
         let mut left = u64::from(items);
         let Self { core, jobs, touched, .. } = self;
         for run in core.front_runs(worker) {
@@ -303,7 +308,7 @@ impl State {
                 let end = if left == 0 && piece == remaining {
                     buffer.len()
                 } else {
-                    crate::wire::skip_records(buffer, start, piece)
+                    wire::skip_records(buffer, start, piece)
                 };
                 if let Some(entry) = &entry {
                     let records = Records::new(Arc::clone(buffer), start, end);
@@ -325,7 +330,9 @@ impl State {
                 entry.backlog.settle(run.first, here);
             }
         }
-        assert_eq!(left, 0, "the seat and the scheduler disagree about what worker {worker:?} has");
+        // Once the pool's end was told, the scheduler has forgotten whatever a worker still says.
+        let is_ending = self.phase != Phase::Open || self.broken.is_some();
+        assert!(left == 0 || is_ending, "seat and scheduler disagree about what worker {worker} has");
     }
 
     /// The worker is dead and everything it ever sent has been handled.
@@ -381,19 +388,20 @@ impl State {
         if !was_broken {
             self.broken = Some(error);
         }
-        let phase = self.phase;
+        self.gave_up = false;
         tell(self);
-        let gave_up = matches!(self.core.broken(), Some(_));
-        if !was_broken && !gave_up {
+        if !was_broken && !self.gave_up {
             self.broken = None;
         }
-        debug_assert!(phase != Phase::Finished || self.phase == Phase::Finished);
     }
 
     fn tell(&mut self, now: Time, event: CoreEvent, effects: &mut Effects) {
         self.core.handle(now, event);
         while let Some(command) = self.core.poll_command() {
             self.obey(now, command, effects);
+        }
+        while let Some(id) = self.touched.pop() {
+            self.update_wanted(id);
         }
         if let Some(due) = self.core.poll_timeout()
             && self.armed.is_none_or(|armed| due < armed)
@@ -406,6 +414,7 @@ impl State {
     fn obey(&mut self, now: Time, command: Command, effects: &mut Effects) {
         match command {
             Command::Start { worker } => {
+                self.counters.started(worker.slot, now);
                 while self.seats.len() <= worker.slot as usize {
                     self.seats.push(Seat::default());
                 }
@@ -452,6 +461,7 @@ impl State {
                 effects.events.push(Event::PoolBroken { reason: error.to_string() });
                 tracing::error!("{error}");
                 self.broken = Some(error);
+                self.gave_up = true;
             }
             Command::Finished => {
                 self.phase = Phase::Finished;
@@ -464,9 +474,9 @@ impl State {
         let last = self.broken.as_ref();
         match last {
             // A start that can never succeed says best itself what is wrong.
-            Some(error) if matches!(reason, BrokenReason::StartFailed) => error.duplicate(),
-            Some(error) => Error::new(ErrorKind::Broken, format!("{reason}; the last one: {}", error.reason())),
-            None => Error::new(ErrorKind::Broken, reason.to_string()),
+            Some(error) if reason == BrokenReason::StartRefused => error.duplicate(),
+            Some(error) => Error::new(ErrorKind::Broken, format!("{}; the last one: {}", describe(reason), error.reason())),
+            None => Error::new(ErrorKind::Broken, describe(reason)),
         }
     }
 
@@ -484,6 +494,7 @@ impl State {
             let Some(entry) = self.jobs.entry(id) else { return };
             self.outcome_error(entry, first, outcome, attempts)
         };
+        self.touched.push(id);
         let Some(entry) = self.jobs.entry_mut(id) else { return };
         while items > 0 {
             let (input_first, piece) = entry.backlog.input_range(first, items);
@@ -535,7 +546,7 @@ impl State {
     }
 
     /// Lets the job's caller know how much more input would be welcome.
-    pub(crate) fn update_wanted(&mut self, id: JobId) {
+    fn update_wanted(&mut self, id: JobId) {
         if let Some(entry) = self.jobs.entry(id) {
             entry.job.set_wanted(self.core.input_wanted(id));
         }
@@ -555,5 +566,11 @@ impl Effects {
     }
 }
 
-/// Work for the supervisor, first in first out.
-pub(crate) type Orders = VecDeque<Order>;
+fn describe(reason: BrokenReason) -> &'static str {
+    match reason {
+        BrokenReason::CrashLoop => "too many workers ended before they were ready",
+        BrokenReason::StartRefused => "workers cannot be started",
+        BrokenReason::NoWorkers => "no worker lives and none could be started for a minute",
+        BrokenReason::EveryTaskKills => "every task kills its worker",
+    }
+}

@@ -9,21 +9,22 @@ use std::io::{ErrorKind as IoErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
-use procession_core::{Signal, Time, WorkerId};
+use procession_core::{Signal, WorkerId};
 
 use super::reader::Reader;
+use super::sender;
 use super::seat::{BootFailure, Death, Link};
 use super::state::Order;
 use super::{Driver, Phase, now};
-use crate::error::{Error, ErrorKind, WorkerExit};
+use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::process::{LaunchError, Launched, Launcher, PendingBoot, WorkerProcess};
+use crate::process::{LaunchError, Launched, Launcher, PendingBoot, WorkerExit, WorkerProcess};
+use crate::wire;
 
 /// How much of a worker's latest output is kept.
 const OUTPUT_KEPT_BYTES: usize = 64 << 10;
@@ -320,7 +321,9 @@ impl Supervisor {
             }
         }
         // The reader takes whatever is before it off the channel, so this cannot block for long.
-        if let Err(error) = crate::wire::send_goodbye(&child.link.goodbye) {
+        let mut farewell = Vec::new();
+        wire::goodbye(&mut farewell);
+        if let Err(error) = sender::send(&child.link.goodbye, &farewell) {
             tracing::error!(slot, %error, "could not say farewell for a dead worker");
         }
     }
