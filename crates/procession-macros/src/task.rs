@@ -6,7 +6,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, ExprLit, Ident, Lit, Meta, Pat, PatType, Result, ReturnType, Token};
+use syn::{Attribute, Expr, ExprLit, Ident, Lit, Meta, Pat, PatType, Result, ReturnType};
 
 use crate::options::TaskOptions;
 use crate::type_text::type_text;
@@ -22,8 +22,6 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
     let private = quote!(#procession::__private);
     let name = function.sig.ident.clone();
     let handle = handle_name(&name);
-    // The compiler shows where an item is defined by its keyword.
-    let keyword = Token![const](Span::call_site().located_at(function.sig.fn_token.span));
     let visibility = std::mem::replace(&mut function.vis, syn::Visibility::Inherited);
     let (outer, inner) = split_attributes(std::mem::take(&mut function.attrs));
     function.attrs = inner;
@@ -41,7 +39,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
 
     Ok(quote! {
         #(#outer)*
-        #visibility #keyword #handle: #private::Task<#pointer> = {
+        #visibility const #handle: #private::Task<#pointer> = {
             #function
             // In a block of its own, out of the function's sight.
             {
