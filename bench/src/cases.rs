@@ -39,7 +39,8 @@ impl Cases {
 
     pub(crate) fn apply_async_burst(&self) -> Result<f64, Error> {
         let start = Instant::now();
-        let handles: Vec<AsyncResult<i64>> = (0..BURST).map(|x| self.pool.apply_async(square, (x,))).collect();
+        let handles: Vec<AsyncResult<i64>> =
+            (0..BURST).map(|x| self.pool.apply_async(square, (x,))).collect();
         for (x, handle) in (0..BURST).zip(handles) {
             assert_eq!(handle.get()?, x * x);
         }
@@ -88,5 +89,8 @@ fn per_item(start: Instant, items: i64) -> f64 {
 }
 
 fn check(squares: &[i64], items: i64) {
-    assert!(squares.iter().copied().eq((0..items).map(|x| x * x)), "a result is wrong");
+    assert!(
+        squares.iter().copied().eq((0..items).map(|x| x * x)),
+        "a result is wrong"
+    );
 }

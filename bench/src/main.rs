@@ -41,7 +41,11 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         table.record("B1 apply round trip", ping_pong, cases.apply()?);
         table.record("B2 apply_async burst, 100 k", stream, cases.apply_async_burst()?);
         table.record("B3 map, chunk_size(1), 1 M", stream, cases.map_single()?);
-        table.record("B4 map, default, 10 M i64", cases::rayon_map(), cases.map_default()?);
+        table.record(
+            "B4 map, default, 10 M i64",
+            cases::rayon_map(),
+            cases.map_default()?,
+        );
         table.limit("serial map, 10 M i64", cases::serial_map());
     }
     table.print();

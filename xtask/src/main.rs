@@ -17,7 +17,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["ci"] => run(Command::new("bash").arg(".ci/run")),
-        ["bench", options @ ..] => run(cargo(&["run", "--release", "--package", "procession-bench", "--"]).args(options)),
+        ["bench", options @ ..] => {
+            run(cargo(&["run", "--release", "--package", "procession-bench", "--"]).args(options))
+        }
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             ExitCode::SUCCESS
@@ -47,5 +49,8 @@ fn run(command: &mut Command) -> ExitCode {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace")
+        .to_owned()
 }

@@ -62,7 +62,14 @@ impl<T> AsyncResult<T> {
         decode: fn(&Job) -> Result<T, Error>,
     ) -> AsyncResult<T> {
         let value = Arc::new(Value(Mutex::new(Slot::Encoded)));
-        AsyncResult { driver, job, id, decode, value, cancelled: AtomicBool::new(false) }
+        AsyncResult {
+            driver,
+            job,
+            id,
+            decode,
+            value,
+            cancelled: AtomicBool::new(false),
+        }
     }
 
     /// Blocks until the result is there.
@@ -79,7 +86,9 @@ impl<T> AsyncResult<T> {
     /// The result if it comes within `timeout`, else `None`. The value can be taken once; after that it is
     /// [`ErrorKind::Usage`].
     pub fn get_timeout(&mut self, timeout: Duration) -> Option<Result<T, Error>> {
-        self.job.wait_complete(deadline(Some(timeout))).then(|| self.take())
+        self.job
+            .wait_complete(deadline(Some(timeout)))
+            .then(|| self.take())
     }
 
     /// Blocks until the result is there (`true`) or the time is over (`false`); `None` waits for ever.
@@ -192,7 +201,11 @@ impl<T> Future for AsyncResult<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
-        if self.job.register(context.waker()) { Poll::Pending } else { Poll::Ready(self.take()) }
+        if self.job.register(context.waker()) {
+            Poll::Pending
+        } else {
+            Poll::Ready(self.take())
+        }
     }
 }
 
@@ -206,7 +219,10 @@ impl<T> fmt::Debug for AsyncResult<T> {
             (true, _) if self.cancelled.load(Ordering::Acquire) => "cancelled",
             (true, _) => "failed",
         };
-        f.debug_struct("AsyncResult").field("task", &self.job.task.path()).field("state", &state).finish()
+        f.debug_struct("AsyncResult")
+            .field("task", &self.job.task.path())
+            .field("state", &state)
+            .finish()
     }
 }
 
@@ -215,13 +231,17 @@ pub(crate) fn decode_one<R>(
     job: &Job,
     decode: impl Fn(&[u8]) -> Result<R, crate::codec::CodecError>,
 ) -> Result<R, Error> {
-    let decode = |bytes: &[u8]| decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")));
+    let decode = |bytes: &[u8]| {
+        decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
+    };
     for mut arrival in job.take_arrivals() {
         if let Some((_, outcome)) = arrival.take_first(job.task, &mut 0, decode) {
             return outcome;
         }
     }
-    Err(job.aborted().unwrap_or_else(|| Error::new(ErrorKind::Broken, "no outcome arrived")))
+    Err(job
+        .aborted()
+        .unwrap_or_else(|| Error::new(ErrorKind::Broken, "no outcome arrived")))
 }
 
 /// All outcomes of a job in order, or the first failure by index.
@@ -229,7 +249,9 @@ pub(crate) fn decode_all<R>(
     job: &Job,
     decode: impl Fn(&[u8]) -> Result<R, crate::codec::CodecError>,
 ) -> Result<Vec<R>, Error> {
-    let decode = |bytes: &[u8]| decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")));
+    let decode = |bytes: &[u8]| {
+        decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
+    };
     let mut arrivals: Vec<_> = job.take_arrivals().into();
     arrivals.sort_unstable_by_key(crate::job::Arrival::first);
     let mut values = Vec::with_capacity(arrivals.iter().map(|arrival| arrival.items() as usize).sum());

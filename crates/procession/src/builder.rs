@@ -191,20 +191,40 @@ impl PoolBuilder {
 
     fn check(&self) -> Result<(), Error> {
         let zero = [
-            ("workers", self.workers == Some(0), "at least 1, or leave it out for one per core"),
-            ("max_tasks_per_worker", self.max_tasks_per_worker == Some(0), "at least 1"),
-            ("timeout", self.timeout == Some(Duration::ZERO), "more than nothing"),
+            (
+                "workers",
+                self.workers == Some(0),
+                "at least 1, or leave it out for one per core",
+            ),
+            (
+                "max_tasks_per_worker",
+                self.max_tasks_per_worker == Some(0),
+                "at least 1",
+            ),
+            (
+                "timeout",
+                self.timeout == Some(Duration::ZERO),
+                "more than nothing",
+            ),
             ("max_attempts", self.max_attempts == Some(0), "at least 1"),
-            ("idle_timeout", self.idle_timeout == Some(Duration::ZERO), "more than nothing"),
+            (
+                "idle_timeout",
+                self.idle_timeout == Some(Duration::ZERO),
+                "more than nothing",
+            ),
         ];
         if let Some((name, _, instead)) = zero.iter().find(|(_, is_zero, _)| *is_zero) {
             return Err(Error::usage(format!("option `{name}` is 0: use {instead}")));
         }
         if let Some(slot) = self.cpu_affinity.iter().position(Vec::is_empty) {
-            return Err(Error::usage(format!("option `cpu_affinity`: the list for worker {slot} has no core")));
+            return Err(Error::usage(format!(
+                "option `cpu_affinity`: the list for worker {slot} has no core"
+            )));
         }
         if self.worker_program.is_some() && self.start_method == StartMethod::Fork {
-            return Err(Error::usage("option `worker_program` has no effect with start method `fork`: leave one out"));
+            return Err(Error::usage(
+                "option `worker_program` has no effect with start method `fork`: leave one out",
+            ));
         }
         Ok(())
     }
@@ -214,8 +234,11 @@ impl PoolBuilder {
     }
 
     fn policy(&self, workers: usize) -> Result<Policy, Error> {
-        let count = u32::try_from(workers)
-            .map_err(|_| Error::usage(format!("option `workers` is {workers}: use fewer than 4,294,967,296")))?;
+        let count = u32::try_from(workers).map_err(|_| {
+            Error::usage(format!(
+                "option `workers` is {workers}: use fewer than 4,294,967,296"
+            ))
+        })?;
         let mut policy = Policy::new(count);
         policy.max_tasks_per_worker = self.max_tasks_per_worker.map(|items| items as u64);
         policy.idle_timeout = self.idle_timeout;

@@ -19,11 +19,11 @@ use crate::error::{Error, ErrorKind};
 use crate::imap::{Imap, ImapUnordered, PayloadStream};
 use crate::job::{Arrival, Job};
 use crate::payload::Payload;
-use crate::process::{LaunchSettings, Launcher, Output as OutputMode, StartMethod};
+use crate::process::{LaunchSettings, Launcher, Output, StartMethod};
 use crate::registry::TaskInfo;
 use crate::stats::Stats;
 use crate::stream::{Call, Coding, Stream, encode_all};
-use crate::task::{Argument, Output, Task, TaskFn, TaskOptions};
+use crate::task::{Argument, Task, TaskFn, TaskOptions, TaskOutput};
 
 /// How long dropping the last handle waits for the workers to be gone.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
@@ -103,7 +103,9 @@ impl Pool {
         policy: Policy,
         launch: LaunchSettings,
     ) -> Result<Pool, Error> {
-        let settings = Settings { forward_output: builder.output == OutputMode::Inherit };
+        let settings = Settings {
+            forward_output: builder.output == Output::Inherit,
+        };
         let driver = Arc::new(Driver::new(policy, builder.observer, settings)?);
         // A forked server must be forked while this process still has one thread; any other belongs to the thread
         // that lives as long as the pool.
@@ -121,7 +123,9 @@ impl Pool {
             max_attempts: builder.max_attempts,
         };
         handle.driver.wait_started()?;
-        Ok(Pool { handle: Arc::new(handle) })
+        Ok(Pool {
+            handle: Arc::new(handle),
+        })
     }
 
     /// Runs one call in a worker and waits for its result.
@@ -138,11 +142,15 @@ impl Pool {
         let job = Arc::new(Job::new(task.info()));
         let mut segment = Segment::default();
         let submitted = self.options(task.options(), task.info()).and_then(|options| {
-            segment.push(|out| F::encode_args(&args, out)).map_err(arguments_error)?;
+            segment
+                .push(|out| F::encode_args(&args, out))
+                .map_err(arguments_error)?;
             driver.submit(&job, options, segment)
         });
         let id = submitted.map_err(|error| self.refuse(&job, error)).ok();
-        AsyncResult::new(Arc::clone(driver), job, id, |job| decode_one(job, F::decode_output))
+        AsyncResult::new(Arc::clone(driver), job, id, |job| {
+            decode_one(job, F::decode_output)
+        })
     }
 
     /// Runs the task on every item and collects the results in input order.
@@ -152,7 +160,7 @@ impl Pool {
     /// # Errors
     /// The first failing item's, by index; what had not begun by then never runs. For one result an item, failed or
     /// not, use [`imap`](Pool::imap).
-    pub fn map<A: Argument, R: Output>(
+    pub fn map<A: Argument, R: TaskOutput>(
         &self,
         task: Task<fn(A) -> R>,
         items: impl IntoIterator<Item = A>,
@@ -173,7 +181,7 @@ impl Pool {
     }
 
     /// Encodes every item here and now, and returns a handle of the results.
-    pub fn map_async<A: Argument, R: Output>(
+    pub fn map_async<A: Argument, R: TaskOutput>(
         &self,
         task: Task<fn(A) -> R>,
         items: impl IntoIterator<Item = A>,
@@ -197,22 +205,28 @@ impl Pool {
     }
 
     /// A lazy map: one `Result` an item, in input order.
-    pub fn imap<A: Argument, R: Output, I: IntoIterator<Item = A>>(
+    pub fn imap<A: Argument, R: TaskOutput, I: IntoIterator<Item = A>>(
         &self,
         task: Task<fn(A) -> R>,
         items: I,
     ) -> Imap<I::IntoIter, R> {
-        let coding = Coding { encode: codec::encode::<A>, decode: codec::decode::<R> };
+        let coding = Coding {
+            encode: codec::encode::<A>,
+            decode: codec::decode::<R>,
+        };
         Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
     }
 
     /// A lazy map: one `Result` an item, as they are ready.
-    pub fn imap_unordered<A: Argument, R: Output, I: IntoIterator<Item = A>>(
+    pub fn imap_unordered<A: Argument, R: TaskOutput, I: IntoIterator<Item = A>>(
         &self,
         task: Task<fn(A) -> R>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, R> {
-        let coding = Coding { encode: codec::encode::<A>, decode: codec::decode::<R> };
+        let coding = Coding {
+            encode: codec::encode::<A>,
+            decode: codec::decode::<R>,
+        };
         ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
     }
 
@@ -222,7 +236,10 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> Imap<I::IntoIter, F::Output> {
-        let coding = Coding { encode: F::encode_args, decode: F::decode_output };
+        let coding = Coding {
+            encode: F::encode_args,
+            decode: F::decode_output,
+        };
         Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
     }
 
@@ -232,7 +249,10 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, F::Output> {
-        let coding = Coding { encode: F::encode_args, decode: F::decode_output };
+        let coding = Coding {
+            encode: F::encode_args,
+            decode: F::decode_output,
+        };
         ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
     }
 
@@ -243,8 +263,23 @@ impl Pool {
         items: I,
         options: StreamOptions,
     ) -> PayloadStream<I::IntoIter> {
-        let StreamOptions { ordered, chunk_size, timeout, deadline, max_attempts, priority, buffer } = options;
-        let options = TaskOptions { chunk_size, timeout, deadline, max_attempts, priority, buffer };
+        let StreamOptions {
+            ordered,
+            chunk_size,
+            timeout,
+            deadline,
+            max_attempts,
+            priority,
+            buffer,
+        } = options;
+        let options = TaskOptions {
+            chunk_size,
+            timeout,
+            deadline,
+            max_attempts,
+            priority,
+            buffer,
+        };
         let coding = Coding {
             encode: |payload: &Payload, out| {
                 out.extend_from_slice(payload.as_bytes());
@@ -282,13 +317,18 @@ impl Pool {
     /// [`ErrorKind::Usage`] if it is neither closed nor terminated, [`ErrorKind::TimedOut`] if the time is over.
     pub fn join(&self, timeout: Option<Duration>) -> Result<(), Error> {
         if self.handle.driver.phase() == Phase::Open {
-            return Err(Error::usage("`join` before `close` or `terminate` would never return: call one of them first"));
+            return Err(Error::usage(
+                "`join` before `close` or `terminate` would never return: call one of them first",
+            ));
         }
         if self.handle.wait_stopped(timeout) {
             Ok(())
         } else {
             let waited = timeout.unwrap_or_default();
-            Err(Error::new(ErrorKind::TimedOut, format!("the pool is still busy after {waited:?}")))
+            Err(Error::new(
+                ErrorKind::TimedOut,
+                format!("the pool is still busy after {waited:?}"),
+            ))
         }
     }
 
@@ -298,14 +338,24 @@ impl Pool {
     /// # Errors
     /// [`ErrorKind::Usage`] for 0, [`ErrorKind::Closed`] for a pool that is ending.
     pub fn resize(&self, workers: usize) -> Result<(), Error> {
-        let count = u32::try_from(workers).ok().filter(|&count| count > 0).ok_or_else(|| {
-            Error::usage(format!("a pool cannot have {workers} workers: use at least 1 and fewer than 4,294,967,296"))
-        })?;
+        let count = u32::try_from(workers)
+            .ok()
+            .filter(|&count| count > 0)
+            .ok_or_else(|| {
+                Error::usage(format!(
+                    "a pool cannot have {workers} workers: use at least 1 and fewer than 4,294,967,296"
+                ))
+            })?;
         if !self.is_active() {
-            return Err(Error::new(ErrorKind::Closed, "it cannot be resized once it is ending"));
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "it cannot be resized once it is ending",
+            ));
         }
         crate::process::ensure_descriptors(workers)?;
-        self.handle.workers.store(workers, std::sync::atomic::Ordering::Relaxed);
+        self.handle
+            .workers
+            .store(workers, std::sync::atomic::Ordering::Relaxed);
         self.handle.driver.resize(count);
         Ok(())
     }
@@ -317,7 +367,13 @@ impl Pool {
 
     /// The process ids of the workers that exist now, by slot.
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.handle.driver.inspect(|state| state.seats().iter().filter_map(|seat| Some(seat.link.as_ref()?.pid)).collect())
+        self.handle.driver.inspect(|state| {
+            state
+                .seats()
+                .iter()
+                .filter_map(|seat| Some(seat.link.as_ref()?.pid))
+                .collect()
+        })
     }
 
     /// Whether the pool takes calls.
@@ -328,9 +384,15 @@ impl Pool {
     /// Figures of the pool and its workers, as of now.
     pub fn stats(&self) -> Stats {
         let mut stats = self.handle.driver.inspect(|state| state.stats());
-        let pids: Vec<Pid> = stats.workers.iter().filter_map(|worker| worker.pid.map(Pid::from_u32)).collect();
+        let pids: Vec<Pid> = stats
+            .workers
+            .iter()
+            .filter_map(|worker| worker.pid.map(Pid::from_u32))
+            .collect();
         // Without access to /proc there are no figures of memory, and the rest is as good.
-        let Ok(mut system) = System::new() else { return stats };
+        let Ok(mut system) = System::new() else {
+            return stats;
+        };
         let what = ProcessRefreshKind::nothing().with_memory();
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), false, what);
         for worker in &mut stats.workers {
@@ -352,7 +414,15 @@ impl Pool {
         let buffer = options.buffer;
         let options = self.options(options, task);
         let driver = Arc::clone(&self.handle.driver);
-        Stream::open(Call { driver, task, options, input, coding, ordered, buffer })
+        Stream::open(Call {
+            driver,
+            task,
+            options,
+            input,
+            coding,
+            ordered,
+            buffer,
+        })
     }
 
     fn collect_async<I: Iterator, T>(
@@ -365,7 +435,9 @@ impl Pool {
     ) -> AsyncResult<T> {
         let driver = &self.handle.driver;
         let job = Arc::new(Job::new(task));
-        let opened = self.options(options, task).and_then(|options| driver.open(&job, options));
+        let opened = self
+            .options(options, task)
+            .and_then(|options| driver.open(&job, options));
         let id = opened.map_err(|error| self.refuse(&job, error)).ok();
         let handle = AsyncResult::new(Arc::clone(driver), Arc::clone(&job), id, decode);
         if let Some(id) = id {
@@ -379,7 +451,14 @@ impl Pool {
     /// The job ends at once, with one outcome that says why.
     fn refuse(&self, job: &Arc<Job>, error: Error) {
         let driver = &self.handle.driver;
-        driver.deliver(job, Arrival::Failed { first: 0, items: 1, error });
+        driver.deliver(
+            job,
+            Arrival::Failed {
+                first: 0,
+                items: 1,
+                error,
+            },
+        );
         let callbacks = job.settled(0);
         driver.run_callbacks(job, callbacks);
     }
@@ -388,10 +467,15 @@ impl Pool {
     fn options(&self, options: TaskOptions, task: &TaskInfo) -> Result<CallOptions, Error> {
         options.validate().map_err(Error::usage)?;
         Ok(CallOptions {
-            chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            chunk_size: options
+                .chunk_size
+                .map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
             timeout: options.timeout.or(self.handle.timeout),
             deadline: options.deadline,
-            max_attempts: options.max_attempts.or(self.handle.max_attempts).unwrap_or(task.default_max_attempts()),
+            max_attempts: options
+                .max_attempts
+                .or(self.handle.max_attempts)
+                .unwrap_or(task.default_max_attempts()),
             priority: options.priority,
         })
     }
@@ -451,7 +535,10 @@ impl Drop for Handle {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("workers", &self.workers()).field("active", &self.is_active()).finish()
+        f.debug_struct("Pool")
+            .field("workers", &self.workers())
+            .field("active", &self.is_active())
+            .finish()
     }
 }
 

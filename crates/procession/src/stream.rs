@@ -95,14 +95,28 @@ pub(crate) struct Call<I: Iterator, R> {
 
 impl<I: Iterator, R> Stream<I, R> {
     pub(crate) fn open(call: Call<I, R>) -> Stream<I, R> {
-        let Call { driver, task, options, input, coding, ordered, buffer } = call;
+        let Call {
+            driver,
+            task,
+            options,
+            input,
+            coding,
+            ordered,
+            buffer,
+        } = call;
         let job = Arc::new(Job::new(task));
-        let opened = options.and_then(|options| driver.open(&job, options)).map_err(|error| error.of_task(task));
+        let opened = options
+            .and_then(|options| driver.open(&job, options))
+            .map_err(|error| error.of_task(task));
         let (id, refused) = match opened {
             Ok(id) => (Some(id), None),
             Err(error) => (None, Some(error)),
         };
-        let ready = if ordered { Ready::Ordered(Reorder::default()) } else { Ready::Unordered(VecDeque::new()) };
+        let ready = if ordered {
+            Ready::Ordered(Reorder::default())
+        } else {
+            Ready::Unordered(VecDeque::new())
+        };
         Stream {
             source: Source {
                 driver,
@@ -185,8 +199,15 @@ impl<I: Iterator, R> Stream<I, R> {
     /// How many items the input has at least, to make room for.
     pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
         let under_way = (self.source.pulled - self.yielded) as usize;
-        let (least, most) = self.source.input.as_ref().map_or((0, Some(0)), Iterator::size_hint);
-        (least.saturating_add(under_way), most.and_then(|most| most.checked_add(under_way)))
+        let (least, most) = self
+            .source
+            .input
+            .as_ref()
+            .map_or((0, Some(0)), Iterator::size_hint);
+        (
+            least.saturating_add(under_way),
+            most.and_then(|most| most.checked_add(under_way)),
+        )
     }
 
     /// Stops the call: what is queued never runs, what is running is stopped; outcomes so far are still yielded.
@@ -262,11 +283,15 @@ impl<I: Iterator> Source<I> {
     }
 
     fn pull(&mut self, segment: &mut Segment, quota: u64) -> Pulled {
-        let Some(input) = &mut self.input else { return Pulled::Exhausted };
+        let Some(input) = &mut self.input else {
+            return Pulled::Exhausted;
+        };
         let start = Instant::now();
         let mut looked = 0;
         for count in 1..=quota {
-            let Some(item) = input.next() else { return Pulled::Exhausted };
+            let Some(item) = input.next() else {
+                return Pulled::Exhausted;
+            };
             if let Err(error) = segment.push(|out| (self.encode)(&item, out)) {
                 return Pulled::Unencodable(error);
             }
@@ -292,7 +317,8 @@ impl<I: Iterator> Source<I> {
 
     /// These inputs have their outcome without any worker.
     fn reject(&self, first: u64, items: u64, error: Error) {
-        self.driver.deliver(&self.job, Arrival::Failed { first, items, error });
+        self.driver
+            .deliver(&self.job, Arrival::Failed { first, items, error });
     }
 
     /// Why the job takes no more input.
@@ -335,7 +361,9 @@ pub(crate) fn encode_all<I: Iterator>(
             if segment.bytes() >= BATCH_BYTES || segment.items() as u64 >= BATCH_ITEMS {
                 break None;
             }
-            let Some(item) = input.next() else { break Some(Ok(())) };
+            let Some(item) = input.next() else {
+                break Some(Ok(()));
+            };
             if let Err(error) = segment.push(|out| encode(&item, out)) {
                 break Some(Err(error));
             }
@@ -343,7 +371,9 @@ pub(crate) fn encode_all<I: Iterator>(
         let items = segment.items() as u64;
         if items > 0 && !driver.input(id, segment, first) {
             // The job was stopped; the outcomes it has say why.
-            let error = driver.broken().unwrap_or_else(|| Error::new(ErrorKind::Terminated, ""));
+            let error = driver
+                .broken()
+                .unwrap_or_else(|| Error::new(ErrorKind::Terminated, ""));
             driver.deliver(job, Arrival::Failed { first, items, error });
             return;
         }
@@ -353,7 +383,14 @@ pub(crate) fn encode_all<I: Iterator>(
             Some(Ok(())) => return driver.close_input(id),
             Some(Err(error)) => {
                 let error = Error::new(ErrorKind::Encode, format!("arguments: {error}"));
-                driver.deliver(job, Arrival::Failed { first, items: 1, error });
+                driver.deliver(
+                    job,
+                    Arrival::Failed {
+                        first,
+                        items: 1,
+                        error,
+                    },
+                );
                 first += 1;
             }
         }

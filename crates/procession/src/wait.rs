@@ -52,7 +52,9 @@ pub fn wait<T>(handles: &[AsyncResult<T>], when: When, timeout: Option<Duration>
             When::FirstError => failed,
         };
         if enough || pending.is_empty() || !bell.wait(mark, until) {
-            let done = (0..handles.len()).filter(|position| pending.binary_search(position).is_err()).collect();
+            let done = (0..handles.len())
+                .filter(|position| pending.binary_search(position).is_err())
+                .collect();
             return Waited { done, pending };
         }
     }
@@ -118,7 +120,9 @@ impl<T> Iterator for AsCompleted<T> {
 
 impl<T> std::fmt::Debug for AsCompleted<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AsCompleted").field("pending", &self.pending.len()).finish_non_exhaustive()
+        f.debug_struct("AsCompleted")
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -93,7 +93,11 @@ impl Backlog {
         let held = &self.held[self.position(first)];
         let start = first - held.first;
         Slice {
-            segment: Arc::clone(held.segment.as_ref().expect("an item without an outcome keeps its segment")),
+            segment: Arc::clone(
+                held.segment
+                    .as_ref()
+                    .expect("an item without an outcome keeps its segment"),
+            ),
             start: start as usize,
             items: items.min(held.items - start) as usize,
             input_index: held.input_first + start,

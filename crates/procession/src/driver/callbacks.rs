@@ -32,7 +32,10 @@ impl CallbackThread {
 
     /// Whether the calling code is inside a callback.
     pub(crate) fn is_current(&self) -> bool {
-        self.queue.lock().as_ref().is_some_and(|running| running.thread == thread::current().id())
+        self.queue
+            .lock()
+            .as_ref()
+            .is_some_and(|running| running.thread == thread::current().id())
     }
 }
 
@@ -46,7 +49,10 @@ fn start() -> Running {
             }
         })
         .expect("the system has a thread to spare for callbacks");
-    Running { sender, thread: handle.thread().id() }
+    Running {
+        sender,
+        thread: handle.thread().id(),
+    }
 }
 
 /// A panicking callback is logged (by the panic hook as well) and changes nothing else.

@@ -150,7 +150,9 @@ impl Driver {
 
     /// Blocks until every worker is reaped and every thread but the callbacks' has ended; `false`: not in time.
     pub(crate) fn wait_stopped(&self, until: Option<Instant>) -> bool {
-        self.wait_stage(until, |stage| matches!(stage, supervisor::Stage::Stopped | supervisor::Stage::Failed(_)))
+        self.wait_stage(until, |stage| {
+            matches!(stage, supervisor::Stage::Stopped | supervisor::Stage::Failed(_))
+        })
     }
 
     fn wait_stage(&self, until: Option<Instant>, reached: impl Fn(&supervisor::Stage) -> bool) -> bool {
@@ -197,7 +199,15 @@ impl Driver {
         if effects.is_empty() {
             return;
         }
-        let Effects { pump, orders, deliveries, totals, events, rearm, finished } = effects;
+        let Effects {
+            pump,
+            orders,
+            deliveries,
+            totals,
+            events,
+            rearm,
+            finished,
+        } = effects;
         for slot in pump {
             self.pump(slot);
         }
@@ -248,7 +258,10 @@ impl Driver {
             .map(|text| (*text).to_owned())
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "no message".to_owned());
-        let error = Error::new(ErrorKind::Broken, format!("the pool's {thread} thread panicked: {text}"));
+        let error = Error::new(
+            ErrorKind::Broken,
+            format!("the pool's {thread} thread panicked: {text}"),
+        );
         tracing::error!("{error}");
         let jobs = self.state.lock().abort(error.duplicate());
         for job in jobs {

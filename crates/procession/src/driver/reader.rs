@@ -8,7 +8,7 @@ use std::sync::Arc;
 use procession_core::WorkerId;
 
 use super::Driver;
-use super::seat::{BootFailure, Seat};
+use super::seat::{BootFailure, Origin, Seat};
 use crate::error::{Error, ErrorKind};
 use crate::registry;
 use crate::wire::{self, Inbox, LargeResult, PartAssembler, Received, ResultsHeader, ToMaster};
@@ -36,7 +36,13 @@ enum Next {
 
 impl Reader {
     pub(crate) fn new(driver: Arc<Driver>, worker: WorkerId, inbox: Inbox) -> Reader {
-        Reader { driver, worker, inbox, large: None, deaf: false }
+        Reader {
+            driver,
+            worker,
+            inbox,
+            large: None,
+            deaf: false,
+        }
     }
 
     pub(crate) fn run(mut self) {
@@ -58,7 +64,8 @@ impl Reader {
             if !self.deaf {
                 self.deaf = true;
                 let worker = self.worker;
-                self.driver.with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
+                self.driver
+                    .with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
             }
             Next::Continue
         })
@@ -67,7 +74,11 @@ impl Reader {
     fn handle(&mut self, bytes: &[u8]) -> Result<Next, String> {
         let message = ToMaster::parse(bytes).map_err(|error| error.to_string())?;
         if let ToMaster::Goodbye = message {
-            return if self.is_dead() { Ok(Next::End) } else { Err("a farewell while it lives".to_owned()) };
+            return if self.is_dead() {
+                Ok(Next::End)
+            } else {
+                Err("a farewell while it lives".to_owned())
+            };
         }
         if self.deaf {
             return Ok(Next::Continue);
@@ -75,12 +86,18 @@ impl Reader {
         if let Some(assembly) = &self.large
             && !matches!(message, ToMaster::Part(_) | ToMaster::PartTaken)
         {
-            return Err(format!("another message after {} bytes of a large result", assembly.parts.len()));
+            return Err(format!(
+                "another message after {} bytes of a large result",
+                assembly.parts.len()
+            ));
         }
         match message {
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
             ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message)),
-            ToMaster::Results(view) => self.results(&view.header, &bytes[wire::RESULTS_HEADER_BYTES..])?,
+            ToMaster::Results(view) => {
+                let records = bytes[wire::RESULTS_HEADER_BYTES..].into();
+                self.results(&view.header, Origin::Page, records)?;
+            }
             ToMaster::LargeResult(head) => self.begin_large(head)?,
             ToMaster::Part(part) => self.part(part)?,
             ToMaster::PartTaken => self.account(Seat::part_taken)?,
@@ -98,10 +115,13 @@ impl Reader {
     fn ready(&self, fingerprint: u64) -> Result<(), String> {
         let ours = registry::fingerprint();
         if fingerprint != ours {
-            return Err(format!("registry fingerprint {fingerprint:016x}, ours is {ours:016x}"));
+            return Err(format!(
+                "registry fingerprint {fingerprint:016x}, ours is {ours:016x}"
+            ));
         }
         let worker = self.worker;
-        self.driver.with_state(|state, now, effects| state.ready(now, worker, effects));
+        self.driver
+            .with_state(|state, now, effects| state.ready(now, worker, effects));
         Ok(())
     }
 
@@ -113,25 +133,42 @@ impl Reader {
         }
     }
 
-    fn results(&self, header: &ResultsHeader, records: &[u8]) -> Result<(), String> {
-        // Copied at once: the receive buffer is a whole packet large, whatever the message.
-        let buffer: Arc<[u8]> = records.into();
+    /// `records` is a copy: the receive buffer is a whole packet large, whatever the message.
+    fn results(&self, header: &ResultsHeader, origin: Origin, records: Arc<[u8]>) -> Result<(), String> {
         let worker = self.worker;
-        self.driver.with_state(|state, now, effects| state.results(now, worker, header, &buffer, effects))
+        self.driver
+            .with_state(|state, now, effects| state.results(now, worker, header, origin, &records, effects))
     }
 
     fn begin_large(&mut self, head: LargeResult) -> Result<(), String> {
-        self.large = Some(Assembly { head, parts: PartAssembler::new(head.total) });
+        self.large = Some(Assembly {
+            head,
+            parts: PartAssembler::new(head.total),
+        });
         Ok(())
     }
 
     fn part(&mut self, part: &[u8]) -> Result<(), String> {
-        let Some(assembly) = &mut self.large else { return Err("a part of no large result".to_owned()) };
+        let Some(assembly) = &mut self.large else {
+            return Err("a part of no large result".to_owned());
+        };
         let is_last = assembly.parts.push(part).map_err(|error| error.to_string())?;
         if is_last && let Some(Assembly { head, parts }) = self.large.take() {
-            let LargeResult { frame_no, offset, busy_ns, status, .. } = head;
-            let header = ResultsHeader { frame_no, first: offset, items: 1, busy_ns };
-            self.results(&header, &wire::record(status, &parts.into_bytes()))?;
+            let LargeResult {
+                frame_no,
+                offset,
+                busy_ns,
+                status,
+                ..
+            } = head;
+            let header = ResultsHeader {
+                frame_no,
+                first: offset,
+                items: 1,
+                busy_ns,
+            };
+            let record = wire::record(status, &parts.into_bytes());
+            self.results(&header, Origin::Parts, record.into())?;
         }
         Ok(())
     }
@@ -156,8 +193,13 @@ impl Reader {
         if let Some(frame) = left
             && let Err(damage) = self.handle(&frame)
         {
-            tracing::debug!(slot = worker.slot, damage, "the results a dead worker left are not usable");
+            tracing::debug!(
+                slot = worker.slot,
+                damage,
+                "the results a dead worker left are not usable"
+            );
         }
-        self.driver.with_state(|state, now, effects| state.exited(now, worker, effects));
+        self.driver
+            .with_state(|state, now, effects| state.exited(now, worker, effects));
     }
 }

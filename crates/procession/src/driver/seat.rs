@@ -49,7 +49,16 @@ pub(crate) struct Seat {
     frames: VecDeque<InFlight>,
     bytes_out: usize,
     next_frame: u32,
-    results_seen: u32,
+    pages_seen: u32,
+}
+
+/// How results came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The content of the shared page, which is empty again.
+    Page,
+    /// In parts, past the page.
+    Parts,
 }
 
 /// How a worker process ended.
@@ -77,9 +86,21 @@ pub(crate) struct Handout {
 
 /// A message, planned under the lock and built outside it.
 pub(crate) enum Message {
-    Work { frame: u32, timed: bool, runs: Vec<WorkRun> },
-    LargeWork { frame: u32, run: WorkRun },
-    Part { segment: Arc<Segment>, position: usize, start: usize, end: usize },
+    Work {
+        frame: u32,
+        timed: bool,
+        runs: Vec<WorkRun>,
+    },
+    LargeWork {
+        frame: u32,
+        run: WorkRun,
+    },
+    Part {
+        segment: Arc<Segment>,
+        position: usize,
+        start: usize,
+        end: usize,
+    },
     Stop,
 }
 
@@ -106,7 +127,11 @@ impl Seat {
     /// Takes its place for a new worker.
     pub(crate) fn begin(&mut self, generation: u32) {
         let starts = self.starts + 1;
-        *self = Seat { generation, starts, ..Seat::default() };
+        *self = Seat {
+            generation,
+            starts,
+            ..Seat::default()
+        };
     }
 
     pub(crate) fn queue(&mut self, handout: Handout) {
@@ -127,7 +152,10 @@ impl Seat {
             let stop = std::mem::take(&mut self.stop);
             return stop.then_some(Message::Stop);
         }
-        if self.frames.len() >= wire::CREDIT_FRAMES_MAX as usize || self.bytes_out > wire::CREDIT_BYTES_MAX - wire::FRAME_BYTES_MAX || self.parts_out > 0 {
+        if self.frames.len() >= wire::CREDIT_FRAMES_MAX as usize
+            || self.bytes_out > wire::CREDIT_BYTES_MAX - wire::FRAME_BYTES_MAX
+            || self.parts_out > 0
+        {
             return None;
         }
         let message = self.plan_work(jobs);
@@ -150,7 +178,12 @@ impl Seat {
         if end == total {
             self.large = None;
         }
-        Some(Message::Part { segment, position, start, end })
+        Some(Message::Part {
+            segment,
+            position,
+            start,
+            end,
+        })
     }
 
     fn plan_work(&mut self, jobs: &Jobs) -> Message {
@@ -168,7 +201,9 @@ impl Seat {
                 task: entry.task,
                 first: slice.input_index,
                 attempt: handout.attempt,
-                timeout_ns: entry.timeout.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
+                timeout_ns: entry
+                    .timeout
+                    .map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
             };
             slice.items = fitting.max(1);
             handout.first += slice.items as u64;
@@ -178,8 +213,15 @@ impl Seat {
             }
             if fitting == 0 {
                 let segment = Arc::clone(&slice.segment);
-                self.large = Some(LargeSend { segment, position: slice.start, sent: 0 });
-                return Message::LargeWork { frame: self.open_frame(1, 0), run: WorkRun { run, slice } };
+                self.large = Some(LargeSend {
+                    segment,
+                    position: slice.start,
+                    sent: 0,
+                });
+                return Message::LargeWork {
+                    frame: self.open_frame(1, 0),
+                    run: WorkRun { run, slice },
+                };
             }
             items += slice.items as u32;
             timed |= entry.timeout.is_some();
@@ -187,19 +229,25 @@ impl Seat {
             runs.push(WorkRun { run, slice });
         }
         let frame = self.open_frame(items, wire::FRAME_BYTES_MAX - room);
-        Message::Work { frame, timed: timed || items <= wire::STAMPED_ITEMS_MAX, runs }
+        Message::Work { frame, timed, runs }
     }
 
     fn open_frame(&mut self, items: u32, bytes: usize) -> u32 {
         let number = self.next_frame;
         self.next_frame = number.wrapping_add(1);
         self.bytes_out += bytes;
-        self.frames.push_back(InFlight { number, bytes, items, done: 0, reclaimed: 0 });
+        self.frames.push_back(InFlight {
+            number,
+            bytes,
+            items,
+            done: 0,
+            reclaimed: 0,
+        });
         number
     }
 
     /// Checks a reply against what the worker was sent and accounts for it.
-    pub(crate) fn accept(&mut self, results: &ResultsHeader) -> Result<(), String> {
+    pub(crate) fn accept(&mut self, results: &ResultsHeader, origin: Origin) -> Result<(), String> {
         let frame = expect_frame(&mut self.frames, results.frame_no)?;
         if results.first != frame.done {
             return Err(format!(
@@ -212,8 +260,12 @@ impl Seat {
             return Err(format!("{} results where {owed} are owed", results.items));
         }
         frame.done += results.items;
-        self.results_seen = self.results_seen.wrapping_add(1);
-        if frame.done == frame.items {
+        let is_finished = frame.done == frame.items;
+        match origin {
+            Origin::Page => self.pages_seen = self.pages_seen.wrapping_add(1),
+            Origin::Parts => {}
+        }
+        if is_finished {
             self.retire_frame();
         }
         Ok(())
@@ -237,7 +289,10 @@ impl Seat {
     }
 
     pub(crate) fn part_taken(&mut self) -> Result<(), String> {
-        self.parts_out = self.parts_out.checked_sub(1).ok_or("acknowledged a part it was never sent")?;
+        self.parts_out = self
+            .parts_out
+            .checked_sub(1)
+            .ok_or("acknowledged a part it was never sent")?;
         Ok(())
     }
 
@@ -250,7 +305,9 @@ impl Seat {
             if end == 0 {
                 continue;
             }
-            let Some((first_unstarted, _)) = link.page.reclaim(frame.number) else { break };
+            let Some((first_unstarted, _)) = link.page.reclaim(frame.number) else {
+                break;
+            };
             // The page is the worker's to scribble on: never take back what is done or was never there.
             let first_unstarted = first_unstarted.clamp(frame.done, end);
             taken += u64::from(end - first_unstarted);
@@ -265,20 +322,28 @@ impl Seat {
     /// When the front item started, by the page; `None` if it has not.
     pub(crate) fn running_since(&self) -> Option<Time> {
         let link = self.link.as_ref()?;
-        self.is_running().then(|| Time::from_nanos(link.page.started_ns()))
+        self.is_running()
+            .then(|| Time::from_nanos(link.page.started_ns()))
     }
 
     /// Whether the first item without a reply has been started.
     pub(crate) fn is_running(&self) -> bool {
         let Some(link) = &self.link else { return false };
-        let unfinished = self.frames.iter().find(|frame| frame.done + frame.reclaimed < frame.items);
+        let unfinished = self
+            .frames
+            .iter()
+            .find(|frame| frame.done + frame.reclaimed < frame.items);
         // A damaged page cannot vouch that nothing was started.
-        unfinished.is_some_and(|frame| link.page.claimed(frame.number).is_none_or(|claimed| claimed > frame.done))
+        unfinished.is_some_and(|frame| {
+            link.page
+                .claimed(frame.number)
+                .is_none_or(|claimed| claimed > frame.done)
+        })
     }
 
     /// Results the worker had ready and did not get to send. Only when it is dead and its channel is drained.
     pub(crate) fn salvage(&self) -> Option<Vec<u8>> {
-        self.link.as_ref()?.page.salvage(self.results_seen)
+        self.link.as_ref()?.page.salvage(self.pages_seen)
     }
 
     /// What a death tells about the item that was running.

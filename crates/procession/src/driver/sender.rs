@@ -21,7 +21,9 @@ thread_local! {
 impl Driver {
     /// Sends what the worker in `slot` may be sent now.
     pub(super) fn pump(&self, slot: u32) {
-        let Some((generation, mut link, mut message)) = self.plan(slot, None) else { return };
+        let Some((generation, mut link, mut message)) = self.plan(slot, None) else {
+            return;
+        };
         loop {
             // A failing send means the worker is gone; its death is noticed, and what it had is moved, elsewhere.
             if let Err(error) = transmit(&link, &message) {
@@ -54,7 +56,11 @@ impl Driver {
 fn transmit(link: &Link, message: &Message) -> io::Result<()> {
     FRAME.with_borrow_mut(|frame| {
         match message {
-            Message::Work { frame: number, timed, runs } => {
+            Message::Work {
+                frame: number,
+                timed,
+                runs,
+            } => {
                 let mut builder = WorkBuilder::begin(frame, *number, *timed);
                 for WorkRun { run, slice } in runs {
                     builder.run(run);
@@ -64,11 +70,19 @@ fn transmit(link: &Link, message: &Message) -> io::Result<()> {
                 }
                 builder.finish();
             }
-            Message::LargeWork { frame: number, run: WorkRun { run, slice } } => {
+            Message::LargeWork {
+                frame: number,
+                run: WorkRun { run, slice },
+            } => {
                 let length = slice.segment.item(slice.start).len();
                 wire::large_work(frame, *number, true, run, length).map_err(io::Error::other)?;
             }
-            Message::Part { segment, position, start, end } => {
+            Message::Part {
+                segment,
+                position,
+                start,
+                end,
+            } => {
                 wire::part(frame, &segment.item(*position)[*start..*end]);
             }
             Message::Stop => wire::stop(frame),

@@ -13,7 +13,7 @@ use procession_core::{
 
 use super::backlog::{Backlog, Segment};
 use super::jobs::{JobEntry, Jobs};
-use super::seat::{Handout, Seat};
+use super::seat::{Handout, Origin, Seat};
 use crate::error::{Error, ErrorKind, Loss};
 use crate::event::Event;
 use crate::job::{Arrival, Job, Records};
@@ -127,9 +127,17 @@ impl State {
         }
         match self.phase {
             Phase::Open => {}
-            Phase::Closing => return Err(Error::new(ErrorKind::Closed, "it takes no more calls after `close`")),
+            Phase::Closing => {
+                return Err(Error::new(
+                    ErrorKind::Closed,
+                    "it takes no more calls after `close`",
+                ));
+            }
             Phase::Terminating | Phase::Finished => {
-                return Err(Error::new(ErrorKind::Closed, "it takes no more calls once it was stopped"));
+                return Err(Error::new(
+                    ErrorKind::Closed,
+                    "it takes no more calls once it was stopped",
+                ));
             }
         }
         let task = job.task_index;
@@ -164,12 +172,22 @@ impl State {
         input_first: u64,
         effects: &mut Effects,
     ) -> bool {
-        let Some(entry) = self.jobs.entry_mut(id) else { return false };
+        let Some(entry) = self.jobs.entry_mut(id) else {
+            return false;
+        };
         let (items, bytes) = (segment.items() as u64, segment.bytes() as u64);
         entry.total += items;
         entry.backlog.push(segment, input_first);
         self.touched.push(id);
-        self.tell(now, CoreEvent::Input { job: id, items, bytes }, effects);
+        self.tell(
+            now,
+            CoreEvent::Input {
+                job: id,
+                items,
+                bytes,
+            },
+            effects,
+        );
         true
     }
 
@@ -211,23 +229,36 @@ impl State {
         let now = super::now();
         let workers = statuses.map(|(status, seat)| {
             let link = seat.link.as_ref();
-            self.counters.worker(status.worker.slot, link.map(|link| link.pid), status.restarts, now)
+            self.counters.worker(
+                status.worker.slot,
+                link.map(|link| link.pid),
+                status.restarts,
+                now,
+            )
         });
-        Stats { workers: workers.collect(), slowest: self.counters.slowest.clone() }
+        Stats {
+            workers: workers.collect(),
+            slowest: self.counters.slowest.clone(),
+        }
     }
 
     // News of workers.
 
     /// The worker's seat, unless somebody else sits there by now.
     pub(crate) fn seat(&mut self, worker: WorkerId) -> Option<&mut Seat> {
-        self.seats.get_mut(worker.slot as usize).filter(|seat| seat.generation == worker.generation)
+        self.seats
+            .get_mut(worker.slot as usize)
+            .filter(|seat| seat.generation == worker.generation)
     }
 
     pub(crate) fn ready(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) {
         if let Some(seat) = self.seat(worker)
             && let Some(link) = &seat.link
         {
-            effects.events.push(Event::WorkerReady { slot: worker.slot, pid: link.pid });
+            effects.events.push(Event::WorkerReady {
+                slot: worker.slot,
+                pid: link.pid,
+            });
             self.tell(now, CoreEvent::WorkerReady { worker }, effects);
         }
     }
@@ -241,9 +272,15 @@ impl State {
         fatal: bool,
         effects: &mut Effects,
     ) {
-        let failure = if fatal { StartFailure::Fatal } else { StartFailure::Transient };
+        let failure = if fatal {
+            StartFailure::Fatal
+        } else {
+            StartFailure::Transient
+        };
         // The reason is wanted if the scheduler gives up over it.
-        self.broken_by(error, |state| state.tell(now, CoreEvent::StartFailed { worker, failure }, effects));
+        self.broken_by(error, |state| {
+            state.tell(now, CoreEvent::StartFailed { worker, failure }, effects)
+        });
     }
 
     /// A reply; its records are checked to be well-formed, its header is not yet checked to be expected.
@@ -252,16 +289,27 @@ impl State {
         now: Time,
         worker: WorkerId,
         header: &ResultsHeader,
+        origin: Origin,
         records: &Arc<[u8]>,
         effects: &mut Effects,
     ) -> Result<(), String> {
-        let Some(seat) = self.seat(worker) else { return Ok(()) };
-        seat.accept(header)?;
+        let Some(seat) = self.seat(worker) else {
+            return Ok(());
+        };
+        seat.accept(header, origin)?;
         self.route(worker, header.items, records, effects);
         if header.items > 0 {
             let busy = Duration::from_nanos(header.busy_ns);
             self.count(worker, header.items, busy);
-            self.tell(now, CoreEvent::Done { worker, items: u64::from(header.items), busy }, effects);
+            self.tell(
+                now,
+                CoreEvent::Done {
+                    worker,
+                    items: u64::from(header.items),
+                    busy,
+                },
+                effects,
+            );
         }
         effects.pump.push(worker.slot);
         Ok(())
@@ -269,7 +317,11 @@ impl State {
 
     fn count(&mut self, worker: WorkerId, items: u32, busy: Duration) {
         // One reply of one item is one measured item; longer replies hold items too short to be worth a clock.
-        let measured = if items == 1 { self.core.front_runs(worker).next() } else { None };
+        let measured = if items == 1 {
+            self.core.front_runs(worker).next()
+        } else {
+            None
+        };
         let item = measured.and_then(|run| {
             let entry = self.jobs.entry(run.job)?;
             Some((entry.job.task, entry.backlog.input_range(run.first, 1).0))
@@ -278,16 +330,12 @@ impl State {
     }
 
     /// Cuts a reply into the parts of the jobs whose items the worker had, oldest first.
-    fn route(
-        &mut self,
-        worker: WorkerId,
-        items: u32,
-        buffer: &Arc<[u8]>,
-        effects: &mut Effects,
-    ) {
+    fn route(&mut self, worker: WorkerId, items: u32, buffer: &Arc<[u8]>, effects: &mut Effects) {
         let mut start = 0;
         let mut left = u64::from(items);
-        let Self { core, jobs, touched, .. } = self;
+        let Self {
+            core, jobs, touched, ..
+        } = self;
         for run in core.front_runs(worker) {
             if left == 0 {
                 break;
@@ -332,7 +380,10 @@ impl State {
         }
         // Once the pool's end was told, the scheduler has forgotten whatever a worker still says.
         let is_ending = self.phase != Phase::Open || self.broken.is_some();
-        assert!(left == 0 || is_ending, "seat and scheduler disagree about what worker {worker} has");
+        assert!(
+            left == 0 || is_ending,
+            "seat and scheduler disagree about what worker {worker} has"
+        );
     }
 
     /// The worker is dead and everything it ever sent has been handled.
@@ -342,7 +393,12 @@ impl State {
         let loss = seat.loss();
         let failure = seat.boot_failure.take();
         if let (Some(link), Some(exit)) = (seat.link.take(), loss.exit) {
-            effects.events.push(Event::WorkerExited { slot: worker.slot, pid: link.pid, exit, running });
+            effects.events.push(Event::WorkerExited {
+                slot: worker.slot,
+                pid: link.pid,
+                exit,
+                running,
+            });
         }
         if let Some(failure) = failure {
             self.start_failed(now, worker, failure.error, failure.fatal, effects);
@@ -350,7 +406,9 @@ impl State {
         }
         let reason = Error::new(ErrorKind::Broken, loss.describe());
         self.loss = Some(loss);
-        self.broken_by(reason, |state| state.tell(now, CoreEvent::WorkerExited { worker, running }, effects));
+        self.broken_by(reason, |state| {
+            state.tell(now, CoreEvent::WorkerExited { worker, running }, effects)
+        });
         self.loss = None;
     }
 
@@ -358,7 +416,11 @@ impl State {
     pub(crate) fn faulty(&mut self, now: Time, worker: WorkerId, violation: String, effects: &mut Effects) {
         let Some(seat) = self.seat(worker) else { return };
         if seat.violation.is_none() {
-            tracing::warn!(slot = worker.slot, violation, "protocol violation: the worker is killed");
+            tracing::warn!(
+                slot = worker.slot,
+                violation,
+                "protocol violation: the worker is killed"
+            );
             seat.violation = Some(format!("protocol violation: {violation}"));
             self.tell(now, CoreEvent::WorkerFaulty { worker }, effects);
         }
@@ -421,9 +483,20 @@ impl State {
                 self.seats[worker.slot as usize].begin(worker.generation);
                 effects.orders.push(Order::Start(worker));
             }
-            Command::Dispatch { worker, job, first, items, attempt } => {
+            Command::Dispatch {
+                worker,
+                job,
+                first,
+                items,
+                attempt,
+            } => {
                 let seat = self.seat(worker).expect("work goes to a worker that is there");
-                seat.queue(Handout { job, first, items: u64::from(items), attempt });
+                seat.queue(Handout {
+                    job,
+                    first,
+                    items: u64::from(items),
+                    attempt,
+                });
                 if effects.pump.last() != Some(&worker.slot) {
                     effects.pump.push(worker.slot);
                 }
@@ -448,7 +521,13 @@ impl State {
                     entry.losses.push((item, loss.clone()));
                 }
             }
-            Command::Settle { job, first, items, outcome, attempts } => {
+            Command::Settle {
+                job,
+                first,
+                items,
+                outcome,
+                attempts,
+            } => {
                 self.settle(job, first, items, outcome, attempts, effects);
             }
             Command::JobSettled { job } => {
@@ -458,7 +537,9 @@ impl State {
             }
             Command::Broken { reason } => {
                 let error = self.broken_error(reason);
-                effects.events.push(Event::PoolBroken { reason: error.to_string() });
+                effects.events.push(Event::PoolBroken {
+                    reason: error.to_string(),
+                });
                 tracing::error!("{error}");
                 self.broken = Some(error);
                 self.gave_up = true;
@@ -475,7 +556,10 @@ impl State {
         match last {
             // A start that can never succeed says best itself what is wrong.
             Some(error) if reason == BrokenReason::StartRefused => error.duplicate(),
-            Some(error) => Error::new(ErrorKind::Broken, format!("{}; the last one: {}", describe(reason), error.reason())),
+            Some(error) => Error::new(
+                ErrorKind::Broken,
+                format!("{}; the last one: {}", describe(reason), error.reason()),
+            ),
             None => Error::new(ErrorKind::Broken, describe(reason)),
         }
     }
@@ -495,12 +579,18 @@ impl State {
             self.outcome_error(entry, first, outcome, attempts)
         };
         self.touched.push(id);
-        let Some(entry) = self.jobs.entry_mut(id) else { return };
+        let Some(entry) = self.jobs.entry_mut(id) else {
+            return;
+        };
         while items > 0 {
             let (input_first, piece) = entry.backlog.input_range(first, items);
             effects.deliveries.push((
                 Arc::clone(&entry.job),
-                Arrival::Failed { first: input_first, items: piece, error: error.duplicate() },
+                Arrival::Failed {
+                    first: input_first,
+                    items: piece,
+                    error: error.duplicate(),
+                },
             ));
             entry.backlog.settle(first, piece);
             first += piece;
@@ -514,7 +604,11 @@ impl State {
         let error = match outcome {
             Outcome::Lost => Error::new(ErrorKind::WorkerLost, loss.describe()).with_loss(loss),
             Outcome::Quarantined => {
-                let before = entry.losses.iter().filter(|(lost, _)| *lost == item).map(|(_, loss)| loss);
+                let before = entry
+                    .losses
+                    .iter()
+                    .filter(|(lost, _)| *lost == item)
+                    .map(|(_, loss)| loss);
                 let causes: Vec<String> = before
                     .chain([loss])
                     .enumerate()
@@ -537,8 +631,14 @@ impl State {
             }
             Outcome::Cancelled => Error::new(ErrorKind::Cancelled, ""),
             Outcome::NotRun => {
-                let why = self.broken.as_ref().map_or("the pool is closed".to_owned(), Error::to_string);
-                Error::new(self.broken.as_ref().map_or(ErrorKind::Broken, Error::kind), format!("not run: {why}"))
+                let why = self
+                    .broken
+                    .as_ref()
+                    .map_or("the pool is closed".to_owned(), Error::to_string);
+                Error::new(
+                    self.broken.as_ref().map_or(ErrorKind::Broken, Error::kind),
+                    format!("not run: {why}"),
+                )
             }
             Outcome::Terminated => Error::new(ErrorKind::Terminated, "it had no outcome yet"),
         };

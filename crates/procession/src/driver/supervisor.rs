@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use procession_core::{Signal, WorkerId};
 
 use super::reader::Reader;
-use super::sender;
 use super::seat::{BootFailure, Death, Link};
+use super::sender;
 use super::state::Order;
 use super::{Driver, Phase, now};
 use crate::error::{Error, ErrorKind};
@@ -89,9 +89,16 @@ enum Source {
 impl Mailbox {
     pub(crate) fn new() -> Result<Mailbox, Error> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let bell = EventFd::from_flags(flags)
-            .map_err(|errno| Error::new(ErrorKind::Spawn, format!("no event descriptor to be had: {errno}")))?;
-        Ok(Mailbox { orders: Mutex::new(Vec::new()), bell })
+        let bell = EventFd::from_flags(flags).map_err(|errno| {
+            Error::new(
+                ErrorKind::Spawn,
+                format!("no event descriptor to be had: {errno}"),
+            )
+        })?;
+        Ok(Mailbox {
+            orders: Mutex::new(Vec::new()),
+            bell,
+        })
     }
 
     /// Leaves orders (or none, to have the clock looked at) and rings.
@@ -133,8 +140,12 @@ impl Supervisor {
         driver: &Arc<Driver>,
         launcher: impl FnOnce() -> Result<Launcher, LaunchError>,
     ) -> Result<Supervisor, Error> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
-            .map_err(|errno| Error::new(ErrorKind::Spawn, format!("no epoll descriptor to be had: {errno}")))?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| {
+            Error::new(
+                ErrorKind::Spawn,
+                format!("no epoll descriptor to be had: {errno}"),
+            )
+        })?;
         let supervisor = Supervisor {
             driver: Arc::clone(driver),
             launcher: launcher()?,
@@ -147,7 +158,8 @@ impl Supervisor {
     }
 
     fn run(mut self) {
-        self.driver.with_state(|state, now, effects| state.tick(now, effects));
+        self.driver
+            .with_state(|state, now, effects| state.tick(now, effects));
         self.obey_orders();
         self.driver.enter_stage(Stage::Running);
         let mut events = [EpollEvent::empty(); 64];
@@ -175,7 +187,9 @@ impl Supervisor {
 
     /// How long to wait: until the scheduler's next deadline, rounded up to the clock of epoll.
     fn patience(&self) -> EpollTimeout {
-        let Some(due) = self.driver.state.lock().armed() else { return EpollTimeout::NONE };
+        let Some(due) = self.driver.state.lock().armed() else {
+            return EpollTimeout::NONE;
+        };
         let wait = due.saturating_since(now()).as_nanos().div_ceil(1_000_000);
         EpollTimeout::try_from(i32::try_from(wait).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::MAX)
     }
@@ -183,7 +197,8 @@ impl Supervisor {
     fn mind_the_clock(&self) {
         let time = now();
         if self.driver.state.lock().armed().is_some_and(|due| due <= time) {
-            self.driver.with_state(|state, now, effects| state.tick(now, effects));
+            self.driver
+                .with_state(|state, now, effects| state.tick(now, effects));
         }
     }
 
@@ -236,13 +251,28 @@ impl Supervisor {
     }
 
     fn adopt(&mut self, worker: WorkerId, launched: Launched) {
-        let Launched { process, page, sender, receiver, goodbye, output, boot } = launched;
+        let Launched {
+            process,
+            page,
+            sender,
+            receiver,
+            goodbye,
+            output,
+            boot,
+        } = launched;
         let slot = worker.slot;
         let pid = process.pid();
-        let link = Arc::new(Link { sender, goodbye, page, pid });
+        let link = Arc::new(Link {
+            sender,
+            goodbye,
+            page,
+            pid,
+        });
         {
             let mut state = self.driver.state.lock();
-            let seat = state.seat(worker).expect("a seat waits for the worker that was ordered for it");
+            let seat = state
+                .seat(worker)
+                .expect("a seat waits for the worker that was ordered for it");
             seat.link = Some(Arc::clone(&link));
         }
         self.watch(process.as_fd(), Source::Death(slot));
@@ -253,7 +283,17 @@ impl Supervisor {
             self.watch(boot.as_fd(), Source::Boot(slot));
         }
         let output = output.map(|fd: OwnedFd| File::from(fd));
-        self.children.insert(slot, Child { worker, link, process, output, kept: Vec::new(), boot });
+        self.children.insert(
+            slot,
+            Child {
+                worker,
+                link,
+                process,
+                output,
+                kept: Vec::new(),
+                boot,
+            },
+        );
         self.driver.observe(Event::WorkerStarted { slot, pid });
         self.start_reader(Reader::new(Arc::clone(&self.driver), worker, receiver), slot);
     }
@@ -269,14 +309,19 @@ impl Supervisor {
     }
 
     fn finish_boot(&mut self, slot: u32) {
-        let Some(child) = self.children.get_mut(&slot) else { return };
+        let Some(child) = self.children.get_mut(&slot) else {
+            return;
+        };
         let Some(boot) = child.boot.take() else { return };
         let worker = child.worker;
         self.unwatch(boot.as_fd());
         if let Err(error) = boot.finish() {
             let fatal = error.is_fatal();
             if let Some(seat) = self.driver.state.lock().seat(worker) {
-                seat.boot_failure = Some(BootFailure { error: Error::from(error), fatal });
+                seat.boot_failure = Some(BootFailure {
+                    error: Error::from(error),
+                    fatal,
+                });
             }
             self.signal(worker, Signal::Kill);
         }
@@ -296,7 +341,9 @@ impl Supervisor {
 
     /// The process is dead: read its status and its last words, then let its reader know.
     fn bury(&mut self, slot: u32) {
-        let Some(mut child) = self.children.remove(&slot) else { return };
+        let Some(mut child) = self.children.remove(&slot) else {
+            return;
+        };
         self.unwatch(child.process.as_fd());
         if let Some(boot) = &child.boot {
             self.unwatch(boot.as_fd());
@@ -307,8 +354,12 @@ impl Supervisor {
         if let Some(output) = &child.output {
             self.unwatch(output.as_fd());
         }
-        let death =
-            Death { exit: exit.status, peak_rss: exit.max_rss, output_tail: child.tail(), at: now() };
+        let death = Death {
+            exit: exit.status,
+            peak_rss: exit.max_rss,
+            output_tail: child.tail(),
+            at: now(),
+        };
         {
             let mut state = self.driver.state.lock();
             if let Some(seat) = state.seat(child.worker) {
@@ -332,7 +383,9 @@ impl Supervisor {
 
     fn watch(&self, fd: BorrowedFd<'_>, source: Source) {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, source.token());
-        self.epoll.add(fd, event).expect("a fresh descriptor can be watched");
+        self.epoll
+            .add(fd, event)
+            .expect("a fresh descriptor can be watched");
     }
 
     fn unwatch(&self, fd: BorrowedFd<'_>) {
@@ -344,7 +397,9 @@ impl Supervisor {
 impl Child {
     /// Reads what the worker wrote, up to a limit; `false` at the end of the stream.
     fn drain_output(&mut self, limit: usize, forward: bool) -> bool {
-        let Some(output) = &mut self.output else { return true };
+        let Some(output) = &mut self.output else {
+            return true;
+        };
         let mut buffer = [0; 8 << 10];
         let mut taken = 0;
         while taken < limit {

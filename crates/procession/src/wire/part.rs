@@ -8,7 +8,8 @@
 
 use super::{FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX, WireError, kind};
 
-const PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 1;
+/// Most bytes of payload in one part.
+pub(crate) const PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 1;
 
 /// A payload is over [`PAYLOAD_BYTES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

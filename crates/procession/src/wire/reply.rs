@@ -6,11 +6,12 @@
 //! Results      kind  frame_no u32  first u32  items u32  busy_ns u64  (status u8  len u32  payload)…
 //! LargeResult  kind  frame_no u32  offset u32  busy_ns u64  status u8  total u32
 //! PartTaken    kind
+//! FrameDone    kind  frame_no u32      said only of a frame of which something was taken back
 //! Goodbye      kind        sent by the master itself, through its own copy of the sending end
 //! ```
 //! `first` and `offset` are positions within the `Work` frame that the items came in.
 
-use super::cursor::{Cursor, WireError};
+use super::cursor::{Cursor, WireError, put_prefixed};
 use super::part::{TooLarge, checked_total};
 use super::{FRAME_BYTES_MAX, kind};
 
@@ -75,6 +76,13 @@ pub(crate) fn init_failed(out: &mut Vec<u8>, message: &str) {
 pub(crate) fn part_taken(out: &mut Vec<u8>) {
     out.clear();
     out.push(kind::PART_TAKEN);
+}
+
+/// Writes `FrameDone`: the worker is past a frame of which it found items taken back.
+pub(crate) fn frame_done(out: &mut Vec<u8>, frame_no: u32) {
+    out.clear();
+    out.push(kind::FRAME_DONE);
+    out.extend_from_slice(&frame_no.to_le_bytes());
 }
 
 /// Writes `Goodbye`: the process is dead, and nothing it sent can follow.
@@ -159,6 +167,8 @@ pub(crate) enum ToMaster<'a> {
     Part(&'a [u8]),
     /// The credit of one part returns.
     PartTaken,
+    /// The worker is past a frame of which it found items taken back.
+    FrameDone { frame_no: u32 },
     /// Nothing more comes: the process is dead.
     Goodbye,
 }
@@ -186,6 +196,9 @@ impl<'a> ToMaster<'a> {
             }),
             kind::PART => return Ok(ToMaster::Part(cursor.rest())),
             kind::PART_TAKEN => ToMaster::PartTaken,
+            kind::FRAME_DONE => ToMaster::FrameDone {
+                frame_no: cursor.u32("frame number")?,
+            },
             kind::GOODBYE => ToMaster::Goodbye,
             kind => return Err(WireError::UnknownKind { kind }),
         };
@@ -260,6 +273,31 @@ impl<'a> ResultsView<'a> {
         cursor.expect_end()?;
         Ok(ResultsView { header, records })
     }
+}
+
+/// The first of these records, and how many bytes it takes.
+pub(crate) fn read_record(records: &[u8]) -> Result<(Record<'_>, usize), WireError> {
+    let mut cursor = Cursor::new(records);
+    let record = take_record(&mut cursor)?;
+    Ok((record, RECORD_HEADER_BYTES + record.payload.len()))
+}
+
+/// Where the record after the next `count` ones begins. The records must have been checked.
+pub(crate) fn skip_records(records: &[u8], start: usize, count: u64) -> usize {
+    let mut at = start;
+    for _ in 0..count {
+        let (_, length) = read_record(&records[at..]).expect("records are checked when they arrive");
+        at += length;
+    }
+    at
+}
+
+/// One record by itself: a large result, put together again.
+pub(crate) fn record(status: Status, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(RECORD_HEADER_BYTES + payload.len());
+    out.push(status as u8);
+    put_prefixed(&mut out, payload);
+    out
 }
 
 fn take_record<'a>(cursor: &mut Cursor<'a>) -> Result<Record<'a>, WireError> {

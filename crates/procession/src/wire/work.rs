@@ -16,9 +16,14 @@ use super::{FRAME_BYTES_MAX, kind};
 
 const FLAG_TIMED: u8 = 1;
 const WORK_HEADER_BYTES: usize = 1 + 1 + 4 + 4;
-const RUN_HEADER_BYTES: usize = RUN_BYTES + 4;
+/// Bytes before the first item of a run.
+pub(crate) const RUN_HEADER_BYTES: usize = RUN_BYTES + 4;
 const RUN_BYTES: usize = 4 + 8 + 4 + 8;
-const ITEM_HEADER_BYTES: usize = 4;
+/// Bytes before the arguments of an item.
+pub(crate) const ITEM_HEADER_BYTES: usize = 4;
+
+/// Bytes of runs that fit a `Work` frame.
+pub(crate) const WORK_BYTES_MAX: usize = FRAME_BYTES_MAX - WORK_HEADER_BYTES;
 
 /// Largest arguments that fit a `Work` frame of one item. Larger ones travel as `LargeWork` and parts.
 pub(crate) const ITEM_BYTES_MAX: usize =

@@ -162,7 +162,12 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             let is_stamped = stamps_each || position % STAMP_EVERY == 0;
             taken_back = !self.run_item(work.frame_no, position, item, is_stamped)?;
         }
-        Ok(self.outbox.flush()?)
+        self.outbox.flush()?;
+        if taken_back {
+            self.outbox
+                .send_with(|frame| wire::frame_done(frame, work.frame_no))?;
+        }
+        Ok(())
     }
 
     /// Runs one item, if it is still ours. False: it and all that follow were taken back.
@@ -216,7 +221,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         }
         let payload = parts.into_bytes();
         self.outbox.begin_segment(monotonic_ns());
-        self.run_item(
+        let is_ours = self.run_item(
             large.frame_no,
             0,
             Item {
@@ -225,7 +230,12 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             },
             true,
         )?;
-        Ok(self.outbox.flush()?)
+        self.outbox.flush()?;
+        if !is_ours {
+            self.outbox
+                .send_with(|frame| wire::frame_done(frame, large.frame_no))?;
+        }
+        Ok(())
     }
 }
 
