@@ -297,10 +297,11 @@ impl State {
             return Ok(());
         };
         seat.accept(header, origin)?;
+        let busy = Duration::from_nanos(header.busy_ns);
+        self.count(worker, header.items, busy);
         self.route(worker, header.items, records, effects);
         if header.items > 0 {
             let busy = Duration::from_nanos(header.busy_ns);
-            self.count(worker, header.items, busy);
             self.tell(
                 now,
                 CoreEvent::Done {
