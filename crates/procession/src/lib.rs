@@ -1,6 +1,6 @@
 //! placeholder
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[doc(hidden)]
 #[path = "private.rs"]

@@ -6,6 +6,8 @@
 mod check;
 mod find;
 mod info;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 

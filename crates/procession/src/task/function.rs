@@ -176,3 +176,53 @@ impl_task_fn!(5: A a 0, B b 1, C c 2, D d 3, E e 4);
 impl_task_fn!(6: A a 0, B b 1, C c 2, D d 3, E e 4, F f 5);
 impl_task_fn!(7: A a 0, B b 1, C c 2, D d 3, E e 4, F f 5, G g 6);
 impl_task_fn!(8: A a 0, B b 1, C c 2, D d 3, E e 4, F f 5, G g 6, H h 7);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(a: u8, b: String, c: Vec<i64>) -> String {
+        format!("{a}{b}{c:?}")
+    }
+
+    type Join = fn(u8, String, Vec<i64>) -> String;
+
+    #[test]
+    fn arguments_and_result_survive_the_way() {
+        let args = (1, "b".to_owned(), vec![3]);
+        let mut bytes = Vec::new();
+        Join::encode_args(&args, &mut bytes).expect("the arguments encode");
+        assert_eq!(Join::decode_args(&bytes).as_ref(), Ok(&args));
+
+        let output = TaskFn::call(join as Join, args);
+        let mut bytes = Vec::new();
+        Join::encode_output(&output, &mut bytes).expect("the result encodes");
+        assert_eq!(Join::decode_output(&bytes), Ok("1b[3]".to_owned()));
+    }
+
+    /// `map` hands over items as they are.
+    #[test]
+    fn a_single_argument_is_encoded_as_its_value() {
+        type Length = fn(String) -> usize;
+        let (mut tuple, mut value) = (Vec::new(), Vec::new());
+        Length::encode_args(&("text".to_owned(),), &mut tuple).expect("the tuple encodes");
+        codec::encode("text", &mut value).expect("the value encodes");
+        assert_eq!(tuple, value);
+    }
+
+    #[test]
+    fn the_first_argument_that_does_not_decode_is_told() {
+        let mut bytes = Vec::new();
+        Join::encode_args(&(1, "b".to_owned(), vec![3]), &mut bytes).expect("the arguments encode");
+        let index = |bytes: &[u8]| Join::decode_args(bytes).map_err(|error| error.index);
+        assert_eq!(index(&[]), Err(Some(0)));
+        assert_eq!(index(&bytes[..9]), Err(Some(1)));
+        assert_eq!(index(&bytes[..bytes.len() - 1]), Err(Some(2)));
+        bytes.push(0);
+        assert_eq!(index(&bytes), Err(None));
+        assert_eq!(
+            <fn() -> ()>::decode_args(&[]).map_err(|error| error.index),
+            Ok(())
+        );
+    }
+}
