@@ -30,7 +30,12 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
     let docs = docs(&outer);
     let types = params.iter().map(|param| &*param.ty);
     let returns = return_type(&function.sig.output);
-    let pointer = quote!(fn(#(#types),*) -> #returns);
+    let names = params.iter().map(|param| match &*param.pat {
+        Pat::Ident(pattern) => pattern.ident.to_token_stream(),
+        _ => quote!(_),
+    });
+    // The names mean nothing to the compiler, but rustdoc shows them.
+    let pointer = quote!(fn(#(#names: #types),*) -> #returns);
     let params = params
         .iter()
         .enumerate()

@@ -6,7 +6,7 @@ use crate::registry::{TaskInfo, tasks};
 
 /// Finds a task by its full path, or by any trailing part of it that only one task has.
 ///
-/// ```
+/// ```standalone_crate
 /// # mod maths {
 /// #     #[procession::task]
 /// #     pub(crate) fn square(x: i64) -> i64 { x * x }
