@@ -224,11 +224,13 @@ const fn unregistered(path: &'static str, returns: &'static str, line: u32) -> T
         idempotent: false,
         file: "src/lib.rs",
         line,
-        function: &(no_op as fn()),
+        function: &NO_OP,
     })
 }
 
 fn no_op() {}
+
+static NO_OP: Callable<fn(), (), ()> = Callable::new(no_op, (), result());
 
 static SQUARE: TaskInfo = unregistered("maths::simple::square", "()", 1);
 static SQUARE_AGAIN: TaskInfo = unregistered("maths::simple::square", "()", 20);
