@@ -6,7 +6,10 @@
 #[path = "private.rs"]
 pub mod __private;
 #[cfg(feature = "before-main")]
-#[expect(unsafe_code, reason = "a constructor runs before main by way of a linker section")]
+#[expect(
+    unsafe_code,
+    reason = "a constructor runs before main by way of a linker section"
+)]
 mod before_main;
 mod codec;
 mod cpu;
@@ -14,7 +17,10 @@ mod current;
 #[expect(unsafe_code, reason = "maps memory that two processes share")]
 mod page;
 mod payload;
-#[expect(unsafe_code, reason = "forks, passes descriptors, reads statuses, sets signal dispositions")]
+#[expect(
+    unsafe_code,
+    reason = "forks, passes descriptors, reads statuses, sets signal dispositions"
+)]
 mod process;
 mod registry;
 mod slice;
