@@ -2,10 +2,13 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(test)]
+extern crate self as procession; // as the expansion of `#[task]` names it
+
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
-#[cfg(feature = "before-main")]
+#[cfg(any(test, feature = "before-main"))]
 #[expect(
     unsafe_code,
     reason = "a constructor runs before main by way of a linker section"

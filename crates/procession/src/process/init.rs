@@ -75,3 +75,9 @@ pub(super) fn check_depth() -> Result<(), LaunchError> {
         _ => Ok(()),
     }
 }
+
+/// As if [`init`] had never been called.
+#[cfg(test)]
+pub(super) fn forget() {
+    INITIALISED.store(false, Ordering::SeqCst);
+}
