@@ -12,3 +12,8 @@ pub use crate::task::Task;
 pub const fn task<F: Copy>(function: F, info: &'static TaskInfo) -> Task<F> {
     Task::new(function, info)
 }
+
+#[cfg(any(test, feature = "before-main"))]
+pub use crate::before_main::enter as before_main;
+#[cfg(any(test, feature = "before-main"))]
+pub use ctor;
