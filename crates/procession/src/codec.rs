@@ -1,0 +1,149 @@
+//! How values become bytes: the only file that knows bincode.
+//!
+//! Integers are fixed-width and little-endian, so a tuple is exactly its parts one after another, with no prefix.
+//! Bytes from another process are never trusted: there is a size limit, and bytes left over are an error.
+//! This file must not know tasks, frames or processes.
+
+use std::fmt;
+
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use bincode::enc::write::Writer;
+use bincode::error::{DecodeError, EncodeError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Most bytes that one encoded value may have: 4 GiB − 1, because lengths travel as `u32`.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = u32::MAX as usize;
+
+type Config = Configuration<LittleEndian, Fixint, Limit<PAYLOAD_BYTES_MAX>>;
+
+const CONFIG: Config = bincode::config::standard()
+    .with_little_endian()
+    .with_fixed_int_encoding()
+    .with_limit::<PAYLOAD_BYTES_MAX>();
+
+/// Appends the encoding of `value` to `out`. On failure `out` is left as it was.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    encode_within(value, out, PAYLOAD_BYTES_MAX)
+}
+
+/// Decodes a value that fills `bytes` exactly.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let mut rest = bytes;
+    let value = decode_prefix(&mut rest)?;
+    expect_end(rest)?;
+    Ok(value)
+}
+
+/// Decodes a value from the front of `bytes` and moves `bytes` past it. On failure `bytes` is left as it was.
+pub(crate) fn decode_prefix<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, CodecError> {
+    let (value, read) = bincode::serde::borrow_decode_from_slice::<T, _>(bytes, CONFIG)
+        .map_err(|error| CodecError::Decode(decode_reason(error)))?;
+    *bytes = &bytes[read..];
+    Ok(value)
+}
+
+/// Refuses bytes that belong to no value.
+pub(crate) fn expect_end(rest: &[u8]) -> Result<(), CodecError> {
+    match rest.len() {
+        0 => Ok(()),
+        left => Err(CodecError::Decode(format!(
+            "{left} bytes are left over after the value"
+        ))),
+    }
+}
+
+fn encode_within<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> Result<(), CodecError> {
+    let start = out.len();
+    let mut writer = LimitedWriter {
+        out,
+        end: start.saturating_add(limit),
+        overflowed: false,
+    };
+    let encoded = bincode::serde::encode_into_writer(value, &mut writer, CONFIG);
+    let overflowed = writer.overflowed;
+    encoded.map_err(|error| {
+        out.truncate(start);
+        match overflowed {
+            true => CodecError::TooLarge { limit },
+            false => CodecError::Encode(encode_reason(error)),
+        }
+    })
+}
+
+/// Appends to a vector, up to a length. Refusing while writing keeps a value that is far too large from being built.
+struct LimitedWriter<'a> {
+    out: &'a mut Vec<u8>,
+    end: usize,
+    overflowed: bool,
+}
+
+impl Writer for LimitedWriter<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        if bytes.len() > self.end - self.out.len() {
+            self.overflowed = true;
+            return Err(EncodeError::Other("too large"));
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn encode_reason(error: EncodeError) -> String {
+    match error {
+        EncodeError::OtherString(reason) => reason,
+        EncodeError::Serde(bincode::serde::EncodeError::SequenceMustHaveLength) => {
+            "a sequence or map without a known length cannot be sent: collect it first".to_owned()
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn decode_reason(error: DecodeError) -> String {
+    match error {
+        DecodeError::OtherString(reason) => reason,
+        DecodeError::UnexpectedEnd { .. } => "the bytes end before the value does".to_owned(),
+        DecodeError::LimitExceeded => format!("it claims more than {PAYLOAD_BYTES_MAX} bytes"),
+        DecodeError::Serde(bincode::serde::DecodeError::AnyNotSupported) => {
+            "its type asks what the bytes contain (an untagged or flattened type), and this encoding cannot say"
+                .to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Why a value could not be encoded or decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodecError {
+    /// The value's own `Serialize` refused.
+    Encode(String),
+    /// The bytes are not a value of the expected type.
+    Decode(String),
+    /// The encoding would be larger than the limit.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CodecError::Encode(reason) => write!(f, "value cannot be encoded: {reason}"),
+            CodecError::Decode(reason) => write!(f, "value cannot be decoded: {reason}"),
+            CodecError::TooLarge { limit } => {
+                write!(
+                    f,
+                    "encoded value is larger than the limit of {limit} bytes: pass it in parts or as a file"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for CodecError {}

@@ -1,0 +1,14 @@
+//! Everything that the expansions of `#[task]` and `#[procession::main]` touch, and nothing else.
+//!
+//! No part of the interface: it changes without notice.
+
+pub use linkme;
+
+pub use crate::registry::{Definition, ParamInfo, TASKS, TaskInfo, returns};
+pub use crate::task::Task;
+
+/// Joins a function to its registry entry.
+#[must_use]
+pub const fn task<F: Copy>(function: F, info: &'static TaskInfo) -> Task<F> {
+    Task::new(function, info)
+}

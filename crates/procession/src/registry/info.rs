@@ -1,0 +1,324 @@
+//! One task as the registry knows it: texts for people, and calls from bytes.
+//!
+//! The argument types are behind `dyn Function`; this file sees only bytes and serde's erased traits.
+
+use std::fmt;
+
+use erased_serde::{Deserializer, Serializer};
+
+use crate::codec::CodecError;
+use crate::payload::Payload;
+use crate::registry::tasks;
+use crate::task::{Argument, Output, TaskFn};
+
+/// What is known of a registered task at run time.
+///
+/// ```
+/// use procession::task;
+///
+/// /// Raises `x` to the power `n`.
+/// #[task(idempotent)]
+/// fn power_n(x: i64, n: u32) -> i64 {
+///     x.pow(n)
+/// }
+///
+/// let info = power_n.info();
+/// assert_eq!(info.name(), "power_n");
+/// assert_eq!(info.signature(), "power_n(x: i64, n: u32) -> i64");
+/// assert_eq!(info.docs(), "Raises `x` to the power `n`.");
+/// assert!(info.is_idempotent());
+/// ```
+pub struct TaskInfo(Definition);
+
+/// What `#[task]` states about a function. Only its expansion makes one.
+pub struct Definition {
+    /// `crate::module::name`.
+    pub path: &'static str,
+    /// The arguments, in order.
+    pub params: &'static [ParamInfo],
+    /// The result type, as written.
+    pub returns: &'static str,
+    /// The doc comment.
+    pub docs: &'static str,
+    /// Whether a lost call may be repeated.
+    pub idempotent: bool,
+    /// Source file.
+    pub file: &'static str,
+    /// Line in it.
+    pub line: u32,
+    /// The function.
+    pub function: &'static dyn Function,
+}
+
+/// One argument of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParamInfo {
+    name: &'static str,
+    ty: &'static str,
+}
+
+/// Why a worker could not turn bytes into a call, or a result into bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskFault {
+    /// The arguments do not decode; the task did not run.
+    Decode(String),
+    /// The task ran, and its result refused to be encoded.
+    Encode(String),
+    /// The task ran, and its encoded result is over the limit.
+    TooLarge(String),
+}
+
+impl TaskInfo {
+    /// Only the expansion of `#[task]` makes entries.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(definition: Definition) -> TaskInfo {
+        TaskInfo(definition)
+    }
+
+    /// The full path, `crate::module::name`: a task's identity.
+    #[must_use]
+    pub fn path(&self) -> &'static str {
+        self.0.path
+    }
+
+    /// The path without its crate: `module::name`.
+    #[must_use]
+    pub fn short_path(&self) -> &'static str {
+        self.path().split_once("::").map_or(self.path(), |(_, rest)| rest)
+    }
+
+    /// The last part of the path: the function's own name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.path()
+            .rsplit_once("::")
+            .map_or(self.path(), |(_, name)| name)
+    }
+
+    /// The arguments, in order.
+    #[must_use]
+    pub fn params(&self) -> &'static [ParamInfo] {
+        self.0.params
+    }
+
+    /// The result type, as the source writes it; `()` if it writes none.
+    #[must_use]
+    pub fn returns(&self) -> &'static str {
+        self.0.returns
+    }
+
+    /// The function's doc comment, without its indentation; empty if there is none.
+    #[must_use]
+    pub fn docs(&self) -> &'static str {
+        self.0.docs
+    }
+
+    /// `name(argument: type, …) -> type`, as the source writes it.
+    #[must_use]
+    pub fn signature(&self) -> String {
+        let params: Vec<String> = self.params().iter().map(ParamInfo::to_string).collect();
+        let call = format!("{}({})", self.name(), params.join(", "));
+        match self.returns() {
+            "()" => call,
+            returns => format!("{call} -> {returns}"),
+        }
+    }
+
+    /// Whether the task was registered with `#[task(idempotent)]`: a call whose worker is lost may be repeated.
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        self.0.idempotent
+    }
+
+    /// How often an item is started, if neither the call nor the pool says otherwise: 3 if idempotent, else 1.
+    #[must_use]
+    pub fn default_max_attempts(&self) -> u32 {
+        if self.is_idempotent() { 3 } else { 1 }
+    }
+
+    /// Position in [`tasks`]. Equal in every process of one program.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        tasks().partition_point(|task| task.path() < self.path())
+    }
+
+    /// Where the function is written: source file and line.
+    #[must_use]
+    pub fn place(&self) -> (&'static str, u32) {
+        (self.0.file, self.0.line)
+    }
+
+    /// Reads argument `index` from any self-describing format and appends it to `out`.
+    ///
+    /// A call's payload is its arguments in order, so this is called once for each of [`params`](Self::params).
+    /// An integer is accepted where the argument is a float. On failure `out` is unchanged, and the error does
+    /// not name the argument: the caller knows where its text came from.
+    ///
+    /// ```
+    /// # #[procession::task]
+    /// # fn power_n(x: i64, n: u32) -> i64 { x.pow(n) }
+    /// let mut args = procession::Payload::new();
+    /// for (index, text) in ["7", "2"].iter().enumerate() {
+    ///     let mut json = serde_json::Deserializer::from_str(text);
+    ///     let mut erased = <dyn erased_serde::Deserializer>::erase(&mut json);
+    ///     power_n.info().encode_arg(index, &mut erased, &mut args)?;
+    /// }
+    /// assert_eq!(args.as_bytes().len(), 8 + 4);
+    /// # Ok::<(), erased_serde::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there is no such argument, or the format's value is not of its type.
+    pub fn encode_arg(
+        &self,
+        index: usize,
+        from: &mut dyn Deserializer<'_>,
+        out: &mut Payload,
+    ) -> Result<(), erased_serde::Error> {
+        self.0.function.transcode_arg(index, from, out.bytes_mut())
+    }
+
+    /// Decodes a call's arguments and writes them, as a sequence, to any format.
+    ///
+    /// # Errors
+    /// If the bytes are not this task's arguments, or the format refuses a value.
+    pub fn decode_args(&self, bytes: &[u8], to: &mut dyn Serializer) -> Result<(), erased_serde::Error> {
+        self.0.function.write_args(self, bytes, to)
+    }
+
+    /// Decodes a result and writes it to any format.
+    ///
+    /// # Errors
+    /// If the bytes are not this task's result, or the format refuses the value.
+    pub fn decode_result(&self, bytes: &[u8], to: &mut dyn Serializer) -> Result<(), erased_serde::Error> {
+        self.0.function.write_result(bytes, to)
+    }
+
+    /// Decodes arguments, calls the function here, and appends its encoded result to `out`.
+    ///
+    /// On failure `out` is unchanged. A panic of the function passes through: catching it is the worker's business.
+    pub(crate) fn run(&self, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault> {
+        self.0.function.run(self, args, out)
+    }
+}
+
+impl fmt::Debug for TaskInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, line) = self.place();
+        f.debug_struct("TaskInfo")
+            .field("path", &self.path())
+            .field("signature", &self.signature())
+            .field("idempotent", &self.is_idempotent())
+            .field("place", &format_args!("{file}:{line}"))
+            .finish()
+    }
+}
+
+impl ParamInfo {
+    /// An argument of type `A`. The type parameter is here so that an argument that cannot travel is reported where
+    /// its type is written.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new<A: Argument>(name: &'static str, ty: &'static str) -> ParamInfo {
+        ParamInfo { name, ty }
+    }
+
+    /// The argument's name; `arg0`, `arg1`, … (its position) where the source has a pattern instead of a name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The argument's type, as the source writes it.
+    #[must_use]
+    pub fn ty(&self) -> &'static str {
+        self.ty
+    }
+}
+
+impl fmt::Display for ParamInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.ty)
+    }
+}
+
+impl fmt::Display for TaskFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TaskFault::Decode(reason) | TaskFault::Encode(reason) | TaskFault::TooLarge(reason) => {
+                f.write_str(reason)
+            }
+        }
+    }
+}
+
+impl std::error::Error for TaskFault {}
+
+/// A result type as text. Like [`ParamInfo::new`], it carries the type so that the error points to it.
+#[must_use]
+pub const fn returns<R: Output>(ty: &'static str) -> &'static str {
+    ty
+}
+
+/// A task's function with its types forgotten. Every `TaskFn` is one.
+pub trait Function: Send + Sync {
+    /// See [`TaskInfo::run`].
+    fn run(&self, info: &TaskInfo, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault>;
+
+    /// See [`TaskInfo::encode_arg`].
+    fn transcode_arg(
+        &self,
+        index: usize,
+        from: &mut dyn Deserializer<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), erased_serde::Error>;
+
+    /// See [`TaskInfo::decode_args`].
+    fn write_args(
+        &self,
+        info: &TaskInfo,
+        bytes: &[u8],
+        to: &mut dyn Serializer,
+    ) -> Result<(), erased_serde::Error>;
+
+    /// See [`TaskInfo::decode_result`].
+    fn write_result(&self, bytes: &[u8], to: &mut dyn Serializer) -> Result<(), erased_serde::Error>;
+}
+
+impl<F: TaskFn> Function for F {
+    fn run(&self, info: &TaskInfo, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault> {
+        let args = F::decode_args(args).map_err(|error| TaskFault::Decode(error.describe(info.params())))?;
+        let output = self.call(args);
+        F::encode_output(&output, out).map_err(|error| match error {
+            CodecError::TooLarge { .. } => TaskFault::TooLarge(format!("result: {error}")),
+            CodecError::Encode(_) | CodecError::Decode(_) => TaskFault::Encode(format!("result: {error}")),
+        })
+    }
+
+    fn transcode_arg(
+        &self,
+        index: usize,
+        from: &mut dyn Deserializer<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), erased_serde::Error> {
+        F::transcode_arg(index, from, out)
+    }
+
+    fn write_args(
+        &self,
+        info: &TaskInfo,
+        bytes: &[u8],
+        to: &mut dyn Serializer,
+    ) -> Result<(), erased_serde::Error> {
+        let args = F::decode_args(bytes)
+            .map_err(|error| serde::ser::Error::custom(error.describe(info.params())))?;
+        F::write_args(&args, to)
+    }
+
+    fn write_result(&self, bytes: &[u8], to: &mut dyn Serializer) -> Result<(), erased_serde::Error> {
+        let output =
+            F::decode_output(bytes).map_err(|error| serde::ser::Error::custom(format!("result: {error}")))?;
+        erased_serde::Serialize::erased_serialize(&output, to)
+    }
+}

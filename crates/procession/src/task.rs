@@ -1,0 +1,175 @@
+//! The typed handle that `#[task]` leaves behind, its options, and what makes a function a task's function.
+//!
+//! A handle knows its function and its registry entry. It must not know pools, workers or channels.
+
+mod function;
+
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+pub use function::{Argument, Output, TaskFn};
+
+use crate::registry::TaskInfo;
+
+/// A task: the function it was made from, and the options its calls are made with.
+///
+/// `#[task]` defines a constant of this type under the function's name. It is `Copy`, it still calls the plain
+/// function in this process, and it is what every verb of a pool takes:
+///
+/// ```
+/// use procession::task;
+///
+/// #[task]
+/// fn square(x: i64) -> i64 {
+///     x * x
+/// }
+///
+/// assert_eq!(square(7), 49); // runs here, as any function does
+/// let eager = square.max_attempts(3).priority(1); // the same task, with options
+/// assert_eq!(eager(7), 49);
+/// let squares: Vec<i64> = (0..4).map(*square).collect(); // `*` gives the plain function pointer
+/// assert_eq!(squares, [0, 1, 4, 9]);
+/// ```
+///
+/// Options ride on the handle. They are checked when a call is submitted: a zero is reported then, as
+/// a usage error, before anything runs.
+///
+/// Because the name is a constant, a local variable in its scope cannot take the same name
+/// (`let square = …` is read as a pattern). Inside the task's own body it can.
+#[derive(Clone, Copy)]
+pub struct Task<F> {
+    function: F,
+    info: &'static TaskInfo,
+    options: TaskOptions,
+}
+
+/// How the calls made with one handle differ from the pool's defaults. `None` means the pool's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskOptions {
+    pub(crate) chunk_size: Option<usize>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) max_attempts: Option<u32>,
+    pub(crate) priority: i32,
+    pub(crate) buffer: Option<usize>,
+}
+
+impl<F> Task<F> {
+    /// Only `#[task]` makes handles, through `__private`.
+    pub(crate) const fn new(function: F, info: &'static TaskInfo) -> Task<F> {
+        Task {
+            function,
+            info,
+            options: TaskOptions::NONE,
+        }
+    }
+
+    /// Hands this many items to a worker at a time. Larger chunks cost less per item; smaller ones balance better.
+    ///
+    /// Default: chosen from the number of items and workers. A chunk is a unit of transport only: what a crash
+    /// costs does not depend on it.
+    #[must_use]
+    pub fn chunk_size(mut self, items: usize) -> Task<F> {
+        self.options.chunk_size = Some(items);
+        self
+    }
+
+    /// Stops an item that has run for this long, counted from its own start.
+    #[must_use]
+    pub fn timeout(mut self, per_item: Duration) -> Task<F> {
+        self.options.timeout = Some(per_item);
+        self
+    }
+
+    /// Ends the whole call after this long, counted from its submission.
+    #[must_use]
+    pub fn deadline(mut self, whole_call: Duration) -> Task<F> {
+        self.options.deadline = Some(whole_call);
+        self
+    }
+
+    /// Starts an item up to this many times, if its worker is lost.
+    ///
+    /// Default: 1, or 3 for a task registered `idempotent`.
+    #[must_use]
+    pub fn max_attempts(mut self, starts: u32) -> Task<F> {
+        self.options.max_attempts = Some(starts);
+        self
+    }
+
+    /// Calls of a higher priority are started first. Default: 0.
+    #[must_use]
+    pub fn priority(mut self, priority: i32) -> Task<F> {
+        self.options.priority = priority;
+        self
+    }
+
+    /// Bounds a lazy call (`imap` and its kin): at most this many items in flight or with a result not yet taken.
+    #[must_use]
+    pub fn buffer(mut self, items: usize) -> Task<F> {
+        self.options.buffer = Some(items);
+        self
+    }
+
+    /// The task's registry entry: its path, arguments and documentation.
+    #[must_use]
+    pub fn info(&self) -> &'static TaskInfo {
+        self.info
+    }
+
+    pub(crate) fn options(&self) -> TaskOptions {
+        self.options
+    }
+}
+
+impl<F> Deref for Task<F> {
+    type Target = F;
+
+    fn deref(&self) -> &F {
+        &self.function
+    }
+}
+
+impl<F> fmt::Debug for Task<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("path", &self.info.path())
+            .field("options", &self.options)
+            .finish()
+    }
+}
+
+impl TaskOptions {
+    pub(crate) const NONE: TaskOptions = TaskOptions {
+        chunk_size: None,
+        timeout: None,
+        deadline: None,
+        max_attempts: None,
+        priority: 0,
+        buffer: None,
+    };
+
+    /// Names the first option that is out of range, as a usage error says it.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        let zero = [
+            ("chunk_size", self.chunk_size == Some(0), "1 item"),
+            ("timeout", self.timeout == Some(Duration::ZERO), "1 ns"),
+            ("deadline", self.deadline == Some(Duration::ZERO), "1 ns"),
+            ("max_attempts", self.max_attempts == Some(0), "1 start"),
+            ("buffer", self.buffer == Some(0), "1 item"),
+        ];
+        match zero.iter().find(|(_, is_zero, _)| *is_zero) {
+            Some((name, _, least)) => Err(format!(
+                "option `{name}` is 0: give at least {least}, or leave it out"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for TaskOptions {
+    fn default() -> TaskOptions {
+        TaskOptions::NONE
+    }
+}
