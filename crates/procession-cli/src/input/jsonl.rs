@@ -1,7 +1,6 @@
 //! JSON Lines: a value a line. Where an item is one argument the value is it; otherwise an array of the arguments, or an
 //! object of them by name. Blank lines are skipped; members that no parameter is named after are ignored.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::BufRead;
 use std::ops::Range;
@@ -103,7 +102,7 @@ fn by_name<'a>(
             (Some(value), None) => Ok(value),
             (Some(_), Some(_)) => Err((whole.clone(), format!("`{name}` is given twice"), None)),
             (None, _) => {
-                let names: Vec<&str> = members.iter().map(|(key, _)| key.as_ref()).collect();
+                let names: Vec<&str> = members.iter().map(|(key, _)| key.as_str()).collect();
                 let (what, help) = row::missing(task, index, &names);
                 Err((whole.clone(), what, Some(help)))
             }
@@ -141,7 +140,7 @@ fn trimmed(line: &str) -> Range<usize> {
 pub(crate) fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
     struct Members;
     impl<'de> Visitor<'de> for Members {
-        type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+        type Value = Vec<(String, &'de RawValue)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
@@ -149,8 +148,8 @@ pub(crate) fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut members = Vec::new();
-            while let Some((key, value)) = map.next_entry::<String, &'de RawValue>()? {
-                members.push((Cow::Owned(key), value));
+            while let Some((key, value)) = map.next_entry()? {
+                members.push((key, value));
             }
             Ok(members)
         }
@@ -168,7 +167,7 @@ mod tests {
     #[test]
     fn members_keep_order_and_duplicates() {
         let members = members(r#"{"b": 1, "a": [2], "b": 3}"#).unwrap();
-        let shown: Vec<_> = members.iter().map(|(key, value)| (key.as_ref(), value.get())).collect();
+        let shown: Vec<_> = members.iter().map(|(key, value)| (key.as_str(), value.get())).collect();
         assert_eq!(shown, [("b", "1"), ("a", "[2]"), ("b", "3")]);
         assert!(super::members("{} x").is_err());
     }
