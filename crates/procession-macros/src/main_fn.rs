@@ -14,7 +14,11 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
             "`#[procession::main]` goes on `fn main`",
         ));
     };
-    check(&main)?;
+    if let Err(error) = check(&main) {
+        // A `main` of some kind, so that the compiler does not also complain that there is none.
+        let error = error.into_compile_error();
+        return Ok(quote!(#error fn main() {}));
+    }
     main.block.stmts.insert(0, parse_quote!(#procession::init();));
     Ok(quote!(#main))
 }

@@ -51,7 +51,10 @@ pub(crate) fn parse_main(tokens: TokenStream) -> Result<Path> {
 }
 
 fn parse_crate(option: &ParseNestedMeta<'_>, procession: &mut Option<Path>) -> Result<()> {
-    let path = option.value()?.call(Path::parse_mod_style)?;
+    let value = option
+        .value()
+        .map_err(|_| option.error("option `crate` needs a path: `crate = path`"))?;
+    let path = value.call(Path::parse_mod_style)?;
     match procession.replace(path) {
         None => Ok(()),
         Some(_) => Err(option.error("option `crate` is given twice")),

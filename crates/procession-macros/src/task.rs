@@ -64,7 +64,9 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
 /// The name with the hygiene of this expansion: found by everyone at the place of use, but not scolded by the
 /// caller's naming lints, which would want a constant in capitals.
 fn handle_name(name: &Ident) -> Ident {
-    Ident::new(&name.to_string(), Span::call_site().located_at(name.span()))
+    let mut handle = name.clone();
+    handle.set_span(Span::call_site().located_at(name.span()));
+    handle
 }
 
 /// What speaks of the item goes to the handle, what speaks of the body stays with the function.

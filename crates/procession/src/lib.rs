@@ -17,7 +17,7 @@ pub use payload::Payload;
 pub use procession_macros::{main, task};
 pub use registry::{NotFound, ParamInfo, TaskInfo, find, tasks};
 pub use slice::slice_data;
-pub use task::{Argument, Output, Task, TaskFn};
+pub use task::{Argument, Task, TaskFn, TaskOutput};
 
 /// placeholder
 pub fn init() {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
-pub use function::{Argument, Output, TaskFn};
+pub use function::{Argument, TaskFn, TaskOutput};
 
 use crate::registry::TaskInfo;
 

@@ -1,6 +1,6 @@
 //! What cannot be a task, said on the token that makes it so.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::visit::{self, Visit};
 use syn::{Error, FnArg, ItemFn, Lifetime, PatType, Result, ReturnType, Signature, Type};
@@ -10,29 +10,33 @@ const ARGUMENTS_MAX: usize = 8;
 
 pub(crate) fn parse(item: TokenStream) -> Result<ItemFn> {
     syn::parse2(item.clone()).map_err(|error| {
-        // Something that is a function but has a mistake in it keeps the compiler's own words.
-        match item.into_iter().find(|token| {
-            matches!(
-                token.to_string().as_str(),
-                "fn" | "struct"
-                    | "enum"
-                    | "mod"
-                    | "impl"
-                    | "const"
-                    | "static"
-                    | "trait"
-                    | "type"
-                    | "use"
-                    | "union"
-                    | "extern"
-            )
-        }) {
-            Some(token) if token.to_string() != "fn" => {
-                Error::new(token.span(), "`#[task]` goes on a function")
-            }
-            _ => error,
+        match item.into_iter().find(is_item_keyword) {
+            // A function with a mistake in it: the parser says where.
+            Some(keyword) if keyword.to_string() == "fn" => error,
+            Some(keyword) => Error::new_spanned(keyword, NOT_A_FUNCTION),
+            None => Error::new(error.span(), NOT_A_FUNCTION),
         }
     })
+}
+
+const NOT_A_FUNCTION: &str = "`#[task]` goes on a function";
+
+fn is_item_keyword(token: &TokenTree) -> bool {
+    const KEYWORDS: [&str; 12] = [
+        "const",
+        "enum",
+        "extern",
+        "fn",
+        "impl",
+        "macro_rules",
+        "mod",
+        "static",
+        "struct",
+        "trait",
+        "type",
+        "use",
+    ];
+    matches!(token, TokenTree::Ident(ident) if KEYWORDS.iter().any(|keyword| ident == keyword))
 }
 
 /// Checks the signature and hands back its arguments.
@@ -85,7 +89,7 @@ pub(crate) fn check(signature: &Signature) -> Result<Vec<&PatType>> {
         if let Type::Never(never) = &**ty {
             return refuse(
                 never,
-                "a task returns a value that can be sent: write no return type instead of `!`",
+                "a task needs a result that can be sent back: leave out `-> !`",
             );
         }
         Borrowed::check(ty, "result")?;

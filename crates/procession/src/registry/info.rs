@@ -9,7 +9,7 @@ use erased_serde::{Deserializer, Serializer};
 use crate::codec::CodecError;
 use crate::payload::Payload;
 use crate::registry::tasks;
-use crate::task::{Argument, Output, TaskFn};
+use crate::task::{Argument, TaskFn, TaskOutput};
 
 /// What is known of a registered task at run time.
 ///
@@ -257,7 +257,7 @@ impl std::error::Error for TaskFault {}
 
 /// A result type as text. Like [`ParamInfo::new`], it carries the type so that the error points to it.
 #[must_use]
-pub const fn returns<R: Output>(ty: &'static str) -> &'static str {
+pub const fn returns<R: TaskOutput>(ty: &'static str) -> &'static str {
     ty
 }
 

@@ -29,9 +29,9 @@ impl<T: Serialize + DeserializeOwned + 'static> Argument for T {}
     label = "this result travels back from another process",
     note = "derive `serde::Serialize` and `serde::Deserialize` for it, or return the owned data it is made from"
 )]
-pub trait Output: Serialize + DeserializeOwned + Send + 'static {}
+pub trait TaskOutput: Serialize + DeserializeOwned + Send + 'static {}
 
-impl<T: Serialize + DeserializeOwned + Send + 'static> Output for T {}
+impl<T: Serialize + DeserializeOwned + Send + 'static> TaskOutput for T {}
 
 /// A function that can be a task: `fn(A, …) -> R` of none to eight arguments.
 ///
@@ -41,7 +41,7 @@ pub trait TaskFn: sealed::Sealed + Copy + Send + Sync + 'static {
     type Args: 'static;
 
     /// What the function returns.
-    type Output: Output;
+    type Output: TaskOutput;
 
     #[doc(hidden)]
     const ARITY: usize;
@@ -108,7 +108,7 @@ macro_rules! impl_task_fn {
     ($arity:literal: $($A:ident $arg:ident $index:tt),*) => {
         impl<$($A,)* R> sealed::Sealed for fn($($A),*) -> R {}
 
-        impl<$($A: Argument,)* R: Output> TaskFn for fn($($A),*) -> R {
+        impl<$($A: Argument,)* R: TaskOutput> TaskFn for fn($($A),*) -> R {
             type Args = ($($A,)*);
             type Output = R;
             const ARITY: usize = $arity;

@@ -1,0 +1,4 @@
+#[procession::main]
+fn main() -> Result<(), std::fmt::Error> {
+    "no result"
+}

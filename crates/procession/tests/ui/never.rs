@@ -1,0 +1,8 @@
+use procession::task;
+
+#[task]
+fn stop() -> ! {
+    std::process::exit(0)
+}
+
+fn main() {}
