@@ -228,7 +228,9 @@ fn format(text: &str) -> Result<Format, String> {
 fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
     let found = choices.iter().find(|(name, _)| *name == text);
-    found.map(|(_, choice)| *choice).ok_or_else(|| crate::nearest::suggest(text, &names))
+    found
+        .map(|(_, choice)| *choice)
+        .ok_or_else(|| crate::nearest::suggest(text, &names))
 }
 
 #[cfg(test)]
@@ -256,7 +258,11 @@ mod tests {
 
     #[test]
     fn one_source_of_items_is_wanted() {
-        for words in [&["p", "map", "square"][..], &["p", "map", "square", "1", "--range", "0..2"], &["p", "starmap", "f"]] {
+        for words in [
+            &["p", "map", "square"][..],
+            &["p", "map", "square", "1", "--range", "0..2"],
+            &["p", "starmap", "f"],
+        ] {
             assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
         }
     }

@@ -31,7 +31,7 @@ pub(crate) enum Ending {
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// Bad spec, input or usage.
-    Refused(Box<Diagnostic>),
+    Refused(Diagnostic),
     /// The pool broke or never started.
     Broken(String),
     /// A result, a failure or a listing could not be written.
@@ -42,7 +42,7 @@ pub(crate) enum Stop {
 
 impl From<Diagnostic> for Stop {
     fn from(refusal: Diagnostic) -> Stop {
-        Stop::Refused(Box::new(refusal))
+        Stop::Refused(refusal)
     }
 }
 

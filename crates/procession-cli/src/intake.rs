@@ -52,8 +52,17 @@ struct Kept {
 impl<'a, H: Hearer> Intake<'a, H> {
     /// `keep` says whether the arguments of a failed item will be asked for.
     pub(crate) fn new(rows: Rows<'a>, hearer: &'a H, watch: Watch, keep: bool) -> Intake<'a, H> {
-        let desk = Desk { kept: keep.then(Kept::default), ..Desk::default() };
-        Intake { rows, hearer, watch, desk: Rc::new(RefCell::new(desk)), closed: false }
+        let desk = Desk {
+            kept: keep.then(Kept::default),
+            ..Desk::default()
+        };
+        Intake {
+            rows,
+            hearer,
+            watch,
+            desk: Rc::new(RefCell::new(desk)),
+            closed: false,
+        }
     }
 
     pub(crate) fn desk(&self) -> Rc<RefCell<Desk>> {
@@ -145,7 +154,11 @@ mod tests {
     }
 
     fn row(good: bool, byte: u8) -> Result<Payload, Diagnostic> {
-        if good { Ok(Payload::from(vec![byte])) } else { Err(Diagnostic::new("odd")) }
+        if good {
+            Ok(Payload::from(vec![byte]))
+        } else {
+            Err(Diagnostic::new("odd"))
+        }
     }
 
     #[test]
@@ -157,7 +170,9 @@ mod tests {
         let desk = intake.desk();
         let payloads: Vec<Payload> = intake.collect();
         assert_eq!(*heard.0.borrow(), [0, 3, 4, 7]);
-        let items: Vec<u64> = (0..payloads.len() as u64).map(|payload| desk.borrow().item(payload)).collect();
+        let items: Vec<u64> = (0..payloads.len() as u64)
+            .map(|payload| desk.borrow().item(payload))
+            .collect();
         assert_eq!(items, [1, 2, 5, 6]);
         // Out of order, and each once.
         for payload in [2, 0, 1, 3] {

@@ -56,7 +56,11 @@ impl Call {
 
     /// What a job without `call` does.
     pub(crate) fn for_task(task: &TaskInfo) -> Call {
-        if task.params().len() == 1 { Call::Map } else { Call::Starmap }
+        if task.params().len() == 1 {
+            Call::Map
+        } else {
+            Call::Starmap
+        }
     }
 
     /// Whether a row of a file is the one argument itself.

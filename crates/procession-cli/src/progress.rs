@@ -35,7 +35,11 @@ impl Progress {
         }
         if !io::stderr().is_terminal() {
             let now = Instant::now();
-            return Progress::Lines(Lines { total, start: now, last: now });
+            return Progress::Lines(Lines {
+                total,
+                start: now,
+                last: now,
+            });
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
         let template = match total {
@@ -93,7 +97,10 @@ impl Lines {
         let mut line = match self.total {
             Some(total) => {
                 let percent = 100.0 * items as f64 / total.max(1) as f64;
-                let mut line = format!("progress: {items}/{total} items ({percent:.0}%), {}/s", short(rate));
+                let mut line = format!(
+                    "progress: {items}/{total} items ({percent:.0}%), {}/s",
+                    short(rate)
+                );
                 if items > 0 {
                     let left = Duration::from_secs_f64((total.saturating_sub(items)) as f64 / rate);
                     line.push_str(&format!(", {} left", units::show(left)));
@@ -116,17 +123,31 @@ mod tests {
     #[test]
     fn lines_tell_rate_and_rest() {
         let start = Instant::now();
-        let lines = Lines { total: Some(100), start, last: start };
-        let tally = Tally { values: 25, ..Tally::default() };
+        let lines = Lines {
+            total: Some(100),
+            start,
+            last: start,
+        };
+        let tally = Tally::of_values(25);
         let line = lines.line(&tally, start + Duration::from_secs(5));
         assert_eq!(line, "progress: 25/100 items (25%), 5.00/s, 15.0 s left");
-        let unknown = Lines { total: None, start, last: start };
-        assert_eq!(unknown.line(&tally, start + Duration::from_secs(5)), "progress: 25 items, 5.00/s");
+        let unknown = Lines {
+            total: None,
+            start,
+            last: start,
+        };
+        assert_eq!(
+            unknown.line(&tally, start + Duration::from_secs(5)),
+            "progress: 25 items, 5.00/s"
+        );
     }
 
     #[test]
     fn templates_are_sound() {
-        for template in ["{bar:32} {human_pos}/{human_len} {percent}% {per_sec}, {eta} left{msg}", "{spinner} {human_pos} {per_sec}{msg}"] {
+        for template in [
+            "{bar:32} {human_pos}/{human_len} {percent}% {per_sec}, {eta} left{msg}",
+            "{spinner} {human_pos} {per_sec}{msg}",
+        ] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
     }

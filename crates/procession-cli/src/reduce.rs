@@ -48,7 +48,9 @@ pub(crate) fn is_never_a_number(ty: &str) -> bool {
     let ty = ty.trim();
     matches!(ty, "String" | "bool" | "char" | "()")
         || ty.starts_with(['(', '['])
-        || ["Vec<", "Option<", "Result<", "HashMap<", "BTreeMap<"].iter().any(|start| ty.starts_with(start))
+        || ["Vec<", "Option<", "Result<", "HashMap<", "BTreeMap<"]
+            .iter()
+            .any(|start| ty.starts_with(start))
 }
 
 /// A reduction under way.
@@ -65,7 +67,14 @@ pub(crate) struct Reducer {
 
 impl Reducer {
     pub(crate) fn new(reduction: Reduction, task: &'static TaskInfo) -> Reducer {
-        Reducer { reduction, task, count: 0, integers: Some(0), floats: ExactSum::default(), extreme: None }
+        Reducer {
+            reduction,
+            task,
+            count: 0,
+            integers: Some(0),
+            floats: ExactSum::default(),
+            extreme: None,
+        }
     }
 
     /// Takes one value in. An error says why it is no number.
@@ -125,7 +134,8 @@ impl Reducer {
     }
 
     fn sum(&self) -> Number {
-        self.integers.map_or_else(|| Number::Float(self.floats.sum()), Number::Integer)
+        self.integers
+            .map_or_else(|| Number::Float(self.floats.sum()), Number::Integer)
     }
 }
 
@@ -198,7 +208,9 @@ impl ExactSum {
             return special;
         }
         let mut partials = self.partials.iter().rev().copied();
-        let Some(mut high) = partials.next() else { return 0.0 };
+        let Some(mut high) = partials.next() else {
+            return 0.0;
+        };
         let mut low = 0.0;
         let mut rest = 0.0;
         for partial in partials.by_ref() {
@@ -243,7 +255,15 @@ mod tests {
         assert_eq!(sum(&[]), 0.0);
         // The cases of CPython's test_math.testFsum that round at a tie.
         assert_eq!(sum(&[1e16, 1.0, 1e-16]), 10_000_000_000_000_002.0);
-        assert_eq!(sum(&[1e16 - 2.0, 1.0 - 2f64.powi(-53), -(1e16 - 2.0), -(1.0 - 2f64.powi(-53))]), 0.0);
+        assert_eq!(
+            sum(&[
+                1e16 - 2.0,
+                1.0 - 2f64.powi(-53),
+                -(1e16 - 2.0),
+                -(1.0 - 2f64.powi(-53))
+            ]),
+            0.0
+        );
     }
 
     #[test]

@@ -38,14 +38,26 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let total = job.source.check(job.task, job.skip_invalid)?;
     let rows = job.source.rows(job.task)?;
     let mut results = Results::open(job)?;
-    let failures = job.results.failures.as_deref().map(|path| Failures::open(path, job.task)).transpose()?;
+    let failures = job
+        .results
+        .failures
+        .as_deref()
+        .map(|path| Failures::open(path, job.task))
+        .transpose()?;
     let keep_args = failures.is_some();
 
     let start = Instant::now();
-    let pool = job.pool.configure(Pool::builder()).build().map_err(|error| unstarted(&error))?;
+    let pool = job
+        .pool
+        .configure(Pool::builder())
+        .build()
+        .map_err(|error| unstarted(&error))?;
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {
-        Stop::Broken(format!("cannot watch for signals: {}", crate::output::reason(&error)))
+        Stop::Broken(format!(
+            "cannot watch for signals: {}",
+            crate::output::reason(&error)
+        ))
     })?;
     let books = Books::new(failures, Progress::new(talk.progress, total));
     let intake = Intake::new(rows, &books, watch.clone(), keep_args);
@@ -91,18 +103,32 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     };
     desk.borrow_mut().stop();
     let done = done.and_then(|()| books.stop().map_or(Ok(()), Err));
-    let done = done.and_then(|()| results.finish(&books)).and_then(|()| books.flush());
+    let done = done
+        .and_then(|()| results.finish(&books))
+        .and_then(|()| books.flush());
     match &done {
         Ok(()) if stage < Request::Stop && !books.is_broken() => leave(&pool),
         _ => stop_now(&pool),
     }
     drop(stream);
     books.end_progress();
-    conclude(job, talk, &books, total, &pool, start.elapsed(), done, watch.signal())
+    conclude(
+        job,
+        talk,
+        &books,
+        total,
+        &pool,
+        start.elapsed(),
+        done,
+        watch.signal(),
+    )
 }
 
 /// What the rest of the pool's life says about the run.
-#[expect(clippy::too_many_arguments, reason = "the last step of `run`, split off to be read on its own")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the last step of `run`, split off to be read on its own"
+)]
 fn conclude(
     job: &Job,
     talk: Talk,
@@ -120,7 +146,16 @@ fn conclude(
     if talk.summary && !matches!(done, Err(Stop::Unread)) {
         let restarts = pool.stats().workers.iter().map(|worker| worker.restarts).sum();
         let workers = job.pool.workers();
-        terminal::say(&Summary { name: &job.name, tally: &tally, wall, workers, restarts }.to_string());
+        terminal::say(
+            &Summary {
+                name: &job.name,
+                tally: &tally,
+                wall,
+                workers,
+                restarts,
+            }
+            .to_string(),
+        );
     }
     match (done, books.broken()) {
         (Err(Stop::Unread), _) if books.tally().failures() > 0 => Ok(Ending::Incomplete),
@@ -178,12 +213,17 @@ impl Results {
         if let Some(values) = &mut self.values {
             values.finish()?;
         }
-        let Some(reducer) = &self.reducer else { return Ok(()) };
+        let Some(reducer) = &self.reducer else {
+            return Ok(());
+        };
         let without = books.tally().failures();
         if without > 0 {
             books.aside(|| {
                 let values = counted(reducer.count(), "value");
-                terminal::say_warning(&format!("the result is over {values}: {} had none", counted(without, "item")));
+                terminal::say_warning(&format!(
+                    "the result is over {values}: {} had none",
+                    counted(without, "item")
+                ));
             });
         }
         let mut stdout = Sink::stdout();
@@ -220,7 +260,9 @@ fn obey<I: Iterator<Item = Payload>>(
         Request::Run => {}
         Request::Drain => {
             stream.drain();
-            books.aside(|| terminal::say_warning(&format!("{name}: finishing what runs; once more to stop it")));
+            books.aside(|| {
+                terminal::say_warning(&format!("{name}: finishing what runs; once more to stop it"))
+            });
         }
         Request::Stop => {
             pool.terminate();
@@ -230,13 +272,7 @@ fn obey<I: Iterator<Item = Payload>>(
 }
 
 /// Books an item that ended without a value.
-fn lose(
-    books: &Books,
-    desk: &Desk,
-    payload: u64,
-    args: Option<&Payload>,
-    error: &Error,
-) -> Result<(), Stop> {
+fn lose(books: &Books, desk: &Desk, payload: u64, args: Option<&Payload>, error: &Error) -> Result<(), Stop> {
     let item = desk.item(payload);
     let mut message = error.to_string();
     if item != payload {

@@ -26,3 +26,5 @@ pub fn init() {
         std::process::exit(70);
     }
 }
+mod pool_stub;
+pub use pool_stub::*;

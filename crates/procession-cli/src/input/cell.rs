@@ -22,26 +22,20 @@ pub(crate) enum Cell {
     Json(Place),
     /// A word of the command line: JSON, or the text itself where the parameter is a string.
     Word(Place),
-    /// A number of a range that stands at the place.
-    Integer(i128, Place),
 }
 
 impl Cell {
     /// Appends this as argument `index` of `task`.
-    pub(crate) fn encode(
-        &self,
-        task: &TaskInfo,
-        index: usize,
-        out: &mut Payload,
-    ) -> Result<(), Diagnostic> {
+    pub(crate) fn encode(&self, task: &TaskInfo, index: usize, out: &mut Payload) -> Result<(), Diagnostic> {
         match self {
             Cell::Node(node) => {
                 let blame = Blame::default();
                 let reader = NodeReader { node, blame: &blame };
-                task.encode_arg(index, &mut <dyn Erased<'_>>::erase(reader), out).map_err(|error| {
-                    let at = blame.take().unwrap_or_else(|| node.at.clone());
-                    at.error(misfit(task, index, &error.to_string()))
-                })
+                task.encode_arg(index, &mut <dyn Erased<'_>>::erase(reader), out)
+                    .map_err(|error| {
+                        let at = blame.take().unwrap_or_else(|| node.at.clone());
+                        at.error(misfit(task, index, &error.to_string()))
+                    })
             }
             Cell::Json(at) => json(task, index, at.as_str(), out).map_err(|(what, span)| {
                 let start = at.span.start;
@@ -52,8 +46,6 @@ impl Cell {
                 task.encode_arg(index, &mut <dyn Erased<'_>>::erase(reader), out)
                     .map_err(|error| at.error(misfit(task, index, &error.to_string())))
             }
-            Cell::Integer(integer, at) => integer_argument(task, index, *integer, out)
-                .map_err(|what| at.error(what)),
         }
     }
 }
@@ -69,7 +61,7 @@ pub(crate) fn integer_argument(
         .map_err(|error| misfit(task, index, &error.to_string()))
 }
 
-/// Appends a JSON text as argument `index`. An error comes with the bytes of `text` it is about.
+/// Appends one well-formed JSON value as argument `index`. An error comes with the bytes of `text` it is about.
 pub(crate) fn json(
     task: &TaskInfo,
     index: usize,
@@ -77,23 +69,15 @@ pub(crate) fn json(
     out: &mut Payload,
 ) -> Result<(), (String, Range<usize>)> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let before = out.as_bytes().len();
-    let result = task.encode_arg(index, &mut <dyn Erased<'_>>::erase(&mut json), out);
-    match result {
-        Err(error) => {
+    task.encode_arg(index, &mut <dyn Erased<'_>>::erase(&mut json), out)
+        .map_err(|error| {
             let message = error.to_string();
             let (what, at) = split_position(text, &message);
-            let span = at.map_or(0..text.len(), |at| narrow(text, at));
-            Err((misfit(task, index, what), span))
-        }
-        Ok(()) => match json.end() {
-            Ok(()) => Ok(()),
-            Err(_) => {
-                debug_assert!(out.as_bytes().len() >= before, "an argument is only ever appended");
-                Err(("unexpected text after the value".to_owned(), 0..text.len()))
-            }
-        },
-    }
+            (
+                misfit(task, index, what),
+                at.map_or(0..text.len(), |at| narrow(text, at)),
+            )
+        })
 }
 
 /// `argument `x` of `square`: …`.
@@ -180,8 +164,14 @@ mod tests {
 
     #[test]
     fn positions_come_off_messages() {
-        assert_eq!(split_position("[1, 2]", "odd at line 1 column 3"), ("odd", Some(2)));
-        assert_eq!(split_position("[1,\n2]", "odd at line 2 column 1"), ("odd", Some(4)));
+        assert_eq!(
+            split_position("[1, 2]", "odd at line 1 column 3"),
+            ("odd", Some(2))
+        );
+        assert_eq!(
+            split_position("[1,\n2]", "odd at line 2 column 1"),
+            ("odd", Some(4))
+        );
         assert_eq!(split_position("x", "odd"), ("odd", None));
     }
 

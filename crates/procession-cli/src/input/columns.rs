@@ -27,9 +27,16 @@ enum Combine {
 impl Columns {
     /// All combinations of the columns' values.
     pub(crate) fn product(columns: Vec<Vec<Cell>>, at: Place) -> Result<Columns, Diagnostic> {
-        let count = columns.iter().try_fold(1_u64, |count, column| count.checked_mul(column.len() as u64));
+        let count = columns
+            .iter()
+            .try_fold(1_u64, |count, column| count.checked_mul(column.len() as u64));
         match count {
-            Some(count) => Ok(Columns { columns, combine: Combine::Product, count, at }),
+            Some(count) => Ok(Columns {
+                columns,
+                combine: Combine::Product,
+                count,
+                at,
+            }),
             None => Err(at.error("this product has more than 2^64 items")),
         }
     }
@@ -44,9 +51,15 @@ impl Columns {
                 names[odd],
                 columns[odd].len()
             ));
-            return Err(refusal.help("zip pairs first with first, second with second; use product for all combinations"));
+            return Err(refusal
+                .help("zip pairs first with first, second with second; use product for all combinations"));
         }
-        Ok(Columns { columns, combine: Combine::Zip, count: count as u64, at })
+        Ok(Columns {
+            columns,
+            combine: Combine::Zip,
+            count: count as u64,
+            at,
+        })
     }
 
     pub(crate) fn check(&self, task: &TaskInfo, lenient: bool) -> Result<u64, Diagnostic> {
@@ -67,13 +80,21 @@ impl Columns {
     pub(crate) fn rows<'a>(&'a self, task: &'static TaskInfo) -> impl Iterator<Item = Row> + 'a {
         (0..self.count).map(move |index| {
             let cells = self.cells(index).into_iter().cloned().collect();
-            CellRow { cells, at: self.at.clone() }.encode(task)
+            CellRow {
+                cells,
+                at: self.at.clone(),
+            }
+            .encode(task)
         })
     }
 
     fn cells(&self, index: u64) -> Vec<&Cell> {
         match self.combine {
-            Combine::Zip => self.columns.iter().map(|column| &column[index as usize]).collect(),
+            Combine::Zip => self
+                .columns
+                .iter()
+                .map(|column| &column[index as usize])
+                .collect(),
             Combine::Product => {
                 let mut rest = index;
                 let mut cells: Vec<&Cell> = Vec::with_capacity(self.columns.len());
@@ -89,7 +110,11 @@ impl Columns {
     }
 
     pub(crate) fn describe(&self) -> String {
-        let lengths: Vec<String> = self.columns.iter().map(|column| column.len().to_string()).collect();
+        let lengths: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| column.len().to_string())
+            .collect();
         match self.combine {
             Combine::Product => format!("product of {}", lengths.join(" × ")),
             Combine::Zip => format!("zip of {} columns", lengths.len()),
@@ -101,18 +126,36 @@ impl Columns {
 mod tests {
     use super::*;
     use crate::diagnostic::Text;
+    use crate::spec::document::{Node, Value};
 
     fn columns(lists: &[&[i128]]) -> Vec<Vec<Cell>> {
         let at = Text::new("t", "x").whole();
-        lists.iter().map(|list| list.iter().map(|i| Cell::Integer(*i, at.clone())).collect()).collect()
+        lists
+            .iter()
+            .map(|list| {
+                list.iter()
+                    .map(|i| {
+                        Cell::Node(Node {
+                            value: Value::Integer(*i),
+                            at: at.clone(),
+                        })
+                    })
+                    .collect()
+            })
+            .collect()
     }
 
     fn items(columns: &Columns) -> Vec<Vec<i128>> {
         let number = |cell: &Cell| match cell {
-            Cell::Integer(integer, _) => *integer,
+            Cell::Node(Node {
+                value: Value::Integer(integer),
+                ..
+            }) => *integer,
             other => panic!("{other:?}"),
         };
-        (0..columns.count).map(|i| columns.cells(i).into_iter().map(number).collect()).collect()
+        (0..columns.count)
+            .map(|i| columns.cells(i).into_iter().map(number).collect())
+            .collect()
     }
 
     #[test]
@@ -128,7 +171,9 @@ mod tests {
         let at = Text::new("t", "x").whole();
         let zip = Columns::zip(columns(&[&[1, 2], &[3, 4]]), &["x", "n"], at.clone()).unwrap();
         assert_eq!(items(&zip), [[1, 3], [2, 4]]);
-        let refusal = Columns::zip(columns(&[&[1, 2], &[3]]), &["x", "n"], at).unwrap_err().headline();
+        let refusal = Columns::zip(columns(&[&[1, 2], &[3]]), &["x", "n"], at)
+            .unwrap_err()
+            .headline();
         assert!(refusal.contains("`x` has 2 values, `n` has 1"), "{refusal}");
     }
 }

@@ -28,7 +28,11 @@ pub(crate) struct Reader<'a, R> {
 
 impl<'a, R: BufRead> Reader<'a, R> {
     pub(crate) fn new(reader: R, name: String, task: &'a TaskInfo, unary: bool) -> Reader<'a, R> {
-        Reader { lines: Numbered::new(reader, name), task, unary }
+        Reader {
+            lines: Numbered::new(reader, name),
+            task,
+            unary,
+        }
     }
 }
 
@@ -45,7 +49,11 @@ impl<R: BufRead> Iterator for Reader<'_, R> {
             if line.trim().is_empty() {
                 continue;
             }
-            let row = if self.unary { unary(self.task, line) } else { arguments(self.task, line) };
+            let row = if self.unary {
+                unary(self.task, line)
+            } else {
+                arguments(self.task, line)
+            };
             return Some(row.map_err(|(span, what, help)| {
                 Diagnostic::on_line(&name, number, line, span, what).maybe_help(help)
             }));
@@ -66,7 +74,8 @@ fn arguments(task: &TaskInfo, line: &str) -> Result<Payload, Refusal> {
     let whole = trimmed(line);
     let values: Vec<&RawValue> = match line.trim_start().as_bytes().first() {
         Some(b'[') => {
-            let values = serde_json::from_str::<Vec<&RawValue>>(line).map_err(|error| malformed(line, &error))?;
+            let values =
+                serde_json::from_str::<Vec<&RawValue>>(line).map_err(|error| malformed(line, &error))?;
             if values.len() != task.params().len() {
                 return Err((whole, row::arity(task, values.len()), None));
             }
@@ -78,7 +87,10 @@ fn arguments(task: &TaskInfo, line: &str) -> Result<Payload, Refusal> {
         }
         _ => {
             well_formed(line)?;
-            let what = format!("a row is an array of arguments, or an object of them by name; {}", row::takes(task));
+            let what = format!(
+                "a row is an array of arguments, or an object of them by name; {}",
+                row::takes(task)
+            );
             return Err((whole, what, Some(format!("write {}", example(task)))));
         }
     };
@@ -97,7 +109,10 @@ fn by_name<'a>(
     whole: Range<usize>,
 ) -> Result<Vec<&'a RawValue>, Refusal> {
     let value = |(index, name): (usize, &str)| {
-        let mut found = members.iter().filter(|(key, _)| key == name).map(|(_, value)| *value);
+        let mut found = members
+            .iter()
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| *value);
         match (found.next(), found.next()) {
             (Some(value), None) => Ok(value),
             (Some(_), Some(_)) => Err((whole.clone(), format!("`{name}` is given twice"), None)),
@@ -108,7 +123,12 @@ fn by_name<'a>(
             }
         }
     };
-    task.params().iter().map(|param| param.name()).enumerate().map(value).collect()
+    task.params()
+        .iter()
+        .map(|param| param.name())
+        .enumerate()
+        .map(value)
+        .collect()
 }
 
 /// What a row could look like: `[x, n]`.
@@ -167,7 +187,10 @@ mod tests {
     #[test]
     fn members_keep_order_and_duplicates() {
         let members = members(r#"{"b": 1, "a": [2], "b": 3}"#).unwrap();
-        let shown: Vec<_> = members.iter().map(|(key, value)| (key.as_str(), value.get())).collect();
+        let shown: Vec<_> = members
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.get()))
+            .collect();
         assert_eq!(shown, [("b", "1"), ("a", "[2]"), ("b", "3")]);
         assert!(super::members("{} x").is_err());
     }

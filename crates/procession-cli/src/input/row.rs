@@ -36,7 +36,11 @@ pub(crate) fn takes(task: &TaskInfo) -> String {
     match params.len() {
         0 => format!("`{}` takes no arguments", task.name()),
         1 => format!("`{}` takes 1 argument ({})", task.name(), params[0]),
-        count => format!("`{}` takes {count} arguments ({})", task.name(), params.join(", ")),
+        count => format!(
+            "`{}` takes {count} arguments ({})",
+            task.name(),
+            params.join(", ")
+        ),
     }
 }
 

@@ -16,19 +16,25 @@ pub(crate) struct WordReader<'a> {
     unquote: bool,
 }
 
-impl<'a> WordReader<'a> {
-    pub(crate) fn new(text: &'a str) -> WordReader<'a> {
+impl<'de> WordReader<'de> {
+    pub(crate) fn new(text: &'de str) -> WordReader<'de> {
         WordReader { text, unquote: false }
     }
 
     /// Takes `"…"` as the JSON string it spells: for the command line, whose words come without quotes of their own.
-    pub(crate) fn unquoting(self) -> WordReader<'a> {
-        WordReader { unquote: true, ..self }
+    pub(crate) fn unquoting(self) -> WordReader<'de> {
+        WordReader {
+            unquote: true,
+            ..self
+        }
     }
 
-    fn json<'de, V: Visitor<'de>>(
+    fn json<V: Visitor<'de>>(
         self,
-        read: impl FnOnce(&mut serde_json::Deserializer<serde_json::de::StrRead<'a>>, V) -> serde_json::Result<V::Value>,
+        read: impl FnOnce(
+            &mut serde_json::Deserializer<serde_json::de::StrRead<'de>>,
+            V,
+        ) -> serde_json::Result<V::Value>,
         visitor: V,
     ) -> Result<V::Value, Error> {
         let mut json = serde_json::Deserializer::from_str(self.text);
@@ -39,7 +45,7 @@ impl<'a> WordReader<'a> {
         })
     }
 
-    fn number<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn number<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let word = self.text.trim();
         if let Ok(integer) = word.parse::<i128>() {
             return visit_integer(integer, visitor);
@@ -66,7 +72,7 @@ macro_rules! numbers {
     )*};
 }
 
-impl<'de, 'a> Deserializer<'de> for WordReader<'a> {
+impl<'de> Deserializer<'de> for WordReader<'de> {
     type Error = Error;
 
     numbers! {
@@ -88,7 +94,10 @@ impl<'de, 'a> Deserializer<'de> for WordReader<'a> {
         match self.text.trim() {
             "true" => visitor.visit_bool(true),
             "false" => visitor.visit_bool(false),
-            _ => Err(de::Error::invalid_type(Unexpected::Str(self.text), &"`true` or `false`")),
+            _ => Err(de::Error::invalid_type(
+                Unexpected::Str(self.text),
+                &"`true` or `false`",
+            )),
         }
     }
 
@@ -108,11 +117,19 @@ impl<'de, 'a> Deserializer<'de> for WordReader<'a> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.is_empty() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.is_empty() { visitor.visit_unit() } else { self.deserialize_any(visitor) }
+        if self.is_empty() {
+            visitor.visit_unit()
+        } else {
+            self.deserialize_any(visitor)
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -141,7 +158,10 @@ impl<'de, 'a> Deserializer<'de> for WordReader<'a> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.json(|json, visitor| json.deserialize_struct(name, fields, visitor), visitor)
+        self.json(
+            |json, visitor| json.deserialize_struct(name, fields, visitor),
+            visitor,
+        )
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -151,7 +171,10 @@ impl<'de, 'a> Deserializer<'de> for WordReader<'a> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         if self.text.trim_start().starts_with(['{', '"']) {
-            self.json(|json, visitor| json.deserialize_enum(name, variants, visitor), visitor)
+            self.json(
+                |json, visitor| json.deserialize_enum(name, variants, visitor),
+                visitor,
+            )
         } else {
             visitor.visit_enum(self.text.into_deserializer())
         }
@@ -181,7 +204,10 @@ mod tests {
         assert_eq!(read::<u64>("18446744073709551615"), Ok(u64::MAX));
         assert_eq!(read::<String>("007"), Ok("007".to_owned()));
         assert_eq!(read::<String>("\"q\""), Ok("\"q\"".to_owned()));
-        assert_eq!(String::deserialize(WordReader::new("\"q\"").unquoting()), Ok("q".to_owned()));
+        assert_eq!(
+            String::deserialize(WordReader::new("\"q\"").unquoting()),
+            Ok("q".to_owned())
+        );
         assert_eq!(read::<Option<i64>>(""), Ok(None));
         assert_eq!(read::<Option<i64>>("4"), Ok(Some(4)));
         assert_eq!(read::<Vec<i64>>("[1, 2]"), Ok(vec![1, 2]));
@@ -192,10 +218,23 @@ mod tests {
 
     #[test]
     fn misfits_say_what_was_found_and_wanted() {
-        assert_eq!(read::<i64>("two").unwrap_err(), "invalid type: string \"two\", expected i64");
-        assert_eq!(read::<i64>("1.5").unwrap_err(), "invalid type: floating point `1.5`, expected i64");
-        assert_eq!(read::<u32>("-3").unwrap_err(), "invalid value: integer `-3`, expected u32");
+        assert_eq!(
+            read::<i64>("two").unwrap_err(),
+            "invalid type: string \"two\", expected i64"
+        );
+        assert_eq!(
+            read::<i64>("1.5").unwrap_err(),
+            "invalid type: floating point `1.5`, expected i64"
+        );
+        assert_eq!(
+            read::<u32>("-3").unwrap_err(),
+            "invalid value: integer `-3`, expected u32"
+        );
         assert_eq!(read::<Vec<i64>>("[1, x]").unwrap_err(), "expected value");
-        assert!(read::<bool>("yes").unwrap_err().contains("expected `true` or `false`"));
+        assert!(
+            read::<bool>("yes")
+                .unwrap_err()
+                .contains("expected `true` or `false`")
+        );
     }
 }

@@ -13,10 +13,16 @@ use crate::nearest;
 impl Table {
     /// Refuses every key that is not among `known`. `name` is how the table is written: `[pool]`.
     pub(crate) fn only(&self, name: &str, known: &[&str]) -> Result<(), Diagnostic> {
-        match self.entries.iter().find(|entry| !known.contains(&entry.key.as_str())) {
+        match self
+            .entries
+            .iter()
+            .find(|entry| !known.contains(&entry.key.as_str()))
+        {
             None => Ok(()),
             Some(entry) => {
-                let refusal = entry.key_at.error(format!("unknown key `{}` in {name}", entry.key));
+                let refusal = entry
+                    .key_at
+                    .error(format!("unknown key `{}` in {name}", entry.key));
                 Err(refusal.help(nearest::suggest(&entry.key, known)))
             }
         }
@@ -30,7 +36,11 @@ impl Entry {
     }
 
     fn wrong_type(&self, wanted: &str) -> Diagnostic {
-        self.node.at.error(format!("`{}` must be {wanted}, not {}", self.key, self.node.value.kind()))
+        self.node.at.error(format!(
+            "`{}` must be {wanted}, not {}",
+            self.key,
+            self.node.value.kind()
+        ))
     }
 
     pub(crate) fn string(&self) -> Result<&str, Diagnostic> {
@@ -67,7 +77,9 @@ impl Entry {
     where
         T: TryFrom<i128> + PartialOrd + Copy + std::fmt::Display,
     {
-        let Value::Integer(integer) = self.node.value else { return Err(self.wrong_type("an integer")) };
+        let Value::Integer(integer) = self.node.value else {
+            return Err(self.wrong_type("an integer"));
+        };
         match T::try_from(integer) {
             Ok(value) if range.contains(&value) => Ok(value),
             _ => Err(self.error(format!(
@@ -133,8 +145,14 @@ mod tests {
 
     #[test]
     fn refusals_name_the_key_and_the_value() {
-        assert_eq!(refusal("workers = 0", Entry::count), "t:1:11: `workers`: must be at least 1");
-        assert_eq!(refusal("workers = 'x'", Entry::count), "t:1:11: `workers` must be an integer, not a string");
+        assert_eq!(
+            refusal("workers = 0", Entry::count),
+            "t:1:11: `workers`: must be at least 1"
+        );
+        assert_eq!(
+            refusal("workers = 'x'", Entry::count),
+            "t:1:11: `workers` must be an integer, not a string"
+        );
         assert_eq!(
             refusal("nice = 40", |entry| entry.integer(-20..=19)),
             "t:1:8: `nice`: must be between -20 and 19, not 40"
@@ -142,8 +160,9 @@ mod tests {
         assert!(refusal("timeout = 'x'", Entry::duration).contains("`x` is not a duration (help: write"));
         assert!(refusal("timeout = -1", Entry::duration).contains("not a duration"));
         assert!(
-            refusal("call = 'maps'", |entry| entry.choice(&[("map", 1), ("starmap", 2)]))
-                .contains("unknown choice `maps` (help: did you mean `map`?)")
+            refusal("call = 'maps'", |entry| entry
+                .choice(&[("map", 1), ("starmap", 2)]))
+            .contains("unknown choice `maps` (help: did you mean `map`?)")
         );
     }
 }

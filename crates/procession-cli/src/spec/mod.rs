@@ -37,19 +37,26 @@ pub(crate) fn read(
 ) -> Result<Job, Diagnostic> {
     let name = path.display().to_string();
     let content = fs::read(path).map_err(|error| {
-        Diagnostic::new(format!("cannot read job spec {name}: {}", crate::output::reason(&error)))
+        Diagnostic::new(format!(
+            "cannot read job spec {name}: {}",
+            crate::output::reason(&error)
+        ))
     })?;
     let content = String::from_utf8(content).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let text = Text::new(&name, String::from_utf8_lossy(error.as_bytes()));
-        text.place(good..good + 1).error("this is not UTF-8").help("convert the file to UTF-8")
+        text.place(good..good + 1)
+            .error("this is not UTF-8")
+            .help("convert the file to UTF-8")
     })?;
     let text = Text::new(name, content);
     let mut table = document::parse(&text)?;
     for assignment in assignments {
         document::set(&mut table, assignment)?;
     }
-    let fallback = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let fallback = path
+        .file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     job(&table, &text.place(0..0), fallback, adjust)
 }
 
@@ -65,7 +72,8 @@ fn job(
         None => fallback,
     };
     let Some(task) = table.get("task") else {
-        return Err(missing(top, "task").help("name the task to run: `task = \"square\"`; `procession tasks` lists them"));
+        return Err(missing(top, "task")
+            .help("name the task to run: `task = \"square\"`; `procession tasks` lists them"));
     };
     let task = find_task(task)?;
     let call = call(table.get("call"), task)?;
@@ -78,15 +86,21 @@ fn job(
     adjust(&mut pool);
     if let (Call::ApplyAsync, Some(chunk_size @ 2..)) = (call, pool.chunk_size) {
         let at = table.get("call").map_or(top, |entry| &entry.node.at);
-        let refusal = at.error(format!("`apply_async` hands out items one by one; chunk_size is {chunk_size}"));
+        let refusal = at.error(format!(
+            "`apply_async` hands out items one by one; chunk_size is {chunk_size}"
+        ));
         return Err(refusal.help("remove chunk_size, or use `imap` or `imap_unordered`"));
     }
 
     let Some(input) = table.get("input") else {
-        return Err(missing(top, "input").help("add a table [input] with a source of items, such as `range = \"0..20\"`"));
+        return Err(missing(top, "input")
+            .help("add a table [input] with a source of items, such as `range = \"0..20\"`"));
     };
-    let context =
-        input::Context { task, workers: pool.workers() as u64, unary: call.is_unary(task) };
+    let context = input::Context {
+        task,
+        workers: pool.workers() as u64,
+        unary: call.is_unary(task),
+    };
     let source = input::read(input.table()?, &input.key_at, context)?;
 
     let (mut results, unordered) = match table.get("output") {
@@ -94,7 +108,16 @@ fn job(
         None => (ResultSettings::default(), None),
     };
     results.unordered = unordered.unwrap_or(call == Call::ImapUnordered);
-    Ok(Job { name, task, call, reduce, pool, source, results, skip_invalid: false })
+    Ok(Job {
+        name,
+        task,
+        call,
+        reduce,
+        pool,
+        source,
+        results,
+        skip_invalid: false,
+    })
 }
 
 fn missing(top: &Place, key: &str) -> Diagnostic {
@@ -116,14 +139,24 @@ pub(crate) fn task_named(name: &str) -> Result<&'static TaskInfo, (String, Strin
         let help = if not_found.nearest.is_empty() {
             "`procession tasks` lists them".to_owned()
         } else {
-            format!("did you mean {}?", not_found.nearest.iter().map(|near| format!("`{near}`")).collect::<Vec<_>>().join(" or "))
+            format!(
+                "did you mean {}?",
+                not_found
+                    .nearest
+                    .iter()
+                    .map(|near| format!("`{near}`"))
+                    .collect::<Vec<_>>()
+                    .join(" or ")
+            )
         };
         (format!("unknown task `{name}`"), help)
     })
 }
 
 fn call(entry: Option<&Entry>, task: &'static TaskInfo) -> Result<Call, Diagnostic> {
-    let Some(entry) = entry else { return Ok(Call::for_task(task)) };
+    let Some(entry) = entry else {
+        return Ok(Call::for_task(task));
+    };
     let call = entry.choice(&Call::NAMES)?;
     if call == Call::Map && task.params().len() != 1 {
         let refusal = entry.error(format!("`map` gives 1 argument an item; {}", row::takes(task)));

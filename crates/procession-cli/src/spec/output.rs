@@ -22,7 +22,9 @@ pub(super) fn read(table: &Table) -> Result<(ResultSettings, Option<bool>), Diag
             (None, None) if path == "-" => Format::default(),
             (None, None) => {
                 let refusal = entry.error(format!("cannot tell the format of `{path}`"));
-                return Err(refusal.help("end the name in .jsonl, .csv or .json, or add `format = \"jsonl\"`, \"csv\" or \"json\""));
+                return Err(refusal.help(
+                    "end the name in .jsonl, .csv or .json, or add `format = \"jsonl\"`, \"csv\" or \"json\"",
+                ));
             }
         };
     }

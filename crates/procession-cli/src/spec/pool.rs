@@ -28,11 +28,17 @@ const KEYS: [&str; 18] = [
 ];
 
 /// The names of the ways to start a worker.
-pub(crate) const START_METHODS: [(&str, StartMethod); 3] =
-    [("forkserver", StartMethod::ForkServer), ("spawn", StartMethod::Spawn), ("fork", StartMethod::Fork)];
+pub(crate) const START_METHODS: [(&str, StartMethod); 3] = [
+    ("forkserver", StartMethod::ForkServer),
+    ("spawn", StartMethod::Spawn),
+    ("fork", StartMethod::Fork),
+];
 
-const OUTPUTS: [(&str, Output); 3] =
-    [("inherit", Output::Inherit), ("null", Output::Null), ("capture", Output::Capture)];
+const OUTPUTS: [(&str, Output); 3] = [
+    ("inherit", Output::Inherit),
+    ("null", Output::Null),
+    ("capture", Output::Capture),
+];
 
 /// More workers than this are a slip of the finger: no machine runs them.
 pub(crate) const WORKERS_MAX: usize = 4096;
@@ -69,7 +75,9 @@ pub(super) fn read(table: &Table) -> Result<PoolSettings, Diagnostic> {
 fn workers(entry: &Entry) -> Result<usize, Diagnostic> {
     match entry.count()? {
         workers if workers <= WORKERS_MAX => Ok(workers),
-        workers => Err(entry.error(format!("{workers} workers are more than the {WORKERS_MAX} there can be"))),
+        workers => Err(entry.error(format!(
+            "{workers} workers are more than the {WORKERS_MAX} there can be"
+        ))),
     }
 }
 
@@ -86,7 +94,9 @@ fn restart_limit(entry: &Entry) -> Result<(u32, std::time::Duration), Diagnostic
 fn env(entry: &Entry) -> Result<Vec<(String, String)>, Diagnostic> {
     let variable = |entry: &Entry| {
         if entry.key.is_empty() || entry.key.contains(['=', '\0']) {
-            return Err(entry.key_at.error("this cannot be the name of an environment variable"));
+            return Err(entry
+                .key_at
+                .error("this cannot be the name of an environment variable"));
         }
         match &entry.node.value {
             Value::String(value) if value.contains('\0') => Err(entry.error("must not contain a zero byte")),
@@ -101,10 +111,13 @@ fn env(entry: &Entry) -> Result<Vec<(String, String)>, Diagnostic> {
 /// `[[0, 1], [2, 3]]`: the cores of the first worker, of the second, and so on again.
 fn cpu_affinity(entry: &Entry) -> Result<Vec<Vec<usize>>, Diagnostic> {
     const HELP: &str = "for example `cpu_affinity = [[0], [1]]`: the cores of each worker in turn";
-    let refuse = |at: &crate::diagnostic::Place| Err(at.error("`cpu_affinity` must be lists of cores").help(HELP));
+    let refuse =
+        |at: &crate::diagnostic::Place| Err(at.error("`cpu_affinity` must be lists of cores").help(HELP));
     let mut lists = Vec::new();
     for list in entry.array().map_err(|refusal| refusal.help(HELP))? {
-        let Value::Array(cores) = &list.value else { return refuse(&list.at) };
+        let Value::Array(cores) = &list.value else {
+            return refuse(&list.at);
+        };
         if cores.is_empty() {
             return Err(list.at.error("a worker needs at least one core").help(HELP));
         }
@@ -151,7 +164,10 @@ mod tests {
         let pool = read(&document::parse(&Text::new("t", text)).unwrap()).unwrap();
         assert_eq!(pool.workers(), 3);
         assert_eq!(pool.restart_limit, Some((4, std::time::Duration::from_secs(10))));
-        assert_eq!(pool.env, [("A".to_owned(), "x".to_owned()), ("N".to_owned(), "3".to_owned())]);
+        assert_eq!(
+            pool.env,
+            [("A".to_owned(), "x".to_owned()), ("N".to_owned(), "3".to_owned())]
+        );
         assert_eq!(pool.cpu_affinity, Some(vec![vec![0, 1], vec![2]]));
     }
 }

@@ -19,7 +19,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let mut total = 0.0;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
         rest = rest[digits..].trim_start();
         let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
@@ -55,7 +57,9 @@ pub(crate) fn seconds(seconds: f64) -> Result<Duration, String> {
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let bad = || format!("`{text}` is not a size");
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let number: f64 = text[..digits].parse().map_err(|_| bad())?;
     let unit = match text[digits..].trim() {
         "" | "B" => 1.0,
@@ -85,7 +89,11 @@ pub(crate) fn show(duration: Duration) -> String {
         _ => {
             let whole = duration.as_secs();
             let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-            if hours > 0 { format!("{hours}h{minutes:02}m") } else { format!("{minutes}m{seconds:02}s") }
+            if hours > 0 {
+                format!("{hours}h{minutes:02}m")
+            } else {
+                format!("{minutes}m{seconds:02}s")
+            }
         }
     }
 }
@@ -96,19 +104,41 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, millis) in
-            [("30s", 30_000), ("500ms", 500), ("1m30s", 90_000), ("1.5 s", 1_500), ("2h", 7_200_000), ("3", 3_000), ("0.25", 250)]
-        {
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("500ms", 500),
+            ("1m30s", 90_000),
+            ("1.5 s", 1_500),
+            ("2h", 7_200_000),
+            ("3", 3_000),
+            ("0.25", 250),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "s", "-1s", "1x", "1m30", "0s", "1..2s", "soon", "1e300s", "99999999999999999999d"] {
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "1x",
+            "1m30",
+            "0s",
+            "1..2s",
+            "soon",
+            "1e300s",
+            "99999999999999999999d",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("512 MiB", 512 << 20), ("2GB", 2_000_000_000), ("10", 10), ("1.5 KiB", 1536)] {
+        for (text, bytes) in [
+            ("512 MiB", 512 << 20),
+            ("2GB", 2_000_000_000),
+            ("10", 10),
+            ("1.5 KiB", 1536),
+        ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
         for text in ["", "MiB", "-3", "5 XB", "0", "1e30 GiB"] {
@@ -118,7 +148,13 @@ mod tests {
 
     #[test]
     fn shown_durations_are_short() {
-        for (millis, shown) in [(12, "12 ms"), (1_234, "1.23 s"), (61_000, "61.0 s"), (125_000, "2m05s"), (7_260_000, "2h01m")] {
+        for (millis, shown) in [
+            (12, "12 ms"),
+            (1_234, "1.23 s"),
+            (61_000, "61.0 s"),
+            (125_000, "2m05s"),
+            (7_260_000, "2h01m"),
+        ] {
             assert_eq!(show(Duration::from_millis(millis)), shown);
         }
     }
