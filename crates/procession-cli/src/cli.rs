@@ -58,7 +58,7 @@ pub(crate) struct Run {
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("items").required(true).multiple(false).args(["values", "range", "jsonl", "each_line"]))]
+#[command(group = ArgGroup::new("items").multiple(false).args(["values", "range", "jsonl", "each_line"]))]
 #[command(after_help = "\
 Examples:
   procession map square 1 2 3
@@ -89,7 +89,7 @@ pub(crate) struct Map {
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("items").required(true).multiple(false).args(["jsonl", "csv", "product"]))]
+#[command(group = ArgGroup::new("items").multiple(false).args(["jsonl", "csv", "product"]))]
 #[command(after_help = "\
 Examples:
   procession starmap power_n --product '[[1,2,3],[2]]'
@@ -145,10 +145,10 @@ pub(crate) struct Tasks {
 #[derive(Debug, Args)]
 pub(crate) struct ItemFlags {
     /// Stop an item that runs longer: 500ms, 30s, 1m30s
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
     /// Start an item at most so often when its worker is lost
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = attempts)]
     pub(crate) max_attempts: Option<u32>,
     /// How workers are started: forkserver, spawn or fork
     #[arg(long, value_name = "METHOD", value_parser = start_method)]
@@ -209,12 +209,20 @@ fn workers(text: &str) -> Result<usize, String> {
     }
 }
 
+fn attempts(text: &str) -> Result<u32, String> {
+    u32::try_from(at_least_one(text)?).map_err(|_| "more than anybody waits for".to_owned())
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".to_owned()),
         Ok(number) => Ok(number),
         Err(_) => Err("not a whole number of at least 1".to_owned()),
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    units::duration(text).map_err(|what| format!("{what}; {}", units::DURATION_HELP))
 }
 
 fn start_method(text: &str) -> Result<StartMethod, String> {
@@ -257,11 +265,10 @@ mod tests {
     }
 
     #[test]
-    fn one_source_of_items_is_wanted() {
+    fn two_sources_of_items_are_refused() {
         for words in [
-            &["p", "map", "square"][..],
-            &["p", "map", "square", "1", "--range", "0..2"],
-            &["p", "starmap", "f"],
+            &["p", "map", "square", "1", "--range", "0..2"][..],
+            &["p", "starmap", "f", "--csv", "a", "--jsonl", "b"],
         ] {
             assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
         }

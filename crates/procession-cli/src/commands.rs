@@ -86,6 +86,9 @@ fn map_job(command: Map) -> Result<Job, Diagnostic> {
             true,
             Text::new("--each-line", &*path).whole(),
         ))
+    } else if command.values.is_empty() {
+        let refusal = words.at(0).error("no items");
+        return Err(refusal.help("give values, or one of --range, --jsonl and --each-line"));
     } else {
         let row = |place: Place| CellRow {
             cells: vec![Cell::Word(place.clone())],
@@ -108,7 +111,8 @@ fn map_job(command: Map) -> Result<Job, Diagnostic> {
 }
 
 fn starmap_job(command: Starmap) -> Result<Job, Diagnostic> {
-    let task = Words::new(&command.task, &[]).task()?;
+    let words = Words::new(&command.task, &[]);
+    let task = words.task()?;
     let source = if let Some(path) = command.jsonl {
         Source::File(File::new(
             &path,
@@ -123,9 +127,11 @@ fn starmap_job(command: Starmap) -> Result<Job, Diagnostic> {
             false,
             Text::new("--csv", &*path).whole(),
         ))
+    } else if let Some(json) = command.product {
+        product(&Text::new("--product", json))?
     } else {
-        // The command line requires one of the three.
-        product(&Text::new("--product", command.product.unwrap_or_default()))?
+        let refusal = words.at(0).error("no items");
+        return Err(refusal.help("give one of --jsonl, --csv and --product"));
     };
     job(
         task,

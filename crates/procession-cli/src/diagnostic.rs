@@ -174,7 +174,12 @@ impl fmt::Display for Diagnostic {
         let gutter = " ".repeat(number.len());
         let indent = " ".repeat(columns.start);
         let carets = "^".repeat(columns.len().max(1));
-        write!(f, "\n{gutter} |\n{number} | {text}\n{gutter} | {indent}{carets}")
+        let shown = format!("{number} | {text}");
+        write!(
+            f,
+            "\n{gutter} |\n{}\n{gutter} | {indent}{carets}",
+            shown.trim_end()
+        )
     }
 }
 

@@ -4,8 +4,9 @@
 
 /// The closest of `candidates` to `name`, where one is close enough to be worth suggesting.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A third of the letters may differ, and always one: beyond that a suggestion is a guess.
-    let limit = (name.chars().count() / 3).max(1);
+    // A third of the letters may differ, one even of two: beyond that a suggestion is a guess.
+    let letters = name.chars().count();
+    let limit = (letters / 3).max(usize::from(letters > 1));
     candidates
         .into_iter()
         .map(|candidate| (distance(name, candidate), candidate))

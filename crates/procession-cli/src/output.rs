@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::exit::Stop;
 use crate::job::ResultSettings;
+use crate::summary::counted;
 
 /// Results are gathered up to here before they are written, unless nothing more is at hand.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -107,6 +108,8 @@ pub(crate) struct Values {
     format: Format,
     indexed: bool,
     written: u64,
+    /// How many of them have certainly left the buffer.
+    seen: u64,
     /// The columns of a CSV, once the first value told them; empty for values without fields.
     columns: Option<Vec<String>>,
     line: Vec<u8>,
@@ -124,6 +127,7 @@ impl Values {
             format: settings.format,
             indexed: settings.indexed,
             written: 0,
+            seen: 0,
             columns: None,
             line: Vec::new(),
         })
@@ -138,7 +142,11 @@ impl Values {
             Format::Csv => self.csv_line(index, result, &mut line),
         };
         let done = match made {
-            Ok(()) => self.sink.write(&line).map(Ok),
+            Ok(()) => self
+                .sink
+                .write(&line)
+                .map(Ok)
+                .map_err(|stop| self.count_lost(stop)),
             Err(what) => Ok(Err(what)),
         };
         self.written += u64::from(matches!(done, Ok(Ok(()))));
@@ -148,16 +156,29 @@ impl Values {
 
     /// Lets readers see everything so far.
     pub(crate) fn flush(&mut self) -> Result<(), Stop> {
-        self.sink.flush()
+        self.sink.flush().map_err(|stop| self.count_lost(stop))?;
+        self.seen = self.written;
+        Ok(())
     }
 
     /// Ends the text.
     pub(crate) fn finish(&mut self) -> Result<(), Stop> {
         if self.format == Format::Json {
-            self.sink
-                .write(if self.written == 0 { b"[]\n" } else { b"\n]\n" })?;
+            let end: &[u8] = if self.written == 0 { b"[]\n" } else { b"\n]\n" };
+            self.sink.write(end).map_err(|stop| self.count_lost(stop))?;
         }
-        self.sink.flush()
+        self.flush()
+    }
+
+    /// Says how many values the buffer took with it, at most.
+    fn count_lost(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Unwritable(what) => {
+                let lost = counted(self.written - self.seen, "value");
+                Stop::Unwritable(format!("{what}; {lost} before that may be missing"))
+            }
+            other => other,
+        }
     }
 
     fn json_line(&self, index: u64, result: &Payload, line: &mut Vec<u8>) -> Result<(), String> {

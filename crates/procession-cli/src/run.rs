@@ -143,7 +143,7 @@ fn conclude(
     // What was never taken in, because a signal or a failure came first, was not run either.
     let unread = total.map_or(0, |total| total.saturating_sub(tally.items()));
     tally.fail_many(NOT_RUN, unread);
-    if talk.summary && !matches!(done, Err(Stop::Unread)) {
+    if talk.summary && done.is_ok() {
         let restarts = pool.stats().workers.iter().map(|worker| worker.restarts).sum();
         let workers = job.pool.workers();
         terminal::say(

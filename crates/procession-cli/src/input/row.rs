@@ -48,7 +48,12 @@ pub(crate) fn takes(task: &TaskInfo) -> String {
 pub(crate) fn missing(task: &TaskInfo, index: usize, names: &[&str]) -> (String, String) {
     let name = task.params()[index].name();
     let what = format!("no value for argument `{name}` of `{}`", task.name());
-    let help = match crate::nearest::nearest(name, names.iter().copied()) {
+    // What serves another parameter is not meant for this one.
+    let free = names
+        .iter()
+        .copied()
+        .filter(|name| task.params().iter().all(|param| param.name() != *name));
+    let help = match crate::nearest::nearest(name, free) {
         Some(near) => format!("is `{near}` meant?"),
         None if names.is_empty() => takes(task),
         None => format!("there are {}", crate::nearest::list(names)),

@@ -41,7 +41,12 @@ impl<'de> WordReader<'de> {
         let value = read(&mut json, visitor).and_then(|value| json.end().map(|()| value));
         value.map_err(|error| {
             let message = error.to_string();
-            de::Error::custom(split_position(self.text, &message).0)
+            let what = split_position(self.text, &message).0;
+            if error.is_data() {
+                de::Error::custom(what)
+            } else {
+                de::Error::custom(format_args!("not valid JSON: {what}"))
+            }
         })
     }
 
@@ -230,7 +235,10 @@ mod tests {
             read::<u32>("-3").unwrap_err(),
             "invalid value: integer `-3`, expected u32"
         );
-        assert_eq!(read::<Vec<i64>>("[1, x]").unwrap_err(), "expected value");
+        assert_eq!(
+            read::<Vec<i64>>("[1, x]").unwrap_err(),
+            "not valid JSON: expected value"
+        );
         assert!(
             read::<bool>("yes")
                 .unwrap_err()

@@ -70,9 +70,10 @@ pub(crate) fn parse(text: &Arc<Text>) -> Result<Table, Diagnostic> {
         Ok(table) => convert_table(text, table.get_ref()),
         Err(error) => {
             let span = error.span().unwrap_or(0..0);
-            Err(text
-                .place(span)
-                .error(format!("not valid TOML: {}", error.message())))
+            Err(text.place(span).error(format!(
+                "not valid TOML: {}",
+                error.message().trim_end_matches(", expected nothing")
+            )))
         }
     }
 }
@@ -86,24 +87,28 @@ pub(crate) fn set(table: &mut Table, assignment: &str) -> Result<(), Diagnostic>
     };
     let change = match parse(&text) {
         Ok(change) => change,
-        Err(refusal) => {
-            let (path, word) = (&assignment[..equals], &assignment[equals + 1..]);
-            let is_word = word.trim().chars().next().is_some_and(|c| !"\"'[{#".contains(c));
-            // A newline could smuggle in a second assignment.
-            if !is_word || assignment.contains('\n') {
-                return Err(refusal);
-            }
-            let mut change = parse(&Text::new("--set", format!("{path}=0"))).map_err(|_| refusal)?;
-            let at = text.place(equals + 1..assignment.len());
-            *leaf(&mut change) = Node {
-                value: Value::String(word.trim().to_owned()),
-                at,
-            };
-            change
-        }
+        Err(refusal) => bare_word(&text, equals).ok_or(refusal)?,
     };
     merge(table, change, equals);
     Ok(())
+}
+
+/// Reads `key.path=word`, where the word is no TOML and not the beginning of any: it is a string.
+fn bare_word(text: &Arc<Text>, equals: usize) -> Option<Table> {
+    let (path, word) = (&text.content[..equals], text.content[equals + 1..].trim());
+    // A newline could smuggle in a second assignment.
+    if word.is_empty() || word.starts_with(['"', '\'', '[', '{', '#']) || text.content.contains('\n') {
+        return None;
+    }
+    // The same path with a value that is TOML: its keys stand where they stand in the assignment.
+    let stand_in = format!("{path}=0");
+    let mut change = convert_table(text, DeTable::parse(&stand_in).ok()?.get_ref()).ok()?;
+    let at = text.place(equals + 1..text.content.len());
+    *leaf(&mut change) = Node {
+        value: Value::String(word.to_owned()),
+        at,
+    };
+    Some(change)
 }
 
 /// Puts the entries of `change` into `table`; tables that are only the path to a value are gone through, not replaced.

@@ -82,11 +82,13 @@ impl Entry {
         };
         match T::try_from(integer) {
             Ok(value) if range.contains(&value) => Ok(value),
-            _ => Err(self.error(format!(
-                "must be between {} and {}, not {integer}",
-                range.start(),
-                range.end()
-            ))),
+            Ok(value) if value > *range.end() => {
+                Err(self.error(format!("must be at most {}, not {integer}", range.end())))
+            }
+            Err(_) if integer > 0 => {
+                Err(self.error(format!("must be at most {}, not {integer}", range.end())))
+            }
+            Ok(_) | Err(_) => Err(self.error(format!("must be at least {}, not {integer}", range.start()))),
         }
     }
 
@@ -155,7 +157,7 @@ mod tests {
         );
         assert_eq!(
             refusal("nice = 40", |entry| entry.integer(-20..=19)),
-            "t:1:8: `nice`: must be between -20 and 19, not 40"
+            "t:1:8: `nice`: must be at most 19, not 40"
         );
         assert!(refusal("timeout = 'x'", Entry::duration).contains("`x` is not a duration (help: write"));
         assert!(refusal("timeout = -1", Entry::duration).contains("not a duration"));
