@@ -1,1 +1,56 @@
-fn main() {}
+//! The project's own chores: `cargo xtask ci`, `cargo xtask bench`.
+
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "\
+usage: cargo xtask <command>
+
+  ci      everything the continuous integration runs (the same as .ci/run)
+  bench   what an item costs through the pool, beside the transport's own limit
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["ci"] => run(Command::new("bash").arg(".ci/run")),
+        ["bench", options @ ..] => {
+            run(cargo(&["run", "--release", "--package", "procession-bench", "--"]).args(options))
+        }
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        [command, ..] => {
+            eprintln!("error: unknown command `{command}`\n\n{HELP}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+fn run(command: &mut Command) -> ExitCode {
+    match command.current_dir(root()).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: cannot run {command:?}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace")
+        .to_owned()
+}

@@ -13,7 +13,12 @@ use crate::spec::{START_METHODS, WORKERS_MAX, units};
 
 /// Run tasks in worker processes: results in order, nothing lost when a worker crashes.
 #[derive(Debug, Parser)]
-#[command(name = "procession", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "procession",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 #[command(after_help = "\
 Exit status: 0 every item has a value, 1 some do not, 2 bad spec, input or usage (nothing ran), \
 70 the pool broke, 74 results cannot be written, 130 or 143 stopped by a signal.")]

@@ -54,7 +54,8 @@ impl Failures {
         let (exit, signal) = match error.exit() {
             Some(WorkerExit::Code(code)) => (Some(code), None),
             Some(WorkerExit::Signal(signal)) => (None, Some(signal)),
-            Some(WorkerExit::Unknown) | None => (None, None),
+            // Unknown, or a way to end that this version has no field for; the error says it in words.
+            Some(_) | None => (None, None),
         };
         let failure = Failure {
             index,

@@ -85,8 +85,6 @@ pub(crate) struct PoolSettings {
     pub(crate) chunk_size: Option<usize>,
     pub(crate) buffer: Option<usize>,
     pub(crate) max_tasks_per_worker: Option<usize>,
-    pub(crate) max_rss: Option<u64>,
-    pub(crate) memory_limit: Option<u64>,
     pub(crate) restart_limit: Option<(u32, Duration)>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) nice: Option<i32>,
@@ -112,7 +110,7 @@ impl PoolSettings {
                 }
             )*};
         }
-        set!(start_method grace max_tasks_per_worker max_rss memory_limit nice cpu_affinity idle_timeout lazy_start output);
+        set!(start_method grace max_tasks_per_worker nice cpu_affinity idle_timeout lazy_start output);
         if let Some((restarts, within)) = self.restart_limit {
             pool = pool.restart_limit(restarts, within);
         }

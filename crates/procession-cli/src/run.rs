@@ -6,7 +6,7 @@ mod books;
 
 use std::time::{Duration, Instant};
 
-use procession::{Error, ErrorKind, Payload, Pool, Stream, StreamOptions};
+use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
 
 use self::books::Books;
 use crate::diagnostic::Diagnostic;
@@ -144,7 +144,12 @@ fn conclude(
     let unread = total.map_or(0, |total| total.saturating_sub(tally.items()));
     tally.fail_many(NOT_RUN, unread);
     if talk.summary && done.is_ok() {
-        let restarts = pool.stats().workers.iter().map(|worker| worker.restarts).sum();
+        let restarts = pool
+            .stats()
+            .workers
+            .iter()
+            .map(|worker| u64::from(worker.restarts))
+            .sum();
         let workers = job.pool.workers();
         terminal::say(
             &Summary {
@@ -233,18 +238,17 @@ impl Results {
 }
 
 fn options(job: &Job) -> StreamOptions {
-    StreamOptions {
-        ordered: !job.results.unordered,
-        chunk_size: match job.call {
-            Call::ApplyAsync => Some(1),
-            Call::Map | Call::Starmap | Call::Imap | Call::ImapUnordered => job.pool.chunk_size,
-        },
-        timeout: job.pool.timeout,
-        deadline: job.pool.deadline,
-        max_attempts: job.pool.max_attempts,
-        buffer: job.pool.buffer,
-        ..StreamOptions::default()
-    }
+    let mut options = StreamOptions::default();
+    options.ordered = !job.results.unordered;
+    options.chunk_size = match job.call {
+        Call::ApplyAsync => Some(1),
+        Call::Map | Call::Starmap | Call::Imap | Call::ImapUnordered => job.pool.chunk_size,
+    };
+    options.timeout = job.pool.timeout;
+    options.deadline = job.pool.deadline;
+    options.max_attempts = job.pool.max_attempts;
+    options.buffer = job.pool.buffer;
+    options
 }
 
 /// Does what a signal asks for, and says so.
@@ -252,7 +256,7 @@ fn obey<I: Iterator<Item = Payload>>(
     request: Request,
     watch: &Watch,
     pool: &Pool,
-    stream: &mut Stream<I>,
+    stream: &mut PayloadStream<I>,
     books: &Books,
 ) {
     let name = watch.signal().map_or("signal", signals::name);

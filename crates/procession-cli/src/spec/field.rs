@@ -111,15 +111,6 @@ impl Entry {
         duration.map_err(|what| self.error(what).help(units::DURATION_HELP))
     }
 
-    /// A size: `"512 MiB"`, or a number of bytes.
-    pub(crate) fn size(&self) -> Result<u64, Diagnostic> {
-        match &self.node.value {
-            Value::String(text) => units::size(text).map_err(|what| self.error(what).help(units::SIZE_HELP)),
-            Value::Integer(_) => self.integer(1..=u64::MAX),
-            _ => Err(self.wrong_type("a size").help(units::SIZE_HELP)),
-        }
-    }
-
     /// One of the named choices.
     pub(crate) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Diagnostic> {
         let word = self.string()?;

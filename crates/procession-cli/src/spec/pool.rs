@@ -6,7 +6,7 @@ use super::document::{Entry, Table, Value};
 use crate::diagnostic::Diagnostic;
 use crate::job::PoolSettings;
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 16] = [
     "workers",
     "start_method",
     "timeout",
@@ -16,8 +16,6 @@ const KEYS: [&str; 18] = [
     "chunk_size",
     "buffer",
     "max_tasks_per_worker",
-    "max_rss",
-    "memory_limit",
     "restart_limit",
     "env",
     "nice",
@@ -57,8 +55,6 @@ pub(super) fn read(table: &Table) -> Result<PoolSettings, Diagnostic> {
             "chunk_size" => pool.chunk_size = Some(entry.count()?),
             "buffer" => pool.buffer = Some(entry.count()?),
             "max_tasks_per_worker" => pool.max_tasks_per_worker = Some(entry.count()?),
-            "max_rss" => pool.max_rss = Some(entry.size()?),
-            "memory_limit" => pool.memory_limit = Some(entry.size()?),
             "restart_limit" => pool.restart_limit = Some(restart_limit(entry)?),
             "env" => pool.env = env(entry)?,
             "nice" => pool.nice = Some(entry.integer(-20..=19)?),

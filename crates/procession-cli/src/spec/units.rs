@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `30s`, `1m30s`, `250ms`, `512 MiB`.
+//! Durations as people write and read them: `30s`, `1m30s`, `250ms`.
 //!
 //! Used by the job spec and by the flags alike; it knows neither.
 
@@ -6,8 +6,6 @@ use std::time::Duration;
 
 /// What a duration may look like, for help texts.
 pub(crate) const DURATION_HELP: &str = "write a duration as `500ms`, `30s`, `1m30s` or `2h`";
-/// What a size may look like, for help texts.
-pub(crate) const SIZE_HELP: &str = "write a size as `512 MiB`, `2 GiB` or a number of bytes";
 
 /// Parses a duration longer than zero. A number without a unit counts seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -51,31 +49,6 @@ pub(crate) fn seconds(seconds: f64) -> Result<Duration, String> {
         Ok(_) => Err("a duration must be longer than zero".to_owned()),
         Err(_) => Err(format!("`{seconds}` is not a duration that can be waited for")),
     }
-}
-
-/// Parses a size in bytes, at least one.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let bad = || format!("`{text}` is not a size");
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let number: f64 = text[..digits].parse().map_err(|_| bad())?;
-    let unit = match text[digits..].trim() {
-        "" | "B" => 1.0,
-        "kB" | "KB" => 1e3,
-        "MB" => 1e6,
-        "GB" => 1e9,
-        "K" | "KiB" => 1024.0,
-        "M" | "MiB" => 1024.0 * 1024.0,
-        "G" | "GiB" => 1024.0 * 1024.0 * 1024.0,
-        unit => return Err(format!("`{text}` is not a size: unknown unit `{unit}`")),
-    };
-    let bytes = number * unit;
-    if !(1.0..=9e18).contains(&bytes) {
-        return Err(format!("`{text}` is not a size between one byte and 2^63"));
-    }
-    Ok(bytes as u64)
 }
 
 /// A duration as a person reads it, in at most three digits and one unit.
@@ -128,21 +101,6 @@ mod tests {
             "99999999999999999999d",
         ] {
             assert!(duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn sizes() {
-        for (text, bytes) in [
-            ("512 MiB", 512 << 20),
-            ("2GB", 2_000_000_000),
-            ("10", 10),
-            ("1.5 KiB", 1536),
-        ] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "MiB", "-3", "5 XB", "0", "1e30 GiB"] {
-            assert!(size(text).is_err(), "{text}");
         }
     }
 

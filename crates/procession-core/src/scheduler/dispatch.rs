@@ -1,0 +1,186 @@
+//! Handing out: which worker gets how much of which job, and when a worker has to give some of it back.
+//!
+//! The promise: while an item waits, no ready worker is without work.
+
+use super::Scheduler;
+use crate::Command;
+use crate::backlog::{Backlog, Cost, Held, Run};
+use crate::handout;
+use crate::seat::{Concern, Prospect, State, Watch};
+
+impl Scheduler {
+    /// Hands out until either the work or the room for it runs out, then has vacant seats filled for what is left.
+    pub(super) fn dispatch(&mut self) {
+        while let Some(index) = self.ready.front() {
+            let Some(slot) = self.taker(index) else { break };
+            self.hand_out(slot, index);
+        }
+        self.fill_vacancies();
+    }
+
+    /// Who gets the next hand-out of that job: an idle worker; failing that, a busy one with room.
+    ///
+    /// A retry runs alone, an item of unknown run time is an experiment, and one that exceeds a hand-out has no
+    /// room beside others: they wait for an idle worker, and everything behind them waits too, so that one soon is.
+    fn taker(&mut self, index: u32) -> Option<u32> {
+        if let Some(&slot) = self.idle.last() {
+            return Some(slot);
+        }
+        let job = self.jobs.at(index);
+        let item_ns = self.estimates.item_ns(job.options.task);
+        if job.next_is_retry() || item_ns.is_none() || job.item_bytes() > handout::HANDOUT_BYTES_MAX {
+            return None;
+        }
+        let waiting = job.waiting() + (self.ready.len() as u64 - 1);
+        while let Some(&slot) = self.roomy.front() {
+            let seat = self.at(slot);
+            if seat.has_room(self.policy.max_tasks_per_worker) {
+                let is_fair = handout::is_fair(seat.backlog.items(), waiting, self.policy.workers);
+                return is_fair.then_some(slot);
+            }
+            self.roomy.pop_front();
+            self.at_mut(slot).listed = false;
+        }
+        None
+    }
+
+    fn hand_out(&mut self, slot: u32, index: u32) {
+        let job = self.jobs.at(index);
+        let (id, priority, timeout) = (job.id, job.options.priority, job.options.timeout);
+        let item_ns = self.estimates.item_ns(job.options.task);
+        let cost = Cost {
+            ns: item_ns.unwrap_or(handout::TARGET_NS),
+            bytes: job.item_bytes(),
+        };
+        let allowance = self.at(slot).allowance(self.policy.max_tasks_per_worker);
+        let items = handout::items(job, item_ns, self.policy.workers).min(allowance);
+
+        let job = self.jobs.at_mut(index);
+        let piece = job.hand_out(items);
+        let run = Run {
+            job: id,
+            first: piece.first,
+            items: piece.items as u32,
+            attempt: piece.attempt,
+        };
+        if job.waiting() == 0 {
+            self.ready.remove(index, priority);
+        } else if !job.has_returned() {
+            self.ready.remove(index, priority);
+            self.ready.push_back(index, priority);
+        }
+
+        self.change_backlog(slot, |backlog| backlog.push(Held { run, cost }));
+        let now = self.now;
+        let seat = self.at_mut(slot);
+        seat.handed_out += piece.items;
+        if matches!(seat.state, State::Idle { .. }) {
+            seat.progress = now;
+            self.set_state(
+                slot,
+                State::Busy {
+                    watch: Watch::starting(now, timeout),
+                },
+            );
+        } else {
+            // Its turn is over.
+            self.roomy.pop_front();
+            self.at_mut(slot).listed = false;
+        }
+        self.list_if_roomy(slot);
+        let worker = self.at(slot).id;
+        let Run {
+            job,
+            first,
+            items,
+            attempt,
+        } = run;
+        self.say(Command::Dispatch {
+            worker,
+            job,
+            first,
+            items,
+            attempt,
+        });
+    }
+
+    /// Lets a busy worker wait for more, if it has room.
+    pub(super) fn list_if_roomy(&mut self, slot: u32) {
+        let max_tasks = self.policy.max_tasks_per_worker;
+        let seat = self.at_mut(slot);
+        if !seat.listed && seat.has_room(max_tasks) {
+            seat.listed = true;
+            self.roomy.push_back(slot);
+        }
+    }
+
+    /// Moves work to where nothing is left to do: takes back what the worker with the most of it has not started.
+    ///
+    /// One worker at a time, and none twice before it got on. So there are at most as many reclaims as there are
+    /// reports of done items (and one more a worker), and items that take no time are not passed round for ever.
+    pub(super) fn balance(&mut self) {
+        let has_taker = !self.idle.is_empty() || (self.vacancies > 0 && self.starting == 0);
+        if self.deep == 0 || !self.ready.is_empty() || !has_taker {
+            return;
+        }
+        let mut best: Option<(u64, u32)> = None;
+        for slot in self.slots() {
+            let Some(Prospect { left_ns, stuck_at }) = self.at(slot).prospect(self.now) else {
+                continue;
+            };
+            let gain = if stuck_at <= self.now { u64::MAX } else { left_ns };
+            // Only a worker that is stuck is reason to start another one.
+            let is_worth_it = gain >= handout::WORTH_MOVING_NS && !self.idle.is_empty();
+            if gain < u64::MAX && !is_worth_it {
+                self.wake_by(stuck_at);
+            } else if best.is_none_or(|(most, _)| gain > most) {
+                best = Some((gain, slot));
+            }
+        }
+        if let Some((_, slot)) = best {
+            self.reclaim(slot);
+        }
+    }
+
+    /// Asks a worker's queue back, unless that was just done.
+    pub(super) fn reclaim(&mut self, slot: u32) {
+        let seat = self.at_mut(slot);
+        if !std::mem::replace(&mut seat.reclaiming, true) {
+            let worker = seat.id;
+            self.say(Command::Reclaim { worker });
+        }
+    }
+
+    /// As `reclaim`, followed by a closer look at what is left. The gravest concern counts.
+    pub(super) fn withdraw(&mut self, slot: u32, concern: Concern) {
+        let concern = match self.at(slot).state {
+            State::Busy {
+                watch: Watch::Withdrawing(other),
+            } => other.max(concern),
+            State::Busy { .. }
+            | State::Vacant
+            | State::BackingOff { .. }
+            | State::Starting { .. }
+            | State::Idle { .. }
+            | State::Stopping { .. }
+            | State::Ending { .. } => concern,
+        };
+        self.set_state(
+            slot,
+            State::Busy {
+                watch: Watch::Withdrawing(concern),
+            },
+        );
+        self.reclaim(slot);
+    }
+
+    /// The one way to change what a worker holds: it keeps the count of those that hold more than they can run.
+    pub(super) fn change_backlog<R>(&mut self, slot: u32, change: impl FnOnce(&mut Backlog) -> R) -> R {
+        let backlog = &mut self.seats[slot as usize].backlog;
+        let was_deep = usize::from(backlog.items() > 1);
+        let result = change(backlog);
+        let is_deep = usize::from(backlog.items() > 1);
+        self.deep = self.deep + is_deep - was_deep;
+        result
+    }
+}

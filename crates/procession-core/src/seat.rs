@@ -1,0 +1,219 @@
+//! A worker's seat: who sits there, in which state, and what it holds. The states carry their own deadlines; what
+//! happens when one passes is the scheduler's business.
+
+use std::time::Duration;
+
+use crate::backlog::Backlog;
+use crate::handout::{
+    HANDOUT_BYTES_MAX, HANDOUT_ITEMS_MAX, HELD_BYTES_MAX, HELD_ITEMS_MAX, HELD_RUNS_MAX, LOW_WATER_NS,
+    STUCK_AFTER,
+};
+use crate::{JobId, Time, WorkerId};
+
+/// One place for a worker process.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    /// The incarnation that sits there, or sat there last.
+    pub(crate) id: WorkerId,
+    /// Whether the pool wants a worker here; `resize` decides.
+    pub(crate) wanted: bool,
+    pub(crate) state: State,
+    pub(crate) backlog: Backlog,
+    /// When the worker last got on: was given its first run, or reported items.
+    pub(crate) progress: Time,
+    /// An answer to `Reclaim` is due. Nothing is handed out until it came, so the end of the queue means the same
+    /// on both sides.
+    pub(crate) reclaiming: bool,
+    /// It was asked to give back since it last got on: neither ask again nor give it more.
+    pub(crate) asked: bool,
+    /// It stands in the list of busy workers that may be given more.
+    pub(crate) listed: bool,
+    /// Items handed to this incarnation and not taken back.
+    pub(crate) handed_out: u64,
+    /// Starts in a row of this seat that ended before readiness.
+    pub(crate) failed_starts: u32,
+    pub(crate) completed: u64,
+    pub(crate) restarts: u32,
+}
+
+/// What the incarnation is doing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nobody sits here.
+    Vacant,
+    /// Nobody sits here, and somebody is started at that time.
+    BackingOff { until: Time },
+    /// Started, not ready yet; killed at the deadline.
+    Starting { deadline: Time },
+    /// Ready, holds nothing; stopped at that time.
+    Idle { until: Option<Time> },
+    /// Holds runs.
+    Busy { watch: Watch },
+    /// Told to stop, holds nothing; killed at the deadline.
+    Stopping { deadline: Time, refill: bool },
+    /// Was sent a signal; killed at that time, unless it was killed already.
+    Ending { kill_at: Option<Time>, cause: Cause },
+}
+
+/// How closely a busy worker is watched. See `PROTOCOL.md` for why the steps have this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// Its front item may run as long as it likes.
+    Off,
+    /// Its front item cannot be overdue before then.
+    Until(Time),
+    /// It was asked since when it has been running its item.
+    Probing,
+    /// Its unstarted items are being taken back, to be followed by a closer look.
+    Withdrawing(Concern),
+    /// Nothing can start any more; it was asked again.
+    Confirming,
+}
+
+/// What the closer look is about, the least grave first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Concern {
+    /// Its running item seems to have run for too long.
+    Overdue,
+    /// Its running item may belong to a job that was cancelled or whose deadline passed.
+    Doomed,
+    /// It broke the protocol and dies in any case.
+    Faulty,
+}
+
+/// Why a worker was sent a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It did not become ready in time.
+    Unready,
+    /// This item of it ran for too long.
+    Overdue { job: JobId, item: u64 },
+    /// It broke the protocol.
+    Faulty,
+    /// Nothing it did: its job was cancelled, the pool ends, or it would not stop.
+    Ordered,
+}
+
+/// What a free worker would gain if this one gave back what it has not started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prospect {
+    /// Expected nanoseconds of work that are left.
+    pub(crate) left_ns: u64,
+    /// If it has not got on by then, it is stuck, and what is left is anybody's guess.
+    pub(crate) stuck_at: Time,
+}
+
+impl Watch {
+    /// The watch over an item that starts `now` at the earliest.
+    pub(crate) fn starting(now: Time, timeout: Option<Duration>) -> Watch {
+        timeout.map_or(Watch::Off, |timeout| Watch::Until(now + timeout))
+    }
+}
+
+impl Seat {
+    pub(crate) fn new(slot: u32) -> Seat {
+        Seat {
+            id: WorkerId { slot, generation: 0 },
+            wanted: true,
+            state: State::Vacant,
+            backlog: Backlog::default(),
+            progress: Time::ZERO,
+            reclaiming: false,
+            asked: false,
+            listed: false,
+            handed_out: 0,
+            failed_starts: 0,
+            completed: 0,
+            restarts: 0,
+        }
+    }
+
+    /// When this state must be looked at again.
+    pub(crate) fn alarm(&self) -> Option<Time> {
+        match self.state {
+            State::Vacant => None,
+            State::BackingOff { until } => Some(until),
+            State::Starting { deadline } | State::Stopping { deadline, .. } => Some(deadline),
+            State::Idle { until } => until,
+            State::Busy {
+                watch: Watch::Until(until),
+            } => Some(until),
+            State::Busy {
+                watch: Watch::Off | Watch::Probing | Watch::Withdrawing(_) | Watch::Confirming,
+            } => None,
+            State::Ending { kill_at, .. } => kill_at,
+        }
+    }
+
+    /// Whether it is busy, yet should be given more ahead of time.
+    pub(crate) fn has_room(&self, max_tasks: Option<u64>) -> bool {
+        let watched_loosely = match self.state {
+            State::Busy {
+                watch: Watch::Off | Watch::Until(_) | Watch::Probing,
+            } => true,
+            State::Busy {
+                watch: Watch::Withdrawing(_) | Watch::Confirming,
+            }
+            | State::Vacant
+            | State::BackingOff { .. }
+            | State::Starting { .. }
+            | State::Idle { .. }
+            | State::Stopping { .. }
+            | State::Ending { .. } => false,
+        };
+        watched_loosely
+            && self.wanted
+            && !self.asked
+            && !self.reclaiming
+            && self.backlog.ns() < LOW_WATER_NS
+            && self.backlog.bytes() + HANDOUT_BYTES_MAX <= HELD_BYTES_MAX
+            && self.backlog.items() + HANDOUT_ITEMS_MAX <= HELD_ITEMS_MAX
+            && self.backlog.runs().len() < HELD_RUNS_MAX
+            && self.backlog.back().is_none_or(|run| run.attempt == 1)
+            && self.allowance(max_tasks) > 0
+    }
+
+    /// How many items it may still be given before it is replaced.
+    pub(crate) fn allowance(&self, max_tasks: Option<u64>) -> u64 {
+        max_tasks.map_or(u64::MAX, |max| max - self.handed_out)
+    }
+
+    /// What asking it to give back promises; `None` if it has nothing to give or was just asked.
+    pub(crate) fn prospect(&self, now: Time) -> Option<Prospect> {
+        let is_busy = matches!(self.state, State::Busy { .. });
+        if !is_busy || self.asked || self.reclaiming || self.backlog.items() < 2 {
+            return None;
+        }
+        let done_at = self.progress + Duration::from_nanos(self.backlog.ns());
+        let left_ns = done_at.as_nanos().saturating_sub(now.as_nanos());
+        Some(Prospect {
+            left_ns,
+            stuck_at: done_at + STUCK_AFTER,
+        })
+    }
+
+    /// In which order seats are given up when the pool shrinks: those that cost least first.
+    pub(crate) fn attachment(&self) -> u8 {
+        match self.state {
+            State::Vacant => 0,
+            State::BackingOff { .. } => 1,
+            State::Ending { .. } => 2,
+            State::Stopping { .. } => 3,
+            State::Starting { .. } => 4,
+            State::Idle { .. } => 5,
+            State::Busy { .. } => 6,
+        }
+    }
+
+    pub(crate) fn state_name(&self) -> &'static str {
+        match self.state {
+            State::Vacant => "vacant",
+            State::BackingOff { .. } => "backing off",
+            State::Starting { .. } => "starting",
+            State::Idle { .. } => "idle",
+            State::Busy { .. } => "busy",
+            State::Stopping { .. } => "stopping",
+            State::Ending { .. } => "ending",
+        }
+    }
+}

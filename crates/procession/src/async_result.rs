@@ -1,0 +1,268 @@
+//! The handle of a call whose result is taken later: by blocking, by polling, by callback, or by `.await`.
+//!
+//! The result stays encoded until somebody takes it, and is decoded on that thread.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use procession_core::JobId;
+
+use crate::driver::{Driver, deadline};
+use crate::error::{Error, ErrorKind};
+use crate::job::Job;
+
+/// The result of an `apply_async`, `map_async` or `starmap_async`, some time.
+///
+/// ```no_run
+/// # use procession::{Pool, task};
+/// # #[task] fn square(x: i64) -> i64 { x * x }
+/// # #[procession::main] fn main() -> Result<(), procession::Error> {
+/// let pool = Pool::new()?;
+/// let later = pool.apply_async(square, (12,));
+/// assert_eq!(later.get()?, 144);
+/// # pool.close() }
+/// ```
+///
+/// It is also a [`Future`], for any executor. Dropping it loses the result, not the work: see
+/// [`cancel`](AsyncResult::cancel).
+#[must_use = "the result is lost with its handle"]
+pub struct AsyncResult<T> {
+    driver: Arc<Driver>,
+    job: Arc<Job>,
+    /// `None`: the pool refused the call, and the job has the reason.
+    id: Option<JobId>,
+    decode: fn(&Job) -> Result<T, Error>,
+    value: Arc<Value<T>>,
+    cancelled: AtomicBool,
+}
+
+/// The decoded result, from when somebody needs it until somebody takes it. The lock is a leaf, and never held
+/// while a callback runs.
+struct Value<T>(Mutex<Slot<T>>);
+
+enum Slot<T> {
+    Encoded,
+    Decoded(Result<T, Error>),
+    /// A callback has it just now, or its owner took it.
+    Taken,
+}
+
+impl<T> AsyncResult<T> {
+    pub(crate) fn new(
+        driver: Arc<Driver>,
+        job: Arc<Job>,
+        id: Option<JobId>,
+        decode: fn(&Job) -> Result<T, Error>,
+    ) -> AsyncResult<T> {
+        let value = Arc::new(Value(Mutex::new(Slot::Encoded)));
+        AsyncResult {
+            driver,
+            job,
+            id,
+            decode,
+            value,
+            cancelled: AtomicBool::new(false),
+        }
+    }
+
+    /// Blocks until the result is there.
+    ///
+    /// # Errors
+    /// What became of the call, if it has no value; of a map, the first failing item by index.
+    pub fn get(self) -> Result<T, Error> {
+        if !self.job.spin() {
+            self.job.wait_complete(None);
+        }
+        self.take()
+    }
+
+    /// The result if it comes within `timeout`, else `None`. The value can be taken once; after that it is
+    /// [`ErrorKind::Usage`].
+    pub fn get_timeout(&mut self, timeout: Duration) -> Option<Result<T, Error>> {
+        self.job
+            .wait_complete(deadline(Some(timeout)))
+            .then(|| self.take())
+    }
+
+    /// Blocks until the result is there (`true`) or the time is over (`false`); `None` waits for ever.
+    pub fn wait(&self, timeout: Option<Duration>) -> bool {
+        self.job.wait_complete(deadline(timeout))
+    }
+
+    /// Whether the result is there, and its callbacks have run.
+    pub fn is_ready(&self) -> bool {
+        self.job.is_complete()
+    }
+
+    /// Whether the result is a value; `None` while it is not there, and once it was taken.
+    pub fn is_successful(&self) -> Option<bool> {
+        if !self.is_ready() {
+            return None;
+        }
+        let mut slot = self.value.0.lock();
+        if let Slot::Encoded = *slot {
+            *slot = Slot::Decoded((self.decode)(&self.job));
+        }
+        match &*slot {
+            Slot::Decoded(result) => Some(result.is_ok()),
+            Slot::Encoded | Slot::Taken => None,
+        }
+    }
+
+    /// Stops the call: queued, it never runs; running, its worker is stopped. `false`: it had finished already.
+    pub fn cancel(&self) -> bool {
+        let Some(id) = self.id else { return false };
+        if self.cancelled.load(Ordering::Acquire) {
+            return true;
+        }
+        let cancelled = self.driver.cancel(id);
+        if cancelled {
+            self.cancelled.store(true, Ordering::Release);
+        }
+        cancelled
+    }
+
+    /// Calls `f` exactly once with the result, on the pool's callback thread and before
+    /// [`wait`](AsyncResult::wait) returns; at once and here if the result is there already.
+    ///
+    /// A callback that panics is logged and changes nothing else.
+    pub fn on_done(self, f: impl FnOnce(Result<&T, &Error>) + Send + 'static) -> AsyncResult<T>
+    where
+        T: Send + 'static,
+    {
+        let job = Arc::clone(&self.job);
+        let value = Arc::clone(&self.value);
+        let decode = self.decode;
+        let callback = Box::new(move || {
+            let decoded = value.decode_with(|| decode(&job));
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                if let Some(decoded) = &decoded {
+                    f(decoded.as_ref());
+                }
+            }));
+            value.put_back(decoded);
+            if let Err(panic) = result {
+                resume_unwind(panic);
+            }
+        });
+        if let Some(callback) = self.job.on_complete(callback) {
+            // Earlier callbacks may still be running; this one must not overtake them.
+            self.job.wait_complete(None);
+            crate::driver::run_callback(callback);
+        }
+        self
+    }
+
+    fn take(&self) -> Result<T, Error> {
+        match self.value.decode_with(|| (self.decode)(&self.job)) {
+            Some(decoded) => {
+                *self.value.0.lock() = Slot::Taken;
+                decoded
+            }
+            None => Err(Error::usage("the value of this handle was taken before")),
+        }
+    }
+
+    pub(crate) fn register(&self, waker: &Waker) -> bool {
+        self.job.register(waker)
+    }
+
+    pub(crate) fn wait_until(&self, until: Option<Instant>) -> bool {
+        self.job.wait_complete(until)
+    }
+}
+
+impl<T> Value<T> {
+    /// Takes the value out, decoding it first if nobody has; `None` if it was taken before.
+    fn decode_with(&self, decode: impl FnOnce() -> Result<T, Error>) -> Option<Result<T, Error>> {
+        let slot = std::mem::replace(&mut *self.0.lock(), Slot::Taken);
+        match slot {
+            Slot::Encoded => Some(decode()),
+            Slot::Decoded(value) => Some(value),
+            Slot::Taken => None,
+        }
+    }
+
+    fn put_back(&self, decoded: Option<Result<T, Error>>) {
+        if let Some(value) = decoded {
+            *self.0.lock() = Slot::Decoded(value);
+        }
+    }
+}
+
+impl<T> Future for AsyncResult<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
+        if self.job.register(context.waker()) {
+            Poll::Pending
+        } else {
+            Poll::Ready(self.take())
+        }
+    }
+}
+
+impl<T> Unpin for AsyncResult<T> {}
+
+impl<T> fmt::Debug for AsyncResult<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match (self.is_ready(), self.is_successful()) {
+            (false, _) => "pending",
+            (true, Some(true)) => "finished",
+            (true, _) if self.cancelled.load(Ordering::Acquire) => "cancelled",
+            (true, _) => "failed",
+        };
+        f.debug_struct("AsyncResult")
+            .field("task", &self.job.task.path())
+            .field("state", &state)
+            .finish()
+    }
+}
+
+/// The one outcome of a job of one item.
+pub(crate) fn decode_one<R>(
+    job: &Job,
+    decode: impl Fn(&[u8]) -> Result<R, crate::codec::CodecError>,
+) -> Result<R, Error> {
+    let decode = |bytes: &[u8]| {
+        decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
+    };
+    for mut arrival in job.take_arrivals() {
+        if let Some((_, outcome)) = arrival.take_first(job.task, &mut 0, decode) {
+            return outcome;
+        }
+    }
+    Err(job
+        .aborted()
+        .unwrap_or_else(|| Error::new(ErrorKind::Broken, "no outcome arrived")))
+}
+
+/// All outcomes of a job in order, or the first failure by index.
+pub(crate) fn decode_all<R>(
+    job: &Job,
+    decode: impl Fn(&[u8]) -> Result<R, crate::codec::CodecError>,
+) -> Result<Vec<R>, Error> {
+    let decode = |bytes: &[u8]| {
+        decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
+    };
+    let mut arrivals: Vec<_> = job.take_arrivals().into();
+    arrivals.sort_unstable_by_key(crate::job::Arrival::first);
+    let mut values = Vec::with_capacity(arrivals.iter().map(|arrival| arrival.items() as usize).sum());
+    for mut arrival in arrivals {
+        let mut position = 0;
+        while let Some((_, outcome)) = arrival.take_first(job.task, &mut position, decode) {
+            values.push(outcome?);
+        }
+    }
+    match job.aborted() {
+        Some(error) => Err(error),
+        None => Ok(values),
+    }
+}

@@ -1,0 +1,285 @@
+//! How a pool is described before it exists. Only `build` can fail; it checks everything before anything runs.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_core::Policy;
+
+use crate::cpu::cpu_count;
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::pool::Pool;
+use crate::process::{self, LaunchSettings, Output, StartMethod};
+use crate::registry;
+use crate::task::{Task, TaskFn};
+
+/// Describes a pool. Made by [`Pool::builder`].
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # #[procession::main] fn main() -> Result<(), procession::Error> {
+/// let pool = procession::Pool::builder()
+///     .workers(4)
+///     .timeout(Duration::from_secs(30))
+///     .max_tasks_per_worker(1_000)
+///     .build()?;
+/// # pool.close() }
+/// ```
+#[must_use = "a builder makes a pool only when it is built"]
+pub struct PoolBuilder {
+    pub(crate) workers: Option<usize>,
+    pub(crate) start_method: StartMethod,
+    worker_program: Option<PathBuf>,
+    initializer: Option<(&'static crate::TaskInfo, Result<Vec<u8>, String>)>,
+    max_tasks_per_worker: Option<usize>,
+    pub(crate) timeout: Option<Duration>,
+    grace: Option<Duration>,
+    pub(crate) max_attempts: Option<u32>,
+    restart_limit: Option<(u32, Duration)>,
+    cpu_affinity: Vec<Vec<usize>>,
+    env: Vec<(OsString, OsString)>,
+    nice: Option<i32>,
+    idle_timeout: Option<Duration>,
+    lazy_start: bool,
+    pub(crate) output: Output,
+    pub(crate) observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+}
+
+impl PoolBuilder {
+    pub(crate) fn new() -> PoolBuilder {
+        PoolBuilder {
+            workers: None,
+            start_method: StartMethod::default(),
+            worker_program: None,
+            initializer: None,
+            max_tasks_per_worker: None,
+            timeout: None,
+            grace: None,
+            max_attempts: None,
+            restart_limit: None,
+            cpu_affinity: Vec::new(),
+            env: Vec::new(),
+            nice: None,
+            idle_timeout: None,
+            lazy_start: false,
+            output: Output::default(),
+            observer: None,
+        }
+    }
+
+    /// How many worker processes. Default: [`cpu_count`].
+    pub fn workers(mut self, workers: usize) -> PoolBuilder {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// How workers are made. Default: [`StartMethod::ForkServer`].
+    pub fn start_method(mut self, method: StartMethod) -> PoolBuilder {
+        self.start_method = method;
+        self
+    }
+
+    /// The program that workers run, for hosts that cannot run themselves again. It must link the same tasks and
+    /// call [`init`](crate::init) first. Default: this program.
+    pub fn worker_program(mut self, program: impl Into<PathBuf>) -> PoolBuilder {
+        self.worker_program = Some(program.into());
+        self
+    }
+
+    /// A task that each worker runs once before its first item, also each replacement. It may call
+    /// [`set_worker_state`](crate::set_worker_state). If it fails the pool is broken, and every call says why.
+    pub fn initializer<F: TaskFn>(mut self, task: Task<F>, args: F::Args) -> PoolBuilder {
+        let mut payload = Vec::new();
+        let encoded = F::encode_args(&args, &mut payload).map_err(|error| error.to_string());
+        self.initializer = Some((task.info(), encoded.map(|()| payload)));
+        self
+    }
+
+    /// Replaces a worker after this many items, between two items. Default: never.
+    pub fn max_tasks_per_worker(mut self, items: usize) -> PoolBuilder {
+        self.max_tasks_per_worker = Some(items);
+        self
+    }
+
+    /// Stops an item that has run for this long, counted from its start. Default: never. A task's own
+    /// [`timeout`](Task::timeout) goes before it.
+    pub fn timeout(mut self, per_item: Duration) -> PoolBuilder {
+        self.timeout = Some(per_item);
+        self
+    }
+
+    /// How long a worker has between SIGTERM and SIGKILL. Default: 2 s.
+    pub fn grace(mut self, grace: Duration) -> PoolBuilder {
+        self.grace = Some(grace);
+        self
+    }
+
+    /// Starts an item up to this many times if its worker is lost. Default: 1, or 3 for an idempotent task. A task's
+    /// own [`max_attempts`](Task::max_attempts) goes before it.
+    pub fn max_attempts(mut self, starts: u32) -> PoolBuilder {
+        self.max_attempts = Some(starts);
+        self
+    }
+
+    /// Gives up when more than `starts` workers within `window` end before they are ready.
+    /// Default: 3 a worker, at least 5, in 30 s.
+    pub fn restart_limit(mut self, starts: u32, window: Duration) -> PoolBuilder {
+        self.restart_limit = Some((starts, window));
+        self
+    }
+
+    /// The cores each worker may use: worker `i` gets the list at `i` modulo the length. Default: all.
+    pub fn cpu_affinity(mut self, cores: Vec<Vec<usize>>) -> PoolBuilder {
+        self.cpu_affinity = cores;
+        self
+    }
+
+    /// Sets an environment variable in the workers, and only there.
+    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> PoolBuilder {
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// Adds to the workers' niceness.
+    pub fn nice(mut self, increment: i32) -> PoolBuilder {
+        self.nice = Some(increment);
+        self
+    }
+
+    /// Stops a worker that had nothing to do for this long; it is started again when there is work. Default: never.
+    pub fn idle_timeout(mut self, idle: Duration) -> PoolBuilder {
+        self.idle_timeout = Some(idle);
+        self
+    }
+
+    /// Starts workers only as work needs them. Default: all at once.
+    pub fn lazy_start(mut self, lazy: bool) -> PoolBuilder {
+        self.lazy_start = lazy;
+        self
+    }
+
+    /// What becomes of the workers' stdout and stderr. Default: [`Output::Inherit`].
+    pub fn output(mut self, output: Output) -> PoolBuilder {
+        self.output = output;
+        self
+    }
+
+    /// Calls `observer` with everything that happens to workers, in order, on the pool's callback thread.
+    pub fn on_event(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> PoolBuilder {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Checks the description and starts the pool.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for an option out of range, [`ErrorKind::NotInitialized`] if the program never called
+    /// [`init`](crate::init), [`ErrorKind::Spawn`] if workers cannot be started.
+    pub fn build(self) -> Result<Pool, Error> {
+        self.check()?;
+        process::require_init()?;
+        registry::check().map_err(Error::usage)?;
+        let workers = self.worker_count();
+        process::ensure_descriptors(workers)?;
+        let policy = self.policy(workers)?;
+        let launch = self.launch_settings(workers)?;
+        Pool::start(self, workers, policy, launch)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let zero = [
+            (
+                "workers",
+                self.workers == Some(0),
+                "at least 1, or leave it out for one per core",
+            ),
+            (
+                "max_tasks_per_worker",
+                self.max_tasks_per_worker == Some(0),
+                "at least 1",
+            ),
+            (
+                "timeout",
+                self.timeout == Some(Duration::ZERO),
+                "more than nothing",
+            ),
+            ("max_attempts", self.max_attempts == Some(0), "at least 1"),
+            (
+                "idle_timeout",
+                self.idle_timeout == Some(Duration::ZERO),
+                "more than nothing",
+            ),
+        ];
+        if let Some((name, _, instead)) = zero.iter().find(|(_, is_zero, _)| *is_zero) {
+            return Err(Error::usage(format!("option `{name}` is 0: use {instead}")));
+        }
+        if let Some(slot) = self.cpu_affinity.iter().position(Vec::is_empty) {
+            return Err(Error::usage(format!(
+                "option `cpu_affinity`: the list for worker {slot} has no core"
+            )));
+        }
+        if self.worker_program.is_some() && self.start_method == StartMethod::Fork {
+            return Err(Error::usage(
+                "option `worker_program` has no effect with start method `fork`: leave one out",
+            ));
+        }
+        Ok(())
+    }
+
+    fn worker_count(&self) -> usize {
+        self.workers.unwrap_or_else(cpu_count)
+    }
+
+    fn policy(&self, workers: usize) -> Result<Policy, Error> {
+        let count = u32::try_from(workers).map_err(|_| {
+            Error::usage(format!(
+                "option `workers` is {workers}: use fewer than 4,294,967,296"
+            ))
+        })?;
+        let mut policy = Policy::new(count);
+        policy.max_tasks_per_worker = self.max_tasks_per_worker.map(|items| items as u64);
+        policy.idle_timeout = self.idle_timeout;
+        policy.lazy_start = self.lazy_start;
+        if let Some(grace) = self.grace {
+            policy.grace = grace;
+        }
+        if let Some(limit) = self.restart_limit {
+            policy.restart_limit = Some(limit);
+        }
+        Ok(policy)
+    }
+
+    fn launch_settings(&self, workers: usize) -> Result<LaunchSettings, Error> {
+        let initializer = match &self.initializer {
+            None => None,
+            Some((task, Ok(payload))) => Some((task.index() as u32, payload.clone())),
+            Some((task, Err(reason))) => {
+                let reason = format!("arguments of the initializer: {reason}");
+                return Err(Error::new(ErrorKind::Encode, reason).of_task(task));
+            }
+        };
+        Ok(LaunchSettings {
+            method: self.start_method,
+            program: self.worker_program.clone(),
+            env: self.env.clone(),
+            nice: self.nice,
+            cpu_affinity: self.cpu_affinity.clone(),
+            initializer,
+            output: self.output,
+            workers,
+            ..LaunchSettings::default()
+        })
+    }
+}
+
+impl fmt::Debug for PoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolBuilder")
+            .field("workers", &self.workers)
+            .field("start_method", &self.start_method)
+            .finish_non_exhaustive()
+    }
+}

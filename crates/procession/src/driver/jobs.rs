@@ -1,0 +1,90 @@
+//! The open jobs of a pool, by the dense ids the scheduler knows them by.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_core::JobId;
+
+use super::backlog::Backlog;
+use crate::error::Loss;
+use crate::job::Job;
+
+/// A slab of jobs: an index is used again once its job is settled, under a new generation.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+struct Slot {
+    generation: u32,
+    entry: Option<JobEntry>,
+}
+
+/// The driver's part of one job.
+pub(crate) struct JobEntry {
+    pub(crate) job: Arc<Job>,
+    /// The task's index in the registry, as the wire names it.
+    pub(crate) task: u32,
+    pub(crate) backlog: Backlog,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) total: u64,
+    /// Deaths that cost an item an attempt it may repeat, per item.
+    pub(crate) losses: Vec<(u64, Loss)>,
+}
+
+impl Jobs {
+    pub(crate) fn insert(&mut self, entry: JobEntry) -> JobId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                generation: 0,
+                entry: None,
+            });
+            u32::try_from(self.slots.len() - 1).expect("fewer than four billion open jobs")
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.entry = Some(entry);
+        JobId {
+            index,
+            generation: slot.generation,
+        }
+    }
+
+    pub(crate) fn entry(&self, id: JobId) -> Option<&JobEntry> {
+        let slot = self.slots.get(id.index as usize)?;
+        if slot.generation == id.generation {
+            slot.entry.as_ref()
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn entry_mut(&mut self, id: JobId) -> Option<&mut JobEntry> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.generation == id.generation {
+            slot.entry.as_mut()
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: JobId) -> Option<JobEntry> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        let entry = slot.entry.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(id.index);
+        Some(entry)
+    }
+
+    /// Empties the slab: the driver is broken.
+    pub(crate) fn drain(&mut self) -> Vec<JobEntry> {
+        self.slots
+            .iter_mut()
+            .filter_map(|slot| slot.entry.take())
+            .collect()
+    }
+}

@@ -1,0 +1,285 @@
+//! The IO shell around the scheduler: it moves bytes and signals, and decides nothing.
+//!
+//! Whoever has news (a submitting caller, a worker's reader thread, the supervisor) takes the one lock, tells the
+//! scheduler, writes down what it says, lets the lock go, and only then sends, wakes and signals. No user code runs
+//! here and no user data is decoded: payloads stay opaque until the caller's own thread takes them.
+//!
+//! | thread | lives | does |
+//! |---|---|---|
+//! | reader, one a worker | as long as its worker | blocking receive; replies into the scheduler and the inboxes |
+//! | supervisor, one a pool | as long as the pool | starts, signals and reaps processes; drains their output; timers |
+//! | callbacks, one a pool | from the first callback on | user callbacks and `on_event` |
+//!
+//! Locks: `state` first, then a job's inbox; each thread holds at most one of `state`, the supervisor's mailbox and
+//! the callback queue. None is held across a send, a callback or user code.
+
+mod backlog;
+mod callbacks;
+mod jobs;
+mod reader;
+mod seat;
+mod sender;
+mod state;
+mod supervisor;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use procession_core::{JobId, Policy, Time};
+
+pub(crate) use backlog::Segment;
+pub(crate) use callbacks::{CallbackThread, run_one as run_callback};
+pub(crate) use state::{CallOptions, Phase};
+use state::{Effects, State};
+pub(crate) use supervisor::Supervisor;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::job::{Arrival, Callbacks, Job};
+use crate::page::monotonic_ns;
+
+/// What all threads of a pool share.
+pub(crate) struct Driver {
+    state: Mutex<State>,
+    mailbox: supervisor::Mailbox,
+    callbacks: CallbackThread,
+    observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    /// Protects the stage of the supervisor's life; a leaf.
+    stage: Mutex<supervisor::Stage>,
+    stage_changed: Condvar,
+    settings: Settings,
+}
+
+/// What the driver needs to know of the pool's options.
+pub(crate) struct Settings {
+    /// Whether the workers' stderr is repeated on ours.
+    pub(crate) forward_output: bool,
+}
+
+/// The monotonic clock, the same the workers stamp their pages with.
+pub(crate) fn now() -> Time {
+    Time::from_nanos(monotonic_ns())
+}
+
+impl Driver {
+    pub(crate) fn new(
+        policy: Policy,
+        observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+        settings: Settings,
+    ) -> Result<Driver, Error> {
+        Ok(Driver {
+            state: Mutex::new(State::new(policy)),
+            mailbox: supervisor::Mailbox::new()?,
+            callbacks: CallbackThread::default(),
+            observer,
+            stage: Mutex::new(supervisor::Stage::Starting),
+            stage_changed: Condvar::new(),
+            settings,
+        })
+    }
+
+    // Calls on the pool.
+
+    /// Opens a job that takes items until its input is closed.
+    pub(crate) fn open(&self, job: &Arc<Job>, options: CallOptions) -> Result<JobId, Error> {
+        self.with_state(|state, now, effects| state.open(now, Arc::clone(job), options, effects))
+    }
+
+    /// Opens, fills and closes a job of the items in `segment`.
+    pub(crate) fn submit(
+        &self,
+        job: &Arc<Job>,
+        options: CallOptions,
+        segment: Segment,
+    ) -> Result<JobId, Error> {
+        self.with_state(|state, now, effects| {
+            let id = state.open(now, Arc::clone(job), options, effects)?;
+            state.input(now, id, segment, 0, effects);
+            state.close_input(now, id, effects);
+            Ok(id)
+        })
+    }
+
+    /// `false`: the job takes no more input, because it was stopped.
+    pub(crate) fn input(&self, id: JobId, segment: Segment, input_first: u64) -> bool {
+        self.with_state(|state, now, effects| state.input(now, id, segment, input_first, effects))
+    }
+
+    pub(crate) fn close_input(&self, id: JobId) {
+        self.with_state(|state, now, effects| state.close_input(now, id, effects));
+    }
+
+    /// `false`: the job had ended before.
+    pub(crate) fn cancel(&self, id: JobId) -> bool {
+        self.with_state(|state, now, effects| state.cancel(now, id, effects))
+    }
+
+    pub(crate) fn abandon(&self, id: JobId) {
+        self.with_state(|state, now, effects| state.abandon(now, id, effects));
+    }
+
+    pub(crate) fn resize(&self, workers: u32) {
+        self.with_state(|state, now, effects| state.resize(now, workers, effects));
+    }
+
+    pub(crate) fn close(&self) {
+        self.with_state(|state, now, effects| state.close(now, effects));
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.with_state(|state, now, effects| state.terminate(now, effects));
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.state.lock().phase()
+    }
+
+    pub(crate) fn broken(&self) -> Option<Error> {
+        self.state.lock().broken().map(Error::duplicate)
+    }
+
+    /// Blocks until the first workers were started, or says why they could not be.
+    pub(crate) fn wait_started(&self) -> Result<(), Error> {
+        self.wait_stage(None, |stage| !matches!(stage, supervisor::Stage::Starting));
+        match &*self.stage.lock() {
+            supervisor::Stage::Failed(error) => Err(error.duplicate()),
+            supervisor::Stage::Starting | supervisor::Stage::Running | supervisor::Stage::Stopped => Ok(()),
+        }
+    }
+
+    /// Blocks until every worker is reaped and every thread but the callbacks' has ended; `false`: not in time.
+    pub(crate) fn wait_stopped(&self, until: Option<Instant>) -> bool {
+        self.wait_stage(until, |stage| {
+            matches!(stage, supervisor::Stage::Stopped | supervisor::Stage::Failed(_))
+        })
+    }
+
+    fn wait_stage(&self, until: Option<Instant>, reached: impl Fn(&supervisor::Stage) -> bool) -> bool {
+        let mut stage = self.stage.lock();
+        while !reached(&stage) {
+            let timed_out = match until {
+                Some(until) => self.stage_changed.wait_until(&mut stage, until).timed_out(),
+                None => {
+                    self.stage_changed.wait(&mut stage);
+                    false
+                }
+            };
+            if timed_out {
+                return reached(&stage);
+            }
+        }
+        true
+    }
+
+    fn enter_stage(&self, stage: supervisor::Stage) {
+        *self.stage.lock() = stage;
+        self.stage_changed.notify_all();
+    }
+
+    pub(crate) fn callbacks(&self) -> &CallbackThread {
+        &self.callbacks
+    }
+
+    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.state.lock())
+    }
+
+    // The one way in.
+
+    /// Runs `tell` under the lock, then carries out what came of it.
+    fn with_state<R>(&self, tell: impl FnOnce(&mut State, Time, &mut Effects) -> R) -> R {
+        let mut effects = Effects::default();
+        let result = tell(&mut self.state.lock(), now(), &mut effects);
+        self.carry_out(effects);
+        result
+    }
+
+    fn carry_out(&self, effects: Effects) {
+        if effects.is_empty() {
+            return;
+        }
+        let Effects {
+            pump,
+            orders,
+            deliveries,
+            totals,
+            events,
+            rearm,
+            finished,
+        } = effects;
+        for slot in pump {
+            self.pump(slot);
+        }
+        if rearm || finished || !orders.is_empty() {
+            self.mailbox.post(orders);
+        }
+        for (job, arrival) in deliveries {
+            let callbacks = job.deliver(arrival);
+            self.run_callbacks(&job, callbacks);
+        }
+        for (job, total) in totals {
+            let callbacks = job.settled(total);
+            self.run_callbacks(&job, callbacks);
+        }
+        for event in events {
+            self.observe(event);
+        }
+    }
+
+    fn observe(&self, event: Event) {
+        if let Some(observer) = &self.observer {
+            let observer = Arc::clone(observer);
+            self.callbacks.run(Box::new(move || observer(&event)));
+        }
+    }
+
+    pub(crate) fn run_callbacks(&self, job: &Arc<Job>, Callbacks(callbacks): Callbacks) {
+        if callbacks.is_empty() {
+            return;
+        }
+        for callback in callbacks {
+            self.callbacks.run(callback);
+        }
+        let job = Arc::clone(job);
+        self.callbacks.run(Box::new(move || job.callbacks_done()));
+    }
+
+    /// Outcomes the caller found itself, without any worker: an input that does not encode.
+    pub(crate) fn deliver(&self, job: &Arc<Job>, arrival: Arrival) {
+        let callbacks = job.deliver_own(arrival);
+        self.run_callbacks(job, callbacks);
+    }
+
+    /// A thread of ours panicked: no handle may wait for ever.
+    fn abort(&self, thread: &str, panic: &(dyn std::any::Any + Send)) {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        let error = Error::new(
+            ErrorKind::Broken,
+            format!("the pool's {thread} thread panicked: {text}"),
+        );
+        tracing::error!("{error}");
+        let jobs = self.state.lock().abort(error.duplicate());
+        for job in jobs {
+            let callbacks = job.abort(error.duplicate());
+            self.run_callbacks(&job, callbacks);
+        }
+        self.mailbox.post(Vec::new());
+    }
+
+    /// Runs a driver thread's body so that its panic ends every open job with an error.
+    fn guard(&self, thread: &str, body: impl FnOnce()) {
+        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
+            self.abort(thread, &*panic);
+        }
+    }
+}
+
+/// `timeout` from now as a point in time; one too far away to express is never.
+pub(crate) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}

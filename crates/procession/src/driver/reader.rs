@@ -1,0 +1,205 @@
+//! One thread a worker: it receives whatever the worker sends until the worker is dead, then settles its estate.
+//!
+//! Bytes from a worker are checked, never trusted: what does not fit costs the worker its life and nothing else.
+//! It never decodes a value.
+
+use std::sync::Arc;
+
+use procession_core::WorkerId;
+
+use super::Driver;
+use super::seat::{BootFailure, Origin, Seat};
+use crate::error::{Error, ErrorKind};
+use crate::registry;
+use crate::wire::{self, Inbox, LargeResult, PartAssembler, Received, ResultsHeader, ToMaster};
+
+/// The reading end of one worker's life.
+pub(crate) struct Reader {
+    driver: Arc<Driver>,
+    worker: WorkerId,
+    inbox: Inbox,
+    large: Option<Assembly>,
+    /// After a violation nothing more is believed; only the farewell counts.
+    deaf: bool,
+}
+
+/// A result too large for one frame, as its parts arrive.
+struct Assembly {
+    head: LargeResult,
+    parts: PartAssembler,
+}
+
+enum Next {
+    Continue,
+    End,
+}
+
+impl Reader {
+    pub(crate) fn new(driver: Arc<Driver>, worker: WorkerId, inbox: Inbox) -> Reader {
+        Reader {
+            driver,
+            worker,
+            inbox,
+            large: None,
+            deaf: false,
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        let driver = Arc::clone(&self.driver);
+        driver.guard("reader", || {
+            while let Next::Continue = self.step() {}
+            self.settle_estate();
+        });
+    }
+
+    fn step(&mut self) -> Next {
+        let handled = match self.inbox.receive() {
+            Received::Frame(bytes) => self.handle(&bytes),
+            // The farewell's sender is ours, so the stream ends only when the seat was cleared under us.
+            Received::Disconnected => return Next::End,
+            Received::Violation(violation) => Err(violation),
+        };
+        handled.unwrap_or_else(|violation| {
+            if !self.deaf {
+                self.deaf = true;
+                let worker = self.worker;
+                self.driver
+                    .with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
+            }
+            Next::Continue
+        })
+    }
+
+    fn handle(&mut self, bytes: &[u8]) -> Result<Next, String> {
+        let message = ToMaster::parse(bytes).map_err(|error| error.to_string())?;
+        if let ToMaster::Goodbye = message {
+            return if self.is_dead() {
+                Ok(Next::End)
+            } else {
+                Err("a farewell while it lives".to_owned())
+            };
+        }
+        if self.deaf {
+            return Ok(Next::Continue);
+        }
+        if let Some(assembly) = &self.large
+            && !matches!(message, ToMaster::Part(_) | ToMaster::PartTaken)
+        {
+            return Err(format!(
+                "another message after {} bytes of a large result",
+                assembly.parts.len()
+            ));
+        }
+        match message {
+            ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
+            ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message)),
+            ToMaster::Results(view) => {
+                let records = bytes[wire::RESULTS_HEADER_BYTES..].into();
+                self.results(&view.header, Origin::Page, records)?;
+            }
+            ToMaster::LargeResult(head) => self.begin_large(head)?,
+            ToMaster::Part(part) => self.part(part)?,
+            ToMaster::PartTaken => self.account(Seat::part_taken)?,
+            ToMaster::FrameDone { frame_no } => self.account(|seat| seat.frame_done(frame_no))?,
+            ToMaster::Goodbye => {}
+        }
+        Ok(Next::Continue)
+    }
+
+    fn is_dead(&self) -> bool {
+        let mut state = self.driver.state.lock();
+        state.seat(self.worker).is_none_or(|seat| seat.death.is_some())
+    }
+
+    fn ready(&self, fingerprint: u64) -> Result<(), String> {
+        let ours = registry::fingerprint();
+        if fingerprint != ours {
+            return Err(format!(
+                "registry fingerprint {fingerprint:016x}, ours is {ours:016x}"
+            ));
+        }
+        let worker = self.worker;
+        self.driver
+            .with_state(|state, now, effects| state.ready(now, worker, effects));
+        Ok(())
+    }
+
+    /// The worker says it cannot start and is about to leave: its exit will be told as a failed start.
+    fn boot_failed(&self, message: &str) {
+        let error = Error::new(ErrorKind::Initializer, message);
+        if let Some(seat) = self.driver.state.lock().seat(self.worker) {
+            seat.boot_failure = Some(BootFailure { error, fatal: true });
+        }
+    }
+
+    /// `records` is a copy: the receive buffer is a whole packet large, whatever the message.
+    fn results(&self, header: &ResultsHeader, origin: Origin, records: Arc<[u8]>) -> Result<(), String> {
+        let worker = self.worker;
+        self.driver
+            .with_state(|state, now, effects| state.results(now, worker, header, origin, &records, effects))
+    }
+
+    fn begin_large(&mut self, head: LargeResult) -> Result<(), String> {
+        self.large = Some(Assembly {
+            head,
+            parts: PartAssembler::new(head.total),
+        });
+        Ok(())
+    }
+
+    fn part(&mut self, part: &[u8]) -> Result<(), String> {
+        let Some(assembly) = &mut self.large else {
+            return Err("a part of no large result".to_owned());
+        };
+        let is_last = assembly.parts.push(part).map_err(|error| error.to_string())?;
+        if is_last && let Some(Assembly { head, parts }) = self.large.take() {
+            let LargeResult {
+                frame_no,
+                offset,
+                busy_ns,
+                status,
+                ..
+            } = head;
+            let header = ResultsHeader {
+                frame_no,
+                first: offset,
+                items: 1,
+                busy_ns,
+            };
+            let record = wire::record(status, &parts.into_bytes());
+            self.results(&header, Origin::Parts, record.into())?;
+        }
+        Ok(())
+    }
+
+    /// A message that only returns credit: more may be sent.
+    fn account(&self, note: impl FnOnce(&mut Seat) -> Result<(), String>) -> Result<(), String> {
+        match self.driver.state.lock().seat(self.worker) {
+            Some(seat) => note(seat)?,
+            None => return Ok(()),
+        }
+        self.driver.pump(self.worker.slot);
+        Ok(())
+    }
+
+    /// The worker is dead and everything it sent is handled: take what it left in the shared page, then say so.
+    fn settle_estate(&mut self) {
+        let worker = self.worker;
+        let left = match self.driver.state.lock().seat(worker) {
+            Some(seat) if !self.deaf => seat.salvage(),
+            Some(_) | None => None,
+        };
+        if let Some(frame) = left
+            && let Err(damage) = self.handle(&frame)
+        {
+            tracing::debug!(
+                slot = worker.slot,
+                damage,
+                "the results a dead worker left are not usable"
+            );
+        }
+        self.driver
+            .with_state(|state, now, effects| state.exited(now, worker, effects));
+    }
+}

@@ -1,0 +1,385 @@
+//! The master's end of one worker: what is queued for it, what it has, and how much more it may be sent.
+//!
+//! It plans messages and checks replies; it sends nothing itself, so it can be used under the driver's lock.
+//! It knows neither the scheduler's policies nor processes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ipc_channel::ipc::IpcBytesSender;
+use procession_core::{JobId, Time};
+
+use super::backlog::{Segment, Slice};
+use super::jobs::Jobs;
+use crate::error::{Error, Loss};
+use crate::page::PageMaster;
+use crate::process::WorkerExit;
+use crate::wire::{self, ResultsHeader, Run};
+
+/// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
+const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
+
+/// The connection to a worker process, shared with whoever is sending to it just now.
+pub(crate) struct Link {
+    pub(crate) sender: IpcBytesSender,
+    /// A clone of the worker's own sending end, for the farewell.
+    pub(crate) goodbye: IpcBytesSender,
+    pub(crate) page: PageMaster,
+    pub(crate) pid: u32,
+}
+
+/// One seat of the pool, and the worker that sits there.
+#[derive(Default)]
+pub(crate) struct Seat {
+    pub(crate) generation: u32,
+    pub(crate) link: Option<Arc<Link>>,
+    /// Set by the supervisor when the process is dead and its status is read, before the farewell.
+    pub(crate) death: Option<Death>,
+    /// Why the worker can never become ready, when it told us or its start-up did.
+    pub(crate) boot_failure: Option<BootFailure>,
+    /// What a misbehaving worker did, once it did.
+    pub(crate) violation: Option<String>,
+    /// A thread is sending; whoever else has news leaves it in the queue.
+    pub(crate) sending: bool,
+    pub(crate) starts: u64,
+    outbox: VecDeque<Handout>,
+    stop: bool,
+    large: Option<LargeSend>,
+    parts_out: u32,
+    frames: VecDeque<InFlight>,
+    bytes_out: usize,
+    next_frame: u32,
+    pages_seen: u32,
+}
+
+/// How results came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The content of the shared page, which is empty again.
+    Page,
+    /// In parts, past the page.
+    Parts,
+}
+
+/// How a worker process ended.
+#[derive(Clone)]
+pub(crate) struct Death {
+    pub(crate) exit: WorkerExit,
+    pub(crate) peak_rss: Option<u64>,
+    pub(crate) output_tail: Option<String>,
+    pub(crate) at: Time,
+}
+
+/// Why a worker never became ready.
+pub(crate) struct BootFailure {
+    pub(crate) error: Error,
+    pub(crate) fatal: bool,
+}
+
+/// Items the scheduler gave to this worker, not yet in a message.
+pub(crate) struct Handout {
+    pub(crate) job: JobId,
+    pub(crate) first: u64,
+    pub(crate) items: u64,
+    pub(crate) attempt: u32,
+}
+
+/// A message, planned under the lock and built outside it.
+pub(crate) enum Message {
+    Work {
+        frame: u32,
+        timed: bool,
+        runs: Vec<WorkRun>,
+    },
+    LargeWork {
+        frame: u32,
+        run: WorkRun,
+    },
+    Part {
+        segment: Arc<Segment>,
+        position: usize,
+        start: usize,
+        end: usize,
+    },
+    Stop,
+}
+
+pub(crate) struct WorkRun {
+    pub(crate) run: Run,
+    pub(crate) slice: Slice,
+}
+
+struct LargeSend {
+    segment: Arc<Segment>,
+    position: usize,
+    sent: usize,
+}
+
+struct InFlight {
+    number: u32,
+    bytes: usize,
+    items: u32,
+    done: u32,
+    reclaimed: u32,
+}
+
+impl Seat {
+    /// Takes its place for a new worker.
+    pub(crate) fn begin(&mut self, generation: u32) {
+        let starts = self.starts + 1;
+        *self = Seat {
+            generation,
+            starts,
+            ..Seat::default()
+        };
+    }
+
+    pub(crate) fn queue(&mut self, handout: Handout) {
+        self.outbox.push_back(handout);
+    }
+
+    pub(crate) fn queue_stop(&mut self) {
+        self.stop = true;
+    }
+
+    /// The next message the worker may be sent now, with everything accounted for as if it were sent.
+    pub(crate) fn plan(&mut self, jobs: &Jobs) -> Option<Message> {
+        let link = Arc::clone(self.link.as_ref()?);
+        if self.large.is_some() {
+            return self.plan_part();
+        }
+        if self.outbox.is_empty() {
+            let stop = std::mem::take(&mut self.stop);
+            return stop.then_some(Message::Stop);
+        }
+        if self.frames.len() >= wire::CREDIT_FRAMES_MAX as usize
+            || self.bytes_out > wire::CREDIT_BYTES_MAX - wire::FRAME_BYTES_MAX
+            || self.parts_out > 0
+        {
+            return None;
+        }
+        let message = self.plan_work(jobs);
+        let in_flight = self.frames.back().expect("a planned frame is in flight");
+        link.page.open_slot(in_flight.number, in_flight.items);
+        Some(message)
+    }
+
+    fn plan_part(&mut self) -> Option<Message> {
+        if self.parts_out >= PARTS_MAX {
+            return None;
+        }
+        let large = self.large.as_mut()?;
+        let total = large.segment.item(large.position).len();
+        let start = large.sent;
+        let end = total.min(start + wire::PART_BYTES_MAX);
+        let (segment, position) = (Arc::clone(&large.segment), large.position);
+        large.sent = end;
+        self.parts_out += 1;
+        if end == total {
+            self.large = None;
+        }
+        Some(Message::Part {
+            segment,
+            position,
+            start,
+            end,
+        })
+    }
+
+    fn plan_work(&mut self, jobs: &Jobs) -> Message {
+        let mut runs: Vec<WorkRun> = Vec::new();
+        let mut room = wire::WORK_BYTES_MAX;
+        let (mut items, mut timed) = (0, false);
+        while let Some(handout) = self.outbox.front_mut() {
+            let entry = jobs.entry(handout.job).expect("a handed-out job is open");
+            let mut slice = entry.backlog.slice(handout.first, handout.items);
+            let (fitting, bytes) = fitting(&slice, room.saturating_sub(wire::RUN_HEADER_BYTES));
+            if fitting == 0 && !runs.is_empty() {
+                break;
+            }
+            let run = Run {
+                task: entry.task,
+                first: slice.input_index,
+                attempt: handout.attempt,
+                timeout_ns: entry
+                    .timeout
+                    .map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
+            };
+            slice.items = fitting.max(1);
+            handout.first += slice.items as u64;
+            handout.items -= slice.items as u64;
+            if handout.items == 0 {
+                self.outbox.pop_front();
+            }
+            if fitting == 0 {
+                let segment = Arc::clone(&slice.segment);
+                self.large = Some(LargeSend {
+                    segment,
+                    position: slice.start,
+                    sent: 0,
+                });
+                return Message::LargeWork {
+                    frame: self.open_frame(1, 0),
+                    run: WorkRun { run, slice },
+                };
+            }
+            items += slice.items as u32;
+            timed |= entry.timeout.is_some();
+            room -= wire::RUN_HEADER_BYTES + bytes;
+            runs.push(WorkRun { run, slice });
+        }
+        let frame = self.open_frame(items, wire::FRAME_BYTES_MAX - room);
+        Message::Work { frame, timed, runs }
+    }
+
+    fn open_frame(&mut self, items: u32, bytes: usize) -> u32 {
+        let number = self.next_frame;
+        self.next_frame = number.wrapping_add(1);
+        self.bytes_out += bytes;
+        self.frames.push_back(InFlight {
+            number,
+            bytes,
+            items,
+            done: 0,
+            reclaimed: 0,
+        });
+        number
+    }
+
+    /// Checks a reply against what the worker was sent and accounts for it.
+    pub(crate) fn accept(&mut self, results: &ResultsHeader, origin: Origin) -> Result<(), String> {
+        let frame = expect_frame(&mut self.frames, results.frame_no)?;
+        if results.first != frame.done {
+            return Err(format!(
+                "results of frame {} from item {}, expected from item {}",
+                frame.number, results.first, frame.done
+            ));
+        }
+        let owed = frame.items - frame.done - frame.reclaimed;
+        if results.items > owed {
+            return Err(format!("{} results where {owed} are owed", results.items));
+        }
+        frame.done += results.items;
+        let is_finished = frame.done == frame.items;
+        match origin {
+            Origin::Page => self.pages_seen = self.pages_seen.wrapping_add(1),
+            Origin::Parts => {}
+        }
+        if is_finished {
+            self.retire_frame();
+        }
+        Ok(())
+    }
+
+    /// The worker is past a frame of which something was taken back.
+    pub(crate) fn frame_done(&mut self, number: u32) -> Result<(), String> {
+        let frame = expect_frame(&mut self.frames, number)?;
+        let missing = frame.items - frame.done - frame.reclaimed;
+        if missing > 0 {
+            return Err(format!("frame {number} ended with {missing} items missing"));
+        }
+        self.retire_frame();
+        Ok(())
+    }
+
+    fn retire_frame(&mut self) {
+        if let Some(frame) = self.frames.pop_front() {
+            self.bytes_out -= frame.bytes;
+        }
+    }
+
+    pub(crate) fn part_taken(&mut self) -> Result<(), String> {
+        self.parts_out = self
+            .parts_out
+            .checked_sub(1)
+            .ok_or("acknowledged a part it was never sent")?;
+        Ok(())
+    }
+
+    /// Takes back every item the worker has not begun: from the queue, and from its frames by the shared page.
+    pub(crate) fn reclaim(&mut self) -> u64 {
+        let mut taken: u64 = self.outbox.drain(..).map(|handout| handout.items).sum();
+        let Some(link) = &self.link else { return taken };
+        for frame in self.frames.iter_mut().rev() {
+            let end = frame.items - frame.reclaimed;
+            if end == 0 {
+                continue;
+            }
+            let Some((first_unstarted, _)) = link.page.reclaim(frame.number) else {
+                break;
+            };
+            // The page is the worker's to scribble on: never take back what is done or was never there.
+            let first_unstarted = first_unstarted.clamp(frame.done, end);
+            taken += u64::from(end - first_unstarted);
+            frame.reclaimed += end - first_unstarted;
+            if first_unstarted > 0 {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// When the front item started, by the page; `None` if it has not.
+    pub(crate) fn running_since(&self) -> Option<Time> {
+        let link = self.link.as_ref()?;
+        self.is_running()
+            .then(|| Time::from_nanos(link.page.started_ns()))
+    }
+
+    /// Whether the first item without a reply has been started.
+    pub(crate) fn is_running(&self) -> bool {
+        let Some(link) = &self.link else { return false };
+        let unfinished = self
+            .frames
+            .iter()
+            .find(|frame| frame.done + frame.reclaimed < frame.items);
+        // A damaged page cannot vouch that nothing was started.
+        unfinished.is_some_and(|frame| {
+            link.page
+                .claimed(frame.number)
+                .is_none_or(|claimed| claimed > frame.done)
+        })
+    }
+
+    /// Results the worker had ready and did not get to send. Only when it is dead and its channel is drained.
+    pub(crate) fn salvage(&self) -> Option<Vec<u8>> {
+        self.link.as_ref()?.page.salvage(self.pages_seen)
+    }
+
+    /// What a death tells about the item that was running.
+    pub(crate) fn loss(&self) -> Loss {
+        let death = self.death.as_ref();
+        Loss {
+            exit: death.map(|death| death.exit),
+            note: self.violation.clone(),
+            ran: death.and_then(|death| {
+                let since = self.running_since()?;
+                (since.as_nanos() > 0 && since <= death.at).then(|| death.at.saturating_since(since))
+            }),
+            peak_rss: death.and_then(|death| death.peak_rss),
+            stderr_tail: death.and_then(|death| death.output_tail.clone()),
+        }
+    }
+}
+
+/// How many items of the slice fit into `room` bytes, and how many bytes they take there.
+fn fitting(slice: &Slice, room: usize) -> (usize, usize) {
+    let (mut items, mut bytes) = (0, 0);
+    for position in slice.start..slice.start + slice.items {
+        let with_next = bytes + wire::ITEM_HEADER_BYTES + slice.segment.item(position).len();
+        if with_next > room {
+            break;
+        }
+        (items, bytes) = (items + 1, with_next);
+    }
+    (items, bytes)
+}
+
+/// The oldest frame, which is the only one a worker may be speaking of.
+fn expect_frame(frames: &mut VecDeque<InFlight>, number: u32) -> Result<&mut InFlight, String> {
+    match frames.front_mut() {
+        Some(frame) if frame.number == number => Ok(frame),
+        Some(frame) => Err(format!("news of frame {number}, expected frame {}", frame.number)),
+        None => Err(format!("news of frame {number}, which it was never sent")),
+    }
+}

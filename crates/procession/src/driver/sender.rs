@@ -1,0 +1,102 @@
+//! Sending to workers: plan under the lock, build and send outside it, one sender a worker at a time.
+//!
+//! Order matters (a large payload's parts follow its head), so the thread that finds a seat without a sender sends
+//! everything planned for it until nothing is left; whoever comes meanwhile only leaves its work in the queue.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+
+use ipc_channel::ipc::IpcBytesSender;
+
+use super::Driver;
+use super::seat::{Link, Message, WorkRun};
+use crate::wire::{self, WorkBuilder};
+
+thread_local! {
+    /// The frame being built: one buffer a sending thread, so that sending allocates nothing.
+    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Driver {
+    /// Sends what the worker in `slot` may be sent now.
+    pub(super) fn pump(&self, slot: u32) {
+        let Some((generation, mut link, mut message)) = self.plan(slot, None) else {
+            return;
+        };
+        loop {
+            // A failing send means the worker is gone; its death is noticed, and what it had is moved, elsewhere.
+            if let Err(error) = transmit(&link, &message) {
+                tracing::debug!(slot, %error, "could not send to the worker");
+            }
+            match self.plan(slot, Some(generation)) {
+                Some((_, next_link, next)) => (link, message) = (next_link, next),
+                None => return,
+            }
+        }
+    }
+
+    /// The next message for the seat. A caller that is the sender of generation `mine` stops being it when nothing
+    /// is left; any other becomes the sender, unless there is one.
+    fn plan(&self, slot: u32, mine: Option<u32>) -> Option<(u32, Arc<Link>, Message)> {
+        let mut state = self.state.lock();
+        let (seat, jobs) = state.seat_and_jobs(slot)?;
+        match mine {
+            None if seat.sending => return None,
+            // Another worker sits there by now, with a sender of its own.
+            Some(generation) if generation != seat.generation => return None,
+            None | Some(_) => {}
+        }
+        let planned = seat.plan(jobs);
+        seat.sending = planned.is_some();
+        Some((seat.generation, Arc::clone(seat.link.as_ref()?), planned?))
+    }
+}
+
+fn transmit(link: &Link, message: &Message) -> io::Result<()> {
+    FRAME.with_borrow_mut(|frame| {
+        match message {
+            Message::Work {
+                frame: number,
+                timed,
+                runs,
+            } => {
+                let mut builder = WorkBuilder::begin(frame, *number, *timed);
+                for WorkRun { run, slice } in runs {
+                    builder.run(run);
+                    for position in slice.start..slice.start + slice.items {
+                        builder.push(slice.segment.item(position));
+                    }
+                }
+                builder.finish();
+            }
+            Message::LargeWork {
+                frame: number,
+                run: WorkRun { run, slice },
+            } => {
+                let length = slice.segment.item(slice.start).len();
+                wire::large_work(frame, *number, true, run, length).map_err(io::Error::other)?;
+            }
+            Message::Part {
+                segment,
+                position,
+                start,
+                end,
+            } => {
+                wire::part(frame, &segment.item(*position)[*start..*end]);
+            }
+            Message::Stop => wire::stop(frame),
+        }
+        send(&link.sender, frame)
+    })
+}
+
+/// Sends one frame; a signal that interrupts it changes nothing.
+pub(super) fn send(sender: &IpcBytesSender, frame: &[u8]) -> io::Result<()> {
+    loop {
+        match sender.send(frame) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

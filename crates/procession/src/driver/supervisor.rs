@@ -1,0 +1,453 @@
+//! The one thread that starts, signals and reaps processes, drains their output, and minds the clock.
+//!
+//! Everything that concerns a pid happens here, so a signal can never race with the reaping of its target. It
+//! waits on descriptors only and wakes for nothing else: an idle pool costs no processor time.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{ErrorKind as IoErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use parking_lot::Mutex;
+use procession_core::{Signal, WorkerId};
+
+use super::reader::Reader;
+use super::seat::{BootFailure, Death, Link};
+use super::sender;
+use super::state::Order;
+use super::{Driver, Phase, now};
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::process::{LaunchError, Launched, Launcher, PendingBoot, WorkerExit, WorkerProcess};
+use crate::wire;
+
+/// How much of a worker's latest output is kept.
+const OUTPUT_KEPT_BYTES: usize = 64 << 10;
+
+/// How much of it an error repeats.
+const TAIL_BYTES: usize = 8 << 10;
+
+/// Read from one worker's output per turn, so that a flood delays nobody else.
+const OUTPUT_TURN_BYTES: usize = 64 << 10;
+
+/// Read at most of a dead worker's output: a grandchild may hold the pipe open and write on.
+const OUTPUT_LAST_BYTES: usize = 1 << 20;
+
+/// The exit status of a worker that finds another build of the program in the master's place.
+const EXIT_MISMATCH: i32 = 78;
+
+/// Where the supervisor is in its life.
+pub(crate) enum Stage {
+    /// The first workers are being started.
+    Starting,
+    Running,
+    /// It could not begin.
+    Failed(Error),
+    /// Every worker is reaped and every reader has ended.
+    Stopped,
+}
+
+/// Where other threads leave orders. Nobody waits here but the supervisor.
+pub(crate) struct Mailbox {
+    /// Protects the orders alone; a leaf.
+    orders: Mutex<Vec<Order>>,
+    bell: EventFd,
+}
+
+/// The thread's own state.
+pub(crate) struct Supervisor {
+    driver: Arc<Driver>,
+    launcher: Launcher,
+    epoll: Epoll,
+    children: HashMap<u32, Child>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+struct Child {
+    worker: WorkerId,
+    link: Arc<Link>,
+    process: WorkerProcess,
+    output: Option<File>,
+    kept: Vec<u8>,
+    boot: Option<PendingBoot>,
+}
+
+/// What a descriptor's readiness means; packed into the token epoll hands back.
+#[derive(Clone, Copy)]
+enum Source {
+    Bell,
+    Death(u32),
+    Output(u32),
+    Boot(u32),
+}
+
+impl Mailbox {
+    pub(crate) fn new() -> Result<Mailbox, Error> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let bell = EventFd::from_flags(flags).map_err(|errno| {
+            Error::new(
+                ErrorKind::Spawn,
+                format!("no event descriptor to be had: {errno}"),
+            )
+        })?;
+        Ok(Mailbox {
+            orders: Mutex::new(Vec::new()),
+            bell,
+        })
+    }
+
+    /// Leaves orders (or none, to have the clock looked at) and rings.
+    pub(crate) fn post(&self, mut orders: Vec<Order>) {
+        self.orders.lock().append(&mut orders);
+        // It can only fail when the counter is full, and then the bell is ringing anyway.
+        let _ = self.bell.write(1);
+    }
+
+    fn take(&self) -> Vec<Order> {
+        let _ = self.bell.read();
+        std::mem::take(&mut *self.orders.lock())
+    }
+}
+
+impl Supervisor {
+    /// Starts the thread; `launcher` is made on it, because the parent-death signal of processes is tied to the
+    /// thread that forked them.
+    pub(crate) fn start(
+        driver: Arc<Driver>,
+        launcher: impl FnOnce() -> Result<Launcher, LaunchError> + Send + 'static,
+    ) -> Result<JoinHandle<()>, Error> {
+        let body = move || {
+            driver.guard("supervisor", || match Supervisor::new(&driver, launcher) {
+                Ok(supervisor) => supervisor.run(),
+                Err(error) => driver.enter_stage(Stage::Failed(error)),
+            });
+            if !matches!(*driver.stage.lock(), Stage::Failed(_)) {
+                driver.enter_stage(Stage::Stopped);
+            }
+        };
+        thread::Builder::new()
+            .name("procession-supervisor".to_owned())
+            .spawn(body)
+            .map_err(|error| Error::new(ErrorKind::Spawn, format!("no thread for the supervisor: {error}")))
+    }
+
+    fn new(
+        driver: &Arc<Driver>,
+        launcher: impl FnOnce() -> Result<Launcher, LaunchError>,
+    ) -> Result<Supervisor, Error> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| {
+            Error::new(
+                ErrorKind::Spawn,
+                format!("no epoll descriptor to be had: {errno}"),
+            )
+        })?;
+        let supervisor = Supervisor {
+            driver: Arc::clone(driver),
+            launcher: launcher()?,
+            epoll,
+            children: HashMap::new(),
+            readers: Vec::new(),
+        };
+        supervisor.watch(driver.mailbox.bell.as_fd(), Source::Bell);
+        Ok(supervisor)
+    }
+
+    fn run(mut self) {
+        self.driver
+            .with_state(|state, now, effects| state.tick(now, effects));
+        self.obey_orders();
+        self.driver.enter_stage(Stage::Running);
+        let mut events = [EpollEvent::empty(); 64];
+        while !self.is_done() {
+            let count = match self.epoll.wait(&mut events, self.patience()) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                Err(errno) => panic!("epoll_wait failed: {errno}"),
+            };
+            for event in &events[..count] {
+                self.attend(Source::from_token(event.data()));
+            }
+            self.mind_the_clock();
+            self.obey_orders();
+        }
+        for reader in self.readers {
+            // A reader that panicked has said so and ended every job.
+            let _ = reader.join();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.driver.phase() == Phase::Finished && self.children.is_empty()
+    }
+
+    /// How long to wait: until the scheduler's next deadline, rounded up to the clock of epoll.
+    fn patience(&self) -> EpollTimeout {
+        let Some(due) = self.driver.state.lock().armed() else {
+            return EpollTimeout::NONE;
+        };
+        let wait = due.saturating_since(now()).as_nanos().div_ceil(1_000_000);
+        EpollTimeout::try_from(i32::try_from(wait).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::MAX)
+    }
+
+    fn mind_the_clock(&self) {
+        let time = now();
+        if self.driver.state.lock().armed().is_some_and(|due| due <= time) {
+            self.driver
+                .with_state(|state, now, effects| state.tick(now, effects));
+        }
+    }
+
+    fn obey_orders(&mut self) {
+        loop {
+            let orders = self.driver.mailbox.take();
+            if orders.is_empty() {
+                return;
+            }
+            for order in orders {
+                match order {
+                    Order::Start(worker) => self.start_worker(worker),
+                    Order::Signal(worker, signal) => self.signal(worker, signal),
+                }
+            }
+        }
+    }
+
+    fn attend(&mut self, source: Source) {
+        match source {
+            // The orders are taken once a turn.
+            Source::Bell => {}
+            Source::Death(slot) => self.bury(slot),
+            Source::Output(slot) => {
+                let forward = self.driver.settings.forward_output;
+                if let Some(child) = self.children.get_mut(&slot)
+                    && !child.drain_output(OUTPUT_TURN_BYTES, forward)
+                    && let Some(output) = child.output.take()
+                {
+                    self.unwatch(output.as_fd());
+                }
+            }
+            Source::Boot(slot) => self.finish_boot(slot),
+        }
+    }
+
+    // Processes.
+
+    fn start_worker(&mut self, worker: WorkerId) {
+        match self.launcher.launch(worker) {
+            Ok(launched) => self.adopt(worker, launched),
+            Err(error) => {
+                let fatal = error.is_fatal();
+                let error = Error::from(error);
+                self.driver.with_state(|state, now, effects| {
+                    state.start_failed(now, worker, error, fatal, effects);
+                });
+            }
+        }
+    }
+
+    fn adopt(&mut self, worker: WorkerId, launched: Launched) {
+        let Launched {
+            process,
+            page,
+            sender,
+            receiver,
+            goodbye,
+            output,
+            boot,
+        } = launched;
+        let slot = worker.slot;
+        let pid = process.pid();
+        let link = Arc::new(Link {
+            sender,
+            goodbye,
+            page,
+            pid,
+        });
+        {
+            let mut state = self.driver.state.lock();
+            let seat = state
+                .seat(worker)
+                .expect("a seat waits for the worker that was ordered for it");
+            seat.link = Some(Arc::clone(&link));
+        }
+        self.watch(process.as_fd(), Source::Death(slot));
+        if let Some(output) = &output {
+            self.watch(output.as_fd(), Source::Output(slot));
+        }
+        if let Some(boot) = &boot {
+            self.watch(boot.as_fd(), Source::Boot(slot));
+        }
+        let output = output.map(|fd: OwnedFd| File::from(fd));
+        self.children.insert(
+            slot,
+            Child {
+                worker,
+                link,
+                process,
+                output,
+                kept: Vec::new(),
+                boot,
+            },
+        );
+        self.driver.observe(Event::WorkerStarted { slot, pid });
+        self.start_reader(Reader::new(Arc::clone(&self.driver), worker, receiver), slot);
+    }
+
+    fn start_reader(&mut self, reader: Reader, slot: u32) {
+        // Readers of past workers have nothing left to say.
+        self.readers.retain(|reader| !reader.is_finished());
+        let reader = thread::Builder::new()
+            .name(format!("procession-reader-{slot}"))
+            .spawn(move || reader.run())
+            .expect("the system has a thread to spare for each worker");
+        self.readers.push(reader);
+    }
+
+    fn finish_boot(&mut self, slot: u32) {
+        let Some(child) = self.children.get_mut(&slot) else {
+            return;
+        };
+        let Some(boot) = child.boot.take() else { return };
+        let worker = child.worker;
+        self.unwatch(boot.as_fd());
+        if let Err(error) = boot.finish() {
+            let fatal = error.is_fatal();
+            if let Some(seat) = self.driver.state.lock().seat(worker) {
+                seat.boot_failure = Some(BootFailure {
+                    error: Error::from(error),
+                    fatal,
+                });
+            }
+            self.signal(worker, Signal::Kill);
+        }
+    }
+
+    fn signal(&self, worker: WorkerId, signal: Signal) {
+        let signal = match signal {
+            Signal::Terminate => nix::sys::signal::Signal::SIGTERM,
+            Signal::Kill => nix::sys::signal::Signal::SIGKILL,
+        };
+        if let Some(child) = self.children.get(&worker.slot)
+            && child.worker == worker
+        {
+            child.process.signal(signal);
+        }
+    }
+
+    /// The process is dead: read its status and its last words, then let its reader know.
+    fn bury(&mut self, slot: u32) {
+        let Some(mut child) = self.children.remove(&slot) else {
+            return;
+        };
+        self.unwatch(child.process.as_fd());
+        if let Some(boot) = &child.boot {
+            self.unwatch(boot.as_fd());
+        }
+        let exit = self.launcher.reap(&child.process);
+        let forward = self.driver.settings.forward_output;
+        child.drain_output(OUTPUT_LAST_BYTES, forward);
+        if let Some(output) = &child.output {
+            self.unwatch(output.as_fd());
+        }
+        let death = Death {
+            exit: exit.status,
+            peak_rss: exit.max_rss,
+            output_tail: child.tail(),
+            at: now(),
+        };
+        {
+            let mut state = self.driver.state.lock();
+            if let Some(seat) = state.seat(child.worker) {
+                seat.death = Some(death);
+                if exit.status == WorkerExit::Code(EXIT_MISMATCH) && seat.boot_failure.is_none() {
+                    let reason = "the worker program is another build than the master";
+                    let error = Error::new(ErrorKind::Spawn, reason);
+                    seat.boot_failure = Some(BootFailure { error, fatal: true });
+                }
+            }
+        }
+        // The reader takes whatever is before it off the channel, so this cannot block for long.
+        let mut farewell = Vec::new();
+        wire::goodbye(&mut farewell);
+        if let Err(error) = sender::send(&child.link.goodbye, &farewell) {
+            tracing::error!(slot, %error, "could not say farewell for a dead worker");
+        }
+    }
+
+    // Descriptors.
+
+    fn watch(&self, fd: BorrowedFd<'_>, source: Source) {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, source.token());
+        self.epoll
+            .add(fd, event)
+            .expect("a fresh descriptor can be watched");
+    }
+
+    fn unwatch(&self, fd: BorrowedFd<'_>) {
+        // It fails when the descriptor was never watched, and then nothing is left to do.
+        let _ = self.epoll.delete(fd);
+    }
+}
+
+impl Child {
+    /// Reads what the worker wrote, up to a limit; `false` at the end of the stream.
+    fn drain_output(&mut self, limit: usize, forward: bool) -> bool {
+        let Some(output) = &mut self.output else {
+            return true;
+        };
+        let mut buffer = [0; 8 << 10];
+        let mut taken = 0;
+        while taken < limit {
+            match output.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    taken += count;
+                    let text = &buffer[..count];
+                    if forward {
+                        // Our own stderr being closed is not the worker's fault.
+                        let _ = std::io::stderr().write_all(text);
+                    }
+                    self.kept.extend_from_slice(text);
+                    if self.kept.len() > 2 * OUTPUT_KEPT_BYTES {
+                        self.kept.drain(..self.kept.len() - OUTPUT_KEPT_BYTES);
+                    }
+                }
+                Err(error) if error.kind() == IoErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == IoErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn tail(&self) -> Option<String> {
+        let start = self.kept.len().saturating_sub(TAIL_BYTES);
+        (!self.kept.is_empty()).then(|| String::from_utf8_lossy(&self.kept[start..]).into_owned())
+    }
+}
+
+impl Source {
+    fn token(self) -> u64 {
+        match self {
+            Source::Bell => 0,
+            Source::Death(slot) => u64::from(slot) << 2 | 1,
+            Source::Output(slot) => u64::from(slot) << 2 | 2,
+            Source::Boot(slot) => u64::from(slot) << 2 | 3,
+        }
+    }
+
+    fn from_token(token: u64) -> Source {
+        let slot = (token >> 2) as u32;
+        match token & 3 {
+            0 => Source::Bell,
+            1 => Source::Death(slot),
+            2 => Source::Output(slot),
+            _ => Source::Boot(slot),
+        }
+    }
+}

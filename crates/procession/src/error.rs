@@ -1,0 +1,307 @@
+//! The one error type: an opaque struct with a kind to match on and a message that names the object.
+//!
+//! It knows nothing of how a failure was found; the driver, the worker's replies and the callers fill it in.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::process::{LaunchError, WorkerExit};
+use crate::registry::TaskInfo;
+
+/// What went wrong with a call, an item or a pool.
+///
+/// The message says what, which and why, for example
+/// ``worker lost: `faults::segv`, item 417, attempt 1: signal 11 (SIGSEGV), ran 3 ms, peak rss 14 MiB``.
+/// Match on [`kind`](Error::kind) to act on it.
+pub struct Error(Box<Inner>);
+
+/// The kinds of [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The task panicked. The worker lives on.
+    Panicked,
+    /// The worker running the item died before its reply: crashed, was killed or left.
+    WorkerLost,
+    /// The worker was killed because memory ran out, with proof.
+    OutOfMemory,
+    /// The item ran longer than its time limit, or the whole call than its deadline.
+    TimedOut,
+    /// An idempotent item lost its worker on every attempt it was allowed.
+    Quarantined,
+    /// The item was cancelled.
+    Cancelled,
+    /// An argument or a result could not be encoded.
+    Encode,
+    /// An argument or a result could not be decoded.
+    Decode,
+    /// An argument or a result is larger than a message may be.
+    TooLarge,
+    /// The worker does not have the task.
+    UnknownTask,
+    /// A worker's initializer failed.
+    Initializer,
+    /// The pool is closed and takes no more calls.
+    Closed,
+    /// The pool was terminated before the item had an outcome.
+    Terminated,
+    /// The pool gave up: its workers cannot be started or kept alive.
+    Broken,
+    /// The program never called [`init`](crate::init).
+    NotInitialized,
+    /// A worker process could not be started.
+    Spawn,
+    /// The call itself was wrong: an option out of range, or out of order.
+    Usage,
+}
+
+/// What is known of the death that cost an item.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Loss {
+    pub(crate) exit: Option<WorkerExit>,
+    pub(crate) note: Option<String>,
+    pub(crate) ran: Option<Duration>,
+    pub(crate) peak_rss: Option<u64>,
+    pub(crate) stderr_tail: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Inner {
+    kind: ErrorKind,
+    task: Option<&'static TaskInfo>,
+    item: Option<u64>,
+    attempts: u32,
+    reason: String,
+    exit: Option<WorkerExit>,
+    panic_message: Option<String>,
+    stderr_tail: Option<String>,
+    backtrace: Option<String>,
+}
+
+impl Error {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The full path of the task it concerns.
+    pub fn task(&self) -> Option<&str> {
+        self.0.task.map(TaskInfo::path)
+    }
+
+    /// The index of the item in its call.
+    pub fn item(&self) -> Option<u64> {
+        self.0.item
+    }
+
+    /// How many times the item was started.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// How the worker ended, where the failure is a worker's end.
+    pub fn exit(&self) -> Option<WorkerExit> {
+        self.0.exit
+    }
+
+    /// The message the task panicked with.
+    pub fn panic_message(&self) -> Option<&str> {
+        self.0.panic_message.as_deref()
+    }
+
+    /// The last lines (at most 8 KiB) the lost worker wrote to stderr.
+    pub fn stderr_tail(&self) -> Option<&str> {
+        self.0.stderr_tail.as_deref()
+    }
+
+    /// The task's own backtrace, where one was taken.
+    pub fn backtrace(&self) -> Option<&str> {
+        self.0.backtrace.as_deref()
+    }
+
+    pub(crate) fn new(kind: ErrorKind, reason: impl Into<String>) -> Error {
+        Error(Box::new(Inner {
+            kind,
+            task: None,
+            item: None,
+            attempts: 0,
+            reason: reason.into(),
+            exit: None,
+            panic_message: None,
+            stderr_tail: None,
+            backtrace: None,
+        }))
+    }
+
+    pub(crate) fn usage(reason: impl Into<String>) -> Error {
+        Error::new(ErrorKind::Usage, reason)
+    }
+
+    /// The part of the message after what and which.
+    pub(crate) fn reason(&self) -> &str {
+        &self.0.reason
+    }
+
+    pub(crate) fn of_item(mut self, task: &'static TaskInfo, item: u64, attempts: u32) -> Error {
+        self.0.task = Some(task);
+        self.0.item = Some(item);
+        self.0.attempts = attempts;
+        self
+    }
+
+    pub(crate) fn of_task(mut self, task: &'static TaskInfo) -> Error {
+        self.0.task = Some(task);
+        self
+    }
+
+    pub(crate) fn with_loss(mut self, loss: &Loss) -> Error {
+        self.0.exit = loss.exit;
+        self.0.stderr_tail.clone_from(&loss.stderr_tail);
+        self
+    }
+
+    pub(crate) fn panicked(message: String, location: &str, backtrace: Option<String>) -> Error {
+        let reason = if location.is_empty() {
+            message.clone()
+        } else {
+            format!("{message}, at {location}")
+        };
+        let mut error = Error::new(ErrorKind::Panicked, reason);
+        error.0.panic_message = Some(message);
+        error.0.backtrace = backtrace;
+        error
+    }
+
+    /// A second error object for another item of the same failure.
+    pub(crate) fn duplicate(&self) -> Error {
+        Error(self.0.clone())
+    }
+}
+
+impl Loss {
+    /// `signal 11 (SIGSEGV), ran 3 ms, peak rss 14 MiB`
+    pub(crate) fn describe(&self) -> String {
+        let mut text = match self.exit {
+            Some(exit) => exit.to_string(),
+            None => "exit status unknown".to_owned(),
+        };
+        if let Some(note) = &self.note {
+            text = format!("{note}, {text}");
+        }
+        if let Some(ran) = self.ran {
+            text.push_str(&format!(", ran {}", Span(ran)));
+        }
+        if let Some(bytes) = self.peak_rss {
+            text.push_str(&format!(", peak rss {} MiB", bytes.div_ceil(1 << 20)));
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner {
+            kind,
+            task,
+            item,
+            attempts,
+            reason,
+            ..
+        } = &*self.0;
+        f.write_str(kind.name())?;
+        if let Some(task) = task {
+            write!(f, ": `{}`", task.short_path())?;
+            if let Some(item) = item {
+                write!(f, ", item {item}")?;
+            }
+            if *kind == ErrorKind::WorkerLost {
+                write!(f, ", attempt {attempts}")?;
+            }
+        }
+        if !reason.is_empty() {
+            write!(f, ": {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<LaunchError> for Error {
+    fn from(error: LaunchError) -> Error {
+        let kind = match &error {
+            LaunchError::NotInitialised => return Error::new(ErrorKind::NotInitialized, error.to_string()),
+            LaunchError::Threads { .. } | LaunchError::TooDeep { .. } => ErrorKind::Usage,
+            _ => ErrorKind::Spawn,
+        };
+        Error::new(kind, error.to_string())
+    }
+}
+
+impl ErrorKind {
+    fn name(self) -> &'static str {
+        match self {
+            ErrorKind::Panicked => "task panicked",
+            ErrorKind::WorkerLost => "worker lost",
+            ErrorKind::OutOfMemory => "out of memory",
+            ErrorKind::TimedOut => "timed out",
+            ErrorKind::Quarantined => "quarantined",
+            ErrorKind::Cancelled => "cancelled",
+            ErrorKind::Encode => "cannot encode",
+            ErrorKind::Decode => "cannot decode",
+            ErrorKind::TooLarge => "too large",
+            ErrorKind::UnknownTask => "unknown task",
+            ErrorKind::Initializer => "initializer failed",
+            ErrorKind::Closed => "pool closed",
+            ErrorKind::Terminated => "pool terminated",
+            ErrorKind::Broken => "pool broken",
+            ErrorKind::NotInitialized => "not initialised",
+            ErrorKind::Spawn => "cannot start a worker",
+            ErrorKind::Usage => "wrong use",
+        }
+    }
+}
+
+/// A duration as a reader wants it: one unit, at most three digits before the point.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f64();
+        if seconds < 1e-3 {
+            write!(f, "{:.0} µs", seconds * 1e6)
+        } else if seconds < 1.0 {
+            write!(f, "{:.0} ms", seconds * 1e3)
+        } else {
+            write!(f, "{seconds:.1} s")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_names_signal_run_time_and_memory() {
+        let loss = Loss {
+            exit: Some(WorkerExit::Signal(11)),
+            ran: Some(Duration::from_millis(3)),
+            peak_rss: Some(14 << 20),
+            ..Loss::default()
+        };
+        assert_eq!(loss.describe(), "signal 11 (SIGSEGV), ran 3 ms, peak rss 14 MiB");
+    }
+
+    #[test]
+    fn debug_prints_display() {
+        let error = Error::usage("`workers` is 0, use at least 1");
+        assert_eq!(format!("{error:?}"), "wrong use: `workers` is 0, use at least 1");
+    }
+}

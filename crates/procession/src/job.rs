@@ -1,0 +1,350 @@
+//! What a caller and the driver share about one job: the inbox its outcomes arrive in.
+//!
+//! The driver delivers outcomes as they come, still encoded; the caller's own thread takes and decodes them.
+//! A job is complete when as many outcomes have arrived as it has items, whatever order they came in.
+//! This file knows neither workers nor the scheduler.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::{Error, ErrorKind};
+use crate::registry::TaskInfo;
+use crate::wire::{self, PanicReport, Record, Status};
+
+/// How long a caller that waits for one short item keeps the processor before it parks: a wake-up costs about
+/// as much as a whole round trip, so spinning a few round trips long is the cheaper way to wait.
+const SPIN_MAX: Duration = Duration::from_micros(25);
+
+/// A batch of outcomes of consecutive items.
+pub(crate) enum Arrival {
+    /// Replies of a worker, still encoded.
+    Replies {
+        first: u64,
+        items: u32,
+        attempt: u32,
+        records: Records,
+    },
+    /// Items that ended without a reply, or whose outcome is the same error.
+    Failed { first: u64, items: u64, error: Error },
+}
+
+/// Encoded reply records, a part of a reply that other jobs may have parts of as well.
+pub(crate) struct Records {
+    buffer: Arc<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+/// The caller's and the driver's common view of a job.
+pub(crate) struct Job {
+    pub(crate) task: &'static TaskInfo,
+    /// Its index in the registry: a search, so done once a job.
+    pub(crate) task_index: u32,
+    /// How many more items the scheduler would like to have encoded. A hint: stale by one event at most.
+    wanted: AtomicU64,
+    /// Counts deliveries, so that a spinning caller sees news without taking the lock.
+    news: AtomicU32,
+    complete: AtomicBool,
+    /// Protects the fields of [`Inbox`]. A leaf: no other lock is taken while it is held.
+    inbox: Mutex<Inbox>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Inbox {
+    arrivals: VecDeque<Arrival>,
+    delivered: u64,
+    /// Outcomes the caller found itself, without the scheduler.
+    own: u64,
+    /// How many items the scheduler had, once every one of them is settled.
+    scheduled: Option<u64>,
+    /// The pool failed; outcomes that are missing never come.
+    aborted: Option<Error>,
+    callbacks: Vec<Box<dyn FnOnce() + Send>>,
+    callbacks_running: bool,
+    wakers: Vec<Waker>,
+}
+
+/// What a delivery asks of the driver: the callbacks to run, on the callback thread, because the job is complete.
+#[must_use]
+pub(crate) struct Callbacks(pub(crate) Vec<Box<dyn FnOnce() + Send>>);
+
+impl Arrival {
+    pub(crate) fn first(&self) -> u64 {
+        match self {
+            Arrival::Replies { first, .. } | Arrival::Failed { first, .. } => *first,
+        }
+    }
+
+    pub(crate) fn items(&self) -> u64 {
+        match self {
+            Arrival::Replies { items, .. } => u64::from(*items),
+            Arrival::Failed { items, .. } => *items,
+        }
+    }
+
+    /// Takes the first outcome off, decoding its value in place. `position` counts the bytes of records taken so far.
+    #[inline]
+    pub(crate) fn take_first<R>(
+        &mut self,
+        task: &'static TaskInfo,
+        position: &mut usize,
+        decode: impl FnOnce(&[u8]) -> Result<R, Error>,
+    ) -> Option<(u64, Result<R, Error>)> {
+        match self {
+            Arrival::Replies {
+                first,
+                items,
+                attempt,
+                records,
+            } => {
+                if *items == 0 {
+                    return None;
+                }
+                let index = *first;
+                let record = records.record_at(position);
+                *first += 1;
+                *items -= 1;
+                let value = match record {
+                    Record {
+                        status: Status::Ok,
+                        payload,
+                    } => decode(payload).map_err(|error| error.of_item(task, index, *attempt)),
+                    Record { status, payload } => Err(fault(status, payload).of_item(task, index, *attempt)),
+                };
+                Some((index, value))
+            }
+            Arrival::Failed { first, items, error } => {
+                if *items == 0 {
+                    return None;
+                }
+                let index = *first;
+                *first += 1;
+                *items -= 1;
+                let attempts = error.attempts();
+                Some((index, Err(error.duplicate().of_item(task, index, attempts))))
+            }
+        }
+    }
+}
+
+impl Records {
+    pub(crate) fn new(buffer: Arc<[u8]>, start: usize, end: usize) -> Records {
+        Records { buffer, start, end }
+    }
+
+    #[inline]
+    fn record_at(&self, position: &mut usize) -> Record<'_> {
+        let (record, length) = wire::read_record(&self.buffer[self.start + *position..self.end])
+            .expect("records are checked when they arrive");
+        *position += length;
+        record
+    }
+}
+
+impl Job {
+    pub(crate) fn new(task: &'static TaskInfo) -> Job {
+        Job {
+            task,
+            task_index: task.index() as u32,
+            wanted: AtomicU64::new(0),
+            news: AtomicU32::new(0),
+            complete: AtomicBool::new(false),
+            inbox: Mutex::new(Inbox::default()),
+            arrived: Condvar::new(),
+        }
+    }
+
+    // Driver's side.
+
+    pub(crate) fn set_wanted(&self, items: u64) {
+        self.wanted.store(items, Ordering::Relaxed);
+    }
+
+    /// Hands outcomes in and wakes whoever waits for them.
+    pub(crate) fn deliver(&self, arrival: Arrival) -> Callbacks {
+        let mut inbox = self.inbox.lock();
+        inbox.delivered += arrival.items();
+        inbox.arrivals.push_back(arrival);
+        self.announce(inbox)
+    }
+
+    /// Hands in outcomes of inputs the scheduler never had.
+    pub(crate) fn deliver_own(&self, arrival: Arrival) -> Callbacks {
+        let mut inbox = self.inbox.lock();
+        inbox.own += arrival.items();
+        inbox.delivered += arrival.items();
+        inbox.arrivals.push_back(arrival);
+        self.announce(inbox)
+    }
+
+    /// The scheduler had exactly `items` items of this job; their outcomes are delivered, or about to be.
+    pub(crate) fn settled(&self, items: u64) -> Callbacks {
+        let mut inbox = self.inbox.lock();
+        inbox.scheduled = Some(items);
+        self.announce(inbox)
+    }
+
+    /// Outcomes that are missing never come.
+    pub(crate) fn abort(&self, error: Error) -> Callbacks {
+        let mut inbox = self.inbox.lock();
+        inbox.aborted.get_or_insert(error);
+        self.announce(inbox)
+    }
+
+    fn announce(&self, mut inbox: parking_lot::MutexGuard<'_, Inbox>) -> Callbacks {
+        let callbacks = if inbox.is_all_in() {
+            std::mem::take(&mut inbox.callbacks)
+        } else {
+            Vec::new()
+        };
+        inbox.callbacks_running |= !callbacks.is_empty();
+        self.wake(inbox);
+        Callbacks(callbacks)
+    }
+
+    fn wake(&self, mut inbox: parking_lot::MutexGuard<'_, Inbox>) {
+        if inbox.is_all_in() && !inbox.callbacks_running {
+            self.complete.store(true, Ordering::Release);
+        }
+        let wakers = std::mem::take(&mut inbox.wakers);
+        self.news.fetch_add(1, Ordering::Release);
+        drop(inbox);
+        self.arrived.notify_all();
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// The callbacks have run: the job is complete now.
+    pub(crate) fn callbacks_done(&self) {
+        let mut inbox = self.inbox.lock();
+        inbox.callbacks_running = false;
+        self.wake(inbox);
+    }
+
+    // Caller's side.
+
+    pub(crate) fn wanted(&self) -> u64 {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Every item has its outcome, and the callbacks have run.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    /// Registers a callback for completion; gives it back when it is too late: the job is complete.
+    pub(crate) fn on_complete(&self, callback: Box<dyn FnOnce() + Send>) -> Option<Box<dyn FnOnce() + Send>> {
+        let mut inbox = self.inbox.lock();
+        if inbox.is_all_in() {
+            return Some(callback);
+        }
+        inbox.callbacks.push(callback);
+        None
+    }
+
+    /// Takes everything that has arrived.
+    pub(crate) fn take_arrivals(&self) -> VecDeque<Arrival> {
+        std::mem::take(&mut self.inbox.lock().arrivals)
+    }
+
+    /// A mark for [`wait_news`](Job::wait_news): take it before looking at the inbox.
+    pub(crate) fn mark(&self) -> u32 {
+        self.news.load(Ordering::Acquire)
+    }
+
+    /// Blocks until something was delivered after `mark`, or the time is over (`false`).
+    pub(crate) fn wait_news(&self, mark: u32, until: Option<Instant>) -> bool {
+        let mut inbox = self.inbox.lock();
+        while self.news.load(Ordering::Acquire) == mark {
+            let timed_out = match until {
+                Some(until) => self.arrived.wait_until(&mut inbox, until).timed_out(),
+                None => {
+                    self.arrived.wait(&mut inbox);
+                    false
+                }
+            };
+            if timed_out {
+                return self.news.load(Ordering::Acquire) != mark;
+            }
+        }
+        true
+    }
+
+    /// Blocks until the job is complete, or the time is over (`false`).
+    pub(crate) fn wait_complete(&self, until: Option<Instant>) -> bool {
+        loop {
+            let mark = self.mark();
+            if self.is_complete() {
+                return true;
+            }
+            if !self.wait_news(mark, until) {
+                return self.is_complete();
+            }
+        }
+    }
+
+    /// Waits a moment without giving the processor away.
+    pub(crate) fn spin(&self) -> bool {
+        let start = Instant::now();
+        loop {
+            for _ in 0..32 {
+                if self.is_complete() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            if start.elapsed() > SPIN_MAX {
+                return false;
+            }
+        }
+    }
+
+    /// Calls `waker` at the next delivery; `false` when the job is complete already.
+    pub(crate) fn register(&self, waker: &Waker) -> bool {
+        let mut inbox = self.inbox.lock();
+        if self.is_complete() {
+            return false;
+        }
+        if !inbox.wakers.iter().any(|known| known.will_wake(waker)) {
+            inbox.wakers.push(waker.clone());
+        }
+        true
+    }
+
+    /// Why outcomes are missing, if they are.
+    pub(crate) fn aborted(&self) -> Option<Error> {
+        self.inbox.lock().aborted.as_ref().map(Error::duplicate)
+    }
+}
+
+impl Inbox {
+    fn is_all_in(&self) -> bool {
+        self.aborted.is_some()
+            || self
+                .scheduled
+                .is_some_and(|items| items + self.own == self.delivered)
+    }
+}
+
+/// What a worker says of an item that has no value.
+fn fault(status: Status, payload: &[u8]) -> Error {
+    let text = || String::from_utf8_lossy(payload).into_owned();
+    match status {
+        Status::Panicked => match PanicReport::decode(payload) {
+            Ok(report) => Error::panicked(report.message, &report.location, report.backtrace),
+            Err(error) => Error::new(ErrorKind::Decode, format!("the report of a panic: {error}")),
+        },
+        Status::DecodeArgs => Error::new(ErrorKind::Decode, text()),
+        Status::EncodeResult => Error::new(ErrorKind::Encode, text()),
+        Status::UnknownTask => Error::new(ErrorKind::UnknownTask, text()),
+        Status::TooLarge => Error::new(ErrorKind::TooLarge, text()),
+        Status::Ok => unreachable!("a value is no fault"),
+    }
+}

@@ -1,0 +1,253 @@
+//! What the master and a process it starts say to each other on the boot socket and the order channel.
+//!
+//! The first message is the same in every version of this crate, so that different builds can tell each other so:
+//! magic, protocol number, and a memory file with the rest. It is sent before the child proves to be one of ours, so
+//! it must never fill the socket: hence the file.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::descriptors::{receive_with_descriptors, send_with_descriptors};
+use super::settings::SeatSettings;
+use crate::codec;
+
+/// Set for a process that the pool starts, to the role it is to play.
+pub(super) const ROLE_VARIABLE: &str = "PROCESSION_BOOT";
+
+/// How many pools this process is nested in.
+pub(super) const DEPTH_VARIABLE: &str = "PROCESSION_DEPTH";
+
+/// Changes whenever a message here or a frame in `wire` changes.
+const PROTOCOL: u32 = 1;
+const MAGIC: [u8; 4] = *b"PRCN";
+
+/// Longest reply of a child: a preload's error text with room to spare.
+const REPLY_BYTES_MAX: u32 = 64 * 1024;
+
+/// A secret by which the child knows the master on the order channel.
+pub(super) type Nonce = [u8; 16];
+
+/// What a process that was started is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The helper that workers are forked from.
+    Zygote,
+    /// A worker.
+    Worker,
+}
+
+impl Role {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Role::Zygote => "zygote",
+            Role::Worker => "worker",
+        }
+    }
+
+    pub(super) fn parse(name: &std::ffi::OsStr) -> Option<Role> {
+        [Role::Zygote, Role::Worker]
+            .into_iter()
+            .find(|role| name == role.name())
+    }
+}
+
+/// The master's first message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Boot {
+    pub(super) nonce: Nonce,
+    /// The child's parent, if all is well: the master.
+    pub(super) parent: i32,
+    pub(super) identity: Identity,
+    /// `TMPDIR` as the worker is to see it.
+    pub(super) tmpdir: Option<OsString>,
+    pub(super) settings: SeatSettings,
+}
+
+/// What must be equal on both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// Where the program is; for messages only.
+    pub(crate) program: String,
+    pub(crate) version: String,
+    pub(crate) protocol: u32,
+    /// Of the registry of tasks; `None`: unknown, since the protocols differ.
+    pub(crate) fingerprint: Option<u64>,
+}
+
+impl Identity {
+    /// Of this process.
+    pub(super) fn ours() -> Identity {
+        let program = std::env::current_exe().map(|path| path.display().to_string());
+        Identity {
+            program: program.unwrap_or_else(|_| "unknown program".to_owned()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: PROTOCOL,
+            fingerprint: Some(crate::registry::fingerprint()),
+        }
+    }
+
+    /// Whether workers of one can serve the other.
+    pub(super) fn matches(&self, other: &Identity) -> bool {
+        (&self.version, self.protocol, self.fingerprint)
+            == (&other.version, other.protocol, other.fingerprint)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` (procession {}, protocol {}",
+            self.program, self.version, self.protocol
+        )?;
+        match self.fingerprint {
+            Some(fingerprint) => write!(f, ", tasks {fingerprint:016x})"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+/// What a child says on the boot socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Reply {
+    /// Connect your order channel here.
+    Listening { name: String },
+    /// We are different programs.
+    Mismatch { theirs: Identity },
+    /// I cannot be what I was started for.
+    Refused { reason: String },
+    /// The preload task returned, or there is none.
+    Prepared,
+    /// The preload task failed.
+    PreloadFailed { message: String },
+    /// A worker was forked.
+    Forked { pid: i32 },
+    /// A worker could not be forked.
+    ForkFailed { errno: i32 },
+    /// How a worker ended.
+    Reaped { status: i32, max_rss: u64, cpu_ns: u64 },
+    /// That process is not a dead child of mine.
+    NotReaped,
+}
+
+/// What the master says on the order channel. `Fork` is followed by descriptors on the boot socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// The first order: proves that it comes from who wrote [`Boot`].
+    Hello { nonce: Nonce },
+    /// Make a worker; in role `Worker`: be one.
+    Fork(Ends),
+    /// Read the status of a worker that is dead.
+    Reap { pid: i32 },
+}
+
+/// A worker's half of its channels.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ends {
+    pub(super) slot: u32,
+    pub(super) work: IpcBytesReceiver,
+    pub(super) results: IpcBytesSender,
+}
+
+/// A fresh secret.
+pub(super) fn fresh_nonce() -> io::Result<Nonce> {
+    let mut nonce = Nonce::default();
+    File::open("/dev/urandom")?.read_exact(&mut nonce)?;
+    Ok(nonce)
+}
+
+/// Sends the first message. Never blocks: the socket is empty.
+pub(super) fn send_boot(stream: &UnixStream, boot: &Boot) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    codec::encode(boot, &mut bytes).map_err(io::Error::other)?;
+    let mut file = File::from(memfd_create(c"procession-boot", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(&bytes)?;
+    file.rewind()?;
+    let mut head = [0; 8];
+    head[..4].copy_from_slice(&MAGIC);
+    head[4..].copy_from_slice(&PROTOCOL.to_le_bytes());
+    send_with_descriptors(stream.as_fd(), &head, &[file.as_fd()])
+}
+
+/// Why there is no first message to act on.
+#[derive(Debug)]
+pub(super) enum BootError {
+    /// The other side speaks another version of these messages.
+    Protocol,
+    /// This is no boot socket, or nobody is there.
+    NotABoot(String),
+}
+
+/// Receives the first message.
+pub(super) fn receive_boot(stream: &UnixStream) -> Result<Boot, BootError> {
+    let not_a_boot = |reason: String| BootError::NotABoot(reason);
+    let mut head = [0; 8];
+    let (read, mut descriptors) =
+        receive_with_descriptors(stream.as_fd(), &mut head).map_err(|error| not_a_boot(error.to_string()))?;
+    if read != head.len() || head[..4] != MAGIC {
+        return Err(not_a_boot("standard input is no socket of a pool".to_owned()));
+    }
+    if head[4..] != PROTOCOL.to_le_bytes() {
+        return Err(BootError::Protocol);
+    }
+    let file = descriptors
+        .pop()
+        .ok_or_else(|| not_a_boot("the settings are missing".to_owned()))?;
+    let mut bytes = Vec::new();
+    File::from(file)
+        .read_to_end(&mut bytes)
+        .map_err(|error| not_a_boot(error.to_string()))?;
+    codec::decode(&bytes).map_err(|error| not_a_boot(error.to_string()))
+}
+
+/// Sends a reply.
+pub(super) fn send_reply(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
+    let mut bytes = vec![0; 4];
+    codec::encode(reply, &mut bytes).map_err(io::Error::other)?;
+    let len = bytes.len() as u32 - 4;
+    bytes[..4].copy_from_slice(&len.to_le_bytes());
+    stream.write_all(&bytes)
+}
+
+/// Receives a reply, within the stream's read time limit. End of stream: `UnexpectedEof`.
+pub(super) fn receive_reply<T: DeserializeOwned>(mut stream: &UnixStream) -> io::Result<T> {
+    let mut len = [0; 4];
+    stream.read_exact(&mut len)?;
+    let len = u32::from_le_bytes(len);
+    if len > REPLY_BYTES_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("reply of {len} bytes is too long"),
+        ));
+    }
+    let mut bytes = vec![0; len as usize];
+    stream.read_exact(&mut bytes)?;
+    codec::decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+}
+
+/// Hands a worker its page and, if there is one, its output pipe.
+pub(super) fn send_descriptors(
+    stream: &UnixStream,
+    page: &OwnedFd,
+    output: Option<&OwnedFd>,
+) -> io::Result<()> {
+    let descriptors: Vec<_> = std::iter::once(page).chain(output).map(AsFd::as_fd).collect();
+    send_with_descriptors(stream.as_fd(), &[0], &descriptors)
+}
+
+/// Receives what [`send_descriptors`] sent.
+pub(super) fn receive_descriptors(stream: &UnixStream) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+    let (_, descriptors) = receive_with_descriptors(stream.as_fd(), &mut [0])?;
+    let mut descriptors = descriptors.into_iter();
+    let page = descriptors.next().ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok((page, descriptors.next()))
+}

@@ -1,0 +1,158 @@
+//! What a process does that was executed as a zygote or as a worker: from `init` to its role. It never returns.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
+
+use super::boot::{Boot, BootError, Identity, Nonce, Order, ROLE_VARIABLE, Reply, Role};
+use super::boot::{receive_boot, receive_descriptors, send_reply};
+use super::descriptors::{Ballast, null_stdin, sweep_inherited};
+use super::exit::{code, leave};
+use super::seat::Seat;
+use super::{serve, signals};
+
+/// Takes the role that the environment names.
+pub(super) fn enter(role: &OsStr) -> ! {
+    // Our own children are not to be mistaken for workers of this pool.
+    remove_variable(ROLE_VARIABLE);
+    let Some(role) = Role::parse(role) else {
+        give_up(&format!(
+            "{ROLE_VARIABLE} names no role: it is not to be set by hand"
+        ));
+    };
+    if prctl::set_pdeathsig(Signal::SIGKILL).is_err() {
+        give_up("the system refused to bind this process to its parent's life");
+    }
+    signals::reset();
+    sweep_inherited();
+    let (ballast, stream) = match take_boot_socket() {
+        Ok(taken) => taken,
+        Err(error) => give_up(&format!("standard input cannot be taken over: {error}")),
+    };
+    let boot = match receive_boot(&stream) {
+        Ok(boot) => boot,
+        Err(BootError::Protocol) => {
+            // Whatever the other side is, it cannot read more than silence from us.
+            give_up("the program that started this worker has another version of procession: build both anew")
+        }
+        Err(BootError::NotABoot(reason)) => give_up(&reason),
+    };
+    if getppid().as_raw() != boot.parent {
+        refuse(
+            &stream,
+            "its parent is not the pool: a wrapper script must `exec` the program",
+        );
+    }
+    let identity = Identity::ours();
+    if !identity.matches(&boot.identity) {
+        let _ = send_reply(&stream, &Reply::Mismatch { theirs: identity });
+        leave(code::MISMATCH);
+    }
+    let orders = match open_order_channel(&stream, &boot.nonce) {
+        Ok(orders) => orders,
+        Err(error) => give_up(&format!("no order channel: {error}")),
+    };
+    remove_socket_dir();
+    restore_tmpdir(boot.tmpdir.as_deref());
+    match role {
+        Role::Zygote => serve::serve(stream, orders, ballast, boot.settings),
+        Role::Worker => become_worker(stream, &orders, ballast, boot),
+    }
+}
+
+/// The boot socket leaves descriptor 0, and what is opened from now on lies above the floor.
+fn take_boot_socket() -> io::Result<(Ballast, UnixStream)> {
+    let ballast = Ballast::load()?;
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    null_stdin()?;
+    Ok((ballast, stream))
+}
+
+/// Listens, says where, and waits for the master, which proves itself by the nonce. If the master dies we are killed.
+fn open_order_channel(stream: &UnixStream, nonce: &Nonce) -> io::Result<IpcReceiver<Order>> {
+    let (server, name) = IpcOneShotServer::<Order>::new()?;
+    send_reply(stream, &Reply::Listening { name })?;
+    match server.accept() {
+        Ok((orders, Order::Hello { nonce: said })) if said == *nonce => Ok(orders),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "a stranger connected",
+        )),
+        Err(error) => Err(io::Error::other(error.to_string())),
+    }
+}
+
+/// The one-shot server has removed its own directory by now. The master removes this one too, if it lives.
+fn remove_socket_dir() {
+    if let Some(path) = std::env::var_os("TMPDIR").map(PathBuf::from)
+        && path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"procession-"))
+    {
+        let _ = std::fs::remove_dir(Path::new(&path));
+    }
+}
+
+fn restore_tmpdir(tmpdir: Option<&OsStr>) {
+    match tmpdir {
+        Some(value) => set_variable(OsStr::new("TMPDIR"), value),
+        None => remove_variable("TMPDIR"),
+    }
+}
+
+/// `spawn`: the one order is to be this very worker.
+fn become_worker(stream: UnixStream, orders: &IpcReceiver<Order>, ballast: Ballast, boot: Boot) -> ! {
+    let ends = match orders.recv() {
+        Ok(Order::Fork(ends)) => ends,
+        Ok(_) | Err(_) => give_up("the pool sent no channels"),
+    };
+    let (page, output) = match receive_descriptors(&stream) {
+        Ok(received) => received,
+        Err(error) => give_up(&format!("the pool sent no page: {error}")),
+    };
+    Seat {
+        ends,
+        page,
+        output,
+        settings: boot.settings,
+        run_preload: true,
+    }
+    .take(move || {
+        drop((stream, ballast));
+    })
+}
+
+/// Tells the master why this process cannot serve, and ends it.
+pub(super) fn refuse(stream: &UnixStream, reason: &str) -> ! {
+    let _ = send_reply(
+        stream,
+        &Reply::Refused {
+            reason: reason.to_owned(),
+        },
+    );
+    leave(code::MISMATCH)
+}
+
+/// Ends a process that cannot tell its master anything.
+fn give_up(reason: &str) -> ! {
+    eprintln!("procession: worker process cannot start: {reason}");
+    leave(code::MISMATCH)
+}
+
+/// Changes the environment of this process, which has one thread.
+pub(super) fn set_variable(name: &OsStr, value: &OsStr) {
+    // SAFETY: no other thread exists: this runs before `main`'s own first line, or right after a fork.
+    unsafe { std::env::set_var(name, value) };
+}
+
+fn remove_variable(name: &str) {
+    // SAFETY: as above.
+    unsafe { std::env::remove_var(name) };
+}

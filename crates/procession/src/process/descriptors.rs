@@ -1,0 +1,163 @@
+//! File descriptors: how many a pool needs, where they may lie, which are swept, and how they are handed over.
+
+use std::fs::{self, File};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+
+use super::error::LaunchError;
+
+/// A worker's channels and page lie on this descriptor or above, so that a task's stray write to descriptor 3 or 20
+/// does not hit them.
+const FLOOR: u64 = 64;
+
+/// What a process needs above the floor. Under a lower limit the floor sinks.
+const ROOM_ABOVE_FLOOR: u64 = 24;
+
+/// Descriptors of a pool as such, with room for what the program opens meanwhile.
+const DESCRIPTORS_PER_POOL: u64 = 32;
+
+/// Two channel ends, pidfd and output pipe; while it starts: its ends, page, boot socket.
+const DESCRIPTORS_PER_WORKER: u64 = 8;
+
+/// Most descriptors in one message here.
+const DESCRIPTORS_PER_MESSAGE_MAX: usize = 4;
+
+/// How many descriptors a pool of that many workers opens in the master, at most.
+pub(crate) fn descriptors_needed(workers: usize) -> u64 {
+    DESCRIPTORS_PER_POOL + DESCRIPTORS_PER_WORKER * workers as u64
+}
+
+/// Makes sure that a pool of that many workers will not run out of descriptors: raises the soft limit as far as
+/// needed, or refuses.
+pub(crate) fn ensure_descriptors(workers: usize) -> Result<(), LaunchError> {
+    let (soft, hard) =
+        getrlimit(Resource::RLIMIT_NOFILE).map_err(LaunchError::system("reading the descriptor limit"))?;
+    let (open, need) = (count_open(), descriptors_needed(workers));
+    let wanted = open.saturating_add(need);
+    if wanted <= soft {
+        return Ok(());
+    }
+    if wanted > hard {
+        return Err(LaunchError::Descriptors {
+            workers,
+            need,
+            open,
+            limit: hard,
+        });
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
+        .map_err(LaunchError::system("raising the descriptor limit"))
+}
+
+fn count_open() -> u64 {
+    // The directory that is read counts itself, once.
+    fs::read_dir("/proc/self/fd").map_or(0, |entries| (entries.count() as u64).saturating_sub(1))
+}
+
+/// Closes what this process inherited through `exec`: what has no close-on-exec flag. What the program opened by
+/// itself before it called `init` has the flag, as everything has that Rust opens.
+pub(super) fn sweep_inherited() {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let numbers: Vec<RawFd> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2)
+        .collect();
+    for fd in numbers {
+        // SAFETY: a plain query by number; a closed descriptor gives an error, and other flags have no effect.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+            // SAFETY: no object of this process owns it: it was open before the program began.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+    }
+}
+
+/// Occupies every descriptor below the floor, so that what is opened meanwhile lies above it.
+#[derive(Debug)]
+pub(super) struct Ballast {
+    _occupied: Vec<OwnedFd>,
+}
+
+impl Ballast {
+    /// Fills the gaps. Dropping the value frees them.
+    pub(super) fn load() -> io::Result<Ballast> {
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let floor = FLOOR.min(soft.saturating_sub(ROOM_ABOVE_FLOOR)) as RawFd;
+        let null = OwnedFd::from(File::options().read(true).write(true).open("/dev/null")?);
+        let mut occupied = Vec::new();
+        loop {
+            let next = null.try_clone()?;
+            if next.as_raw_fd() >= floor {
+                break;
+            }
+            occupied.push(next);
+        }
+        if null.as_raw_fd() < floor {
+            occupied.push(null);
+        }
+        Ok(Ballast { _occupied: occupied })
+    }
+}
+
+/// Sends bytes together with descriptors.
+pub(super) fn send_with_descriptors(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let message = [ControlMessage::ScmRights(&numbers)];
+    loop {
+        let sent = sendmsg::<()>(
+            socket.as_raw_fd(),
+            &[IoSlice::new(bytes)],
+            &message,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        );
+        match sent {
+            Err(Errno::EINTR) => {}
+            Ok(sent) if sent < bytes.len() => return Err(io::ErrorKind::WriteZero.into()),
+            sent => return Ok(sent.map(drop)?),
+        }
+    }
+}
+
+/// Receives bytes together with descriptors, which are close-on-exec.
+pub(super) fn receive_with_descriptors(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_PER_MESSAGE_MAX]);
+    let mut slices = [IoSliceMut::new(bytes)];
+    let message = loop {
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags) {
+            // The first call's borrow would outlive the loop; an interrupted wait has taken nothing.
+            Err(Errno::EINTR) => return Err(io::ErrorKind::Interrupted.into()),
+            message => break message?,
+        }
+    };
+    let mut descriptors = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            // SAFETY: the kernel has just made these descriptors for this message; nobody else owns them.
+            descriptors.extend(numbers.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    if message.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((message.bytes, descriptors))
+}
+
+/// Puts `/dev/null` in place of standard input.
+pub(super) fn null_stdin() -> io::Result<()> {
+    Ok(nix::unistd::dup2_stdin(File::open("/dev/null")?.as_fd())?)
+}

@@ -1,0 +1,143 @@
+//! Why a worker could not be started, and whether trying again can help.
+
+use std::io;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+use super::boot::Identity;
+
+/// Why a process could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    /// The system refused something that it may grant later.
+    #[error("{what} failed: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The process ended, or fell silent, before it was ready.
+    #[error("{0}")]
+    Boot(String),
+    /// This program has not called `init`.
+    #[error("not initialised: call procession::init() first in main, or use #[procession::main]")]
+    NotInitialised,
+    /// The program to execute cannot be executed.
+    #[error("worker program `{}` cannot be executed: {source}", program.display())]
+    Program {
+        /// Its path.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The program does not reach `init`.
+    #[error("worker program `{}` {how} before it called procession::init(): call it first in its main", program.display())]
+    NeverInitialised {
+        /// Its path.
+        program: PathBuf,
+        /// How it ended.
+        how: String,
+    },
+    /// The worker's program and this one are different builds.
+    #[error(
+        "worker program differs from this one: this is {ours}, the worker is {theirs}: build both from the same source"
+    )]
+    Mismatch {
+        /// This program.
+        ours: Identity,
+        /// The worker's.
+        theirs: Identity,
+    },
+    /// A pool in a task of a pool in a task, and so on.
+    #[error(
+        "pools are nested {depth} deep, over the limit of {limit}: let tasks of that depth compute by themselves"
+    )]
+    TooDeep {
+        /// The depth that was asked for.
+        depth: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// `fork` of a process with threads copies locks that nobody will ever release.
+    #[error(
+        "start method fork needs a program with one thread, but this one has {threads}: use forkserver or spawn"
+    )]
+    Threads {
+        /// How many there are.
+        threads: usize,
+    },
+    /// A forked helper cannot be forked again, because the program has threads by now.
+    #[error("the process that workers are forked from is gone, and start method fork cannot replace it")]
+    ForkedHelperGone,
+    /// The preload task failed.
+    #[error("preload failed: {0}")]
+    Preload(String),
+    /// Too few descriptors.
+    #[error(
+        "{workers} workers need {need} more descriptors, but {open} are open and the hard limit is {limit}: raise it \
+         (ulimit -n) or start fewer workers"
+    )]
+    Descriptors {
+        /// Workers asked for.
+        workers: usize,
+        /// Descriptors they need.
+        need: u64,
+        /// Descriptors open now.
+        open: u64,
+        /// The hard limit.
+        limit: u64,
+    },
+    /// No directory is short enough for a socket.
+    #[error("no usable directory for a socket: {0}: set TMPDIR to a short, writable path")]
+    SocketDir(String),
+}
+
+impl LaunchError {
+    /// Whether trying again cannot help.
+    pub(crate) fn is_fatal(&self) -> bool {
+        match self {
+            LaunchError::System { .. } | LaunchError::Boot(_) => false,
+            LaunchError::NotInitialised
+            | LaunchError::Program { .. }
+            | LaunchError::NeverInitialised { .. }
+            | LaunchError::Mismatch { .. }
+            | LaunchError::TooDeep { .. }
+            | LaunchError::Threads { .. }
+            | LaunchError::ForkedHelperGone
+            | LaunchError::Preload(_)
+            | LaunchError::Descriptors { .. }
+            | LaunchError::SocketDir(_) => true,
+        }
+    }
+
+    /// For `map_err`: names what was tried.
+    pub(super) fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> LaunchError {
+        move |source| LaunchError::System {
+            what,
+            source: source.into(),
+        }
+    }
+
+    /// Executing a program failed: is it the program or the system?
+    pub(super) fn executing(program: PathBuf, source: io::Error) -> LaunchError {
+        match source.raw_os_error().map(Errno::from_raw) {
+            Some(
+                Errno::ENOENT
+                | Errno::EACCES
+                | Errno::EPERM
+                | Errno::ENOEXEC
+                | Errno::ENOTDIR
+                | Errno::EISDIR
+                | Errno::ELOOP
+                | Errno::ENAMETOOLONG
+                | Errno::EINVAL,
+            ) => LaunchError::Program { program, source },
+            _ => LaunchError::System {
+                what: "starting a process",
+                source,
+            },
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Starts a pool's workers, whichever the start method, and reaps them.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use ipc_channel::ipc::{self, IpcBytesSender};
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+use procession_core::WorkerId;
+
+use super::boot::{Ends, Order, Role, send_descriptors};
+use super::descriptors::ensure_descriptors;
+use super::error::LaunchError;
+use super::exit::Exit;
+use super::init::{check_depth, is_stray_worker, require_init};
+use super::pidfd::Take;
+use super::settings::{LaunchSettings, Output, StartMethod};
+use super::spawn::{Booting, check_program};
+use super::worker_process::{Parent, WorkerProcess};
+use super::zygote::{ForkError, Zygote};
+use crate::page::PageMaster;
+use crate::wire::Inbox;
+
+/// Makes worker processes for one pool.
+///
+/// One thread creates and uses it and lives as long as the pool: the kernel kills our children when the thread that
+/// started them ends, even if the process lives on. Dropping it ends every worker that is left.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    settings: LaunchSettings,
+    zygote: Option<Zygote>,
+}
+
+/// The master's half of a worker.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) process: WorkerProcess,
+    pub(crate) page: PageMaster,
+    /// Work to the worker.
+    pub(crate) sender: IpcBytesSender,
+    /// Results from the worker.
+    pub(crate) receiver: Inbox,
+    /// A second sending end of the results channel, for a last word once the process is known dead.
+    pub(crate) goodbye: IpcBytesSender,
+    /// What the worker prints; does not block.
+    pub(crate) output: Option<OwnedFd>,
+    /// With `spawn`: the handshake to finish once its descriptor is readable. The worker is silent until then.
+    pub(crate) boot: Option<PendingBoot>,
+}
+
+/// A worker that was executed and must still be handed its ends.
+#[derive(Debug)]
+pub(crate) struct PendingBoot {
+    booting: Booting,
+    process: WorkerProcess,
+    ends: WorkerHalf,
+}
+
+impl LaunchSettings {
+    /// Refuses what can never work, before anything is started.
+    pub(crate) fn check(&self) -> Result<(), LaunchError> {
+        if is_stray_worker() || (self.program.is_none() && self.method != StartMethod::Fork) {
+            require_init()?;
+        }
+        check_depth()?;
+        check_program(self)?;
+        match (self.method, count_threads()) {
+            (StartMethod::Fork, threads) if threads != 1 => Err(LaunchError::Threads { threads }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Launcher {
+    /// Checks the settings and starts the zygote, if the start method has one; runs the preload task in it.
+    pub(crate) fn new(settings: LaunchSettings) -> Result<Launcher, LaunchError> {
+        settings.check()?;
+        ensure_descriptors(settings.workers)?;
+        let zygote = match settings.method {
+            StartMethod::ForkServer => Some(Zygote::execute(&settings)?),
+            StartMethod::Fork => Some(Zygote::fork(&settings)?),
+            StartMethod::Spawn => None,
+        };
+        Ok(Launcher { settings, zygote })
+    }
+
+    /// Starts a worker. With `forkserver` it is forked when this returns; a zygote that died is replaced, once a call.
+    pub(crate) fn launch(&mut self, worker: WorkerId) -> Result<Launched, LaunchError> {
+        match self.settings.method {
+            StartMethod::Spawn => self.spawn(worker),
+            StartMethod::ForkServer | StartMethod::Fork => match self.fork(worker) {
+                Err(ForkFailure::Gone(_)) => {
+                    self.replace_zygote()?;
+                    self.fork(worker).map_err(ForkFailure::into_error)
+                }
+                launched => launched.map_err(ForkFailure::into_error),
+            },
+        }
+    }
+
+    /// Reads how a dead worker ended, after killing what is left of its process group.
+    pub(crate) fn reap(&mut self, process: &WorkerProcess) -> Exit {
+        if !process.finish_off() {
+            return Exit::UNKNOWN;
+        }
+        match process.parent() {
+            Parent::Us { .. } => process.read_exit(Take::Reap),
+            Parent::Zygote => {
+                let exit = match &self.zygote {
+                    Some(zygote) => zygote.reap(process).unwrap_or(Exit::UNKNOWN),
+                    None => Exit::UNKNOWN,
+                };
+                process.mark_reaped();
+                exit
+            }
+        }
+    }
+
+    /// The process that workers are forked from, if there is one.
+    pub(crate) fn zygote_pid(&self) -> Option<u32> {
+        self.zygote.as_ref().map(Zygote::pid)
+    }
+
+    fn fork(&self, worker: WorkerId) -> Result<Launched, ForkFailure> {
+        let zygote = match &self.zygote {
+            Some(zygote) if !zygote.is_dead() => zygote,
+            Some(_) | None => return Err(ForkFailure::Gone(io::ErrorKind::NotConnected.into())),
+        };
+        let (half, ends) = MasterHalf::create(worker, self.settings.output).map_err(ForkFailure::Other)?;
+        let process = match zygote.fork_worker(ends.channels, &ends.page, ends.output.as_ref()) {
+            Ok(process) => process,
+            Err(ForkError::Gone(source)) => return Err(ForkFailure::Gone(source)),
+            Err(ForkError::Refused(source)) => {
+                return Err(ForkFailure::Other(LaunchError::System {
+                    what: "forking a worker",
+                    source,
+                }));
+            }
+        };
+        Ok(half.with(process, None))
+    }
+
+    fn replace_zygote(&mut self) -> Result<(), LaunchError> {
+        if self.settings.method == StartMethod::Fork {
+            return Err(LaunchError::ForkedHelperGone);
+        }
+        self.zygote = None;
+        self.zygote = Some(Zygote::execute(&self.settings)?);
+        Ok(())
+    }
+
+    fn spawn(&self, worker: WorkerId) -> Result<Launched, LaunchError> {
+        let (half, ends) = MasterHalf::create(worker, self.settings.output)?;
+        let (booting, process) = Booting::start(&self.settings, Role::Worker)?;
+        let for_boot = process
+            .try_clone()
+            .map_err(LaunchError::system("duplicating a process descriptor"))?;
+        Ok(half.with(
+            process,
+            Some(PendingBoot {
+                booting,
+                process: for_boot,
+                ends,
+            }),
+        ))
+    }
+}
+
+impl PendingBoot {
+    /// Finishes the handshake. Call it when the descriptor is readable: then it does not wait.
+    pub(crate) fn finish(self) -> Result<(), LaunchError> {
+        let (orders, stream) = self.booting.connect(&self.process)?;
+        let lost =
+            |error: &dyn std::fmt::Display| LaunchError::Boot(format!("worker died while starting: {error}"));
+        orders
+            .send(Order::Fork(self.ends.channels))
+            .map_err(|error| lost(&error))?;
+        send_descriptors(&stream, &self.ends.page, self.ends.output.as_ref()).map_err(|error| lost(&error))
+    }
+}
+
+impl AsFd for PendingBoot {
+    /// The boot socket: readable once the worker has spoken or died.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.booting.as_fd()
+    }
+}
+
+/// Whether a zygote was lost, or something else is wrong.
+enum ForkFailure {
+    Gone(io::Error),
+    Other(LaunchError),
+}
+
+impl ForkFailure {
+    fn into_error(self) -> LaunchError {
+        match self {
+            ForkFailure::Gone(error) => LaunchError::Boot(format!("helper process died again: {error}")),
+            ForkFailure::Other(error) => error,
+        }
+    }
+}
+
+/// What the master keeps of a worker's channels, page and pipe.
+struct MasterHalf {
+    page: PageMaster,
+    sender: IpcBytesSender,
+    receiver: Inbox,
+    goodbye: IpcBytesSender,
+    output: Option<OwnedFd>,
+}
+
+/// What the worker gets of them.
+#[derive(Debug)]
+struct WorkerHalf {
+    channels: Ends,
+    page: OwnedFd,
+    output: Option<OwnedFd>,
+}
+
+impl MasterHalf {
+    fn create(worker: WorkerId, output: Output) -> Result<(MasterHalf, WorkerHalf), LaunchError> {
+        let (sender, work) = ipc::bytes_channel().map_err(LaunchError::system("making a channel"))?;
+        let (results, receiver) = ipc::bytes_channel().map_err(LaunchError::system("making a channel"))?;
+        let (page, page_fd) = PageMaster::create().map_err(LaunchError::system("making a shared page"))?;
+        let (read_end, write_end) = match output {
+            Output::Null => (None, None),
+            Output::Inherit | Output::Capture => {
+                let (read_end, write_end) = output_pipe().map_err(LaunchError::system("making a pipe"))?;
+                (Some(read_end), Some(write_end))
+            }
+        };
+        let goodbye = results.clone();
+        let half = MasterHalf {
+            page,
+            sender,
+            receiver: Inbox::new(receiver),
+            goodbye,
+            output: read_end,
+        };
+        let channels = Ends {
+            slot: worker.slot,
+            work,
+            results,
+        };
+        Ok((
+            half,
+            WorkerHalf {
+                channels,
+                page: page_fd,
+                output: write_end,
+            },
+        ))
+    }
+
+    fn with(self, process: WorkerProcess, boot: Option<PendingBoot>) -> Launched {
+        let MasterHalf {
+            page,
+            sender,
+            receiver,
+            goodbye,
+            output,
+        } = self;
+        Launched {
+            process,
+            page,
+            sender,
+            receiver,
+            goodbye,
+            output,
+            boot,
+        }
+    }
+}
+
+/// A pipe whose reading end does not block; the worker's writing end does.
+fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
+    nix::fcntl::fcntl(&read_end, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((read_end, write_end))
+}
+
+/// Threads of this process, itself included.
+pub(super) fn count_threads() -> usize {
+    fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count)
+}

@@ -1,0 +1,102 @@
+//! The last steps from a process to a worker: limits, output, page, signals. Then the worker's loop, then the end.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use ipc_channel::ipc::IpcBytesSender;
+
+use super::boot::Ends;
+use super::exit::{code, flush_all_output, leave};
+use super::settings::{Output, SeatSettings};
+use super::{limits, signals};
+use crate::page::PageWorker;
+use crate::wire::{self, Inbox};
+use crate::worker::{self, Setup, WorkerEnd};
+
+/// Everything a process needs to be a worker.
+pub(super) struct Seat {
+    pub(super) ends: Ends,
+    pub(super) page: OwnedFd,
+    pub(super) output: Option<OwnedFd>,
+    pub(super) settings: SeatSettings,
+    /// Whether the preload task is still to run: `spawn` has no zygote to do it.
+    pub(super) run_preload: bool,
+}
+
+impl Seat {
+    /// Works until there is no more work; `close_others` closes what belongs to the process this one came from.
+    pub(super) fn take(self, close_others: impl FnOnce()) -> ! {
+        let Seat {
+            ends: Ends { slot, work, results },
+            page,
+            output,
+            settings,
+            run_preload,
+        } = self;
+        close_others();
+        let inbox = Inbox::new(work);
+        let prepared = redirect_output(settings.output, output)
+            .map_err(|error| format!("output cannot be redirected: {error}"))
+            .and_then(|()| limits::apply(&settings, slot))
+            .and_then(|()| {
+                PageWorker::open(&page).map_err(|error| format!("page cannot be mapped: {error}"))
+            });
+        drop(page);
+        signals::unblock_all();
+        signals::make_sent_faults_deadly();
+        let end = match prepared {
+            Ok(page) => {
+                let setup = Setup {
+                    slot,
+                    preload: if run_preload { settings.preload } else { None },
+                    initializer: settings.initializer,
+                };
+                worker::run_worker(&inbox, &results, page, &setup)
+            }
+            Err(message) => report_failure(&results, &message),
+        };
+        if matches!(end, WorkerEnd::Stopped | WorkerEnd::Disconnected) {
+            flush_all_output();
+        }
+        // Without destructors: a task may have closed the channels' descriptors.
+        leave(end.exit_code())
+    }
+}
+
+/// Rust's and C's output streams of this process.
+fn redirect_output(output: Output, pipe: Option<OwnedFd>) -> io::Result<()> {
+    let target = match (output, pipe) {
+        (Output::Null, _) => OwnedFd::from(std::fs::File::options().write(true).open("/dev/null")?),
+        (Output::Inherit | Output::Capture, Some(pipe)) => pipe,
+        (Output::Inherit | Output::Capture, None) => return Err(io::Error::other("the pipe is missing")),
+    };
+    if output != Output::Inherit {
+        nix::unistd::dup2_stdout(&target)?;
+    }
+    nix::unistd::dup2_stderr(&target)?;
+    Ok(())
+}
+
+fn report_failure(results: &IpcBytesSender, message: &str) -> WorkerEnd {
+    let mut frame = Vec::new();
+    wire::init_failed(&mut frame, message);
+    match results.send(&frame) {
+        Ok(()) => WorkerEnd::InitFailed,
+        Err(_) => WorkerEnd::ChannelClosed,
+    }
+}
+
+/// How each end is told to whoever reads the status.
+impl WorkerEnd {
+    fn exit_code(&self) -> i32 {
+        match self {
+            WorkerEnd::Stopped | WorkerEnd::Disconnected => 0,
+            WorkerEnd::InitFailed => code::INIT_FAILED,
+            WorkerEnd::ChannelClosed => code::CHANNEL_CLOSED,
+            WorkerEnd::Protocol(reason) => {
+                eprintln!("procession: worker stops: {reason}");
+                code::PROTOCOL
+            }
+        }
+    }
+}

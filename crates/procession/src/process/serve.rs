@@ -1,0 +1,168 @@
+//! The zygote: waits for orders, forks workers, reports how they ended. It runs no task but the preload, and it must
+//! stay single-threaded, since a fork copies locks but not the threads that would release them.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ipc_channel::IpcError;
+use ipc_channel::ipc::IpcReceiver;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{ForkResult, Pid, getpid, getppid, setpgid};
+
+use super::boot::{DEPTH_VARIABLE, Ends, Order, Reply, receive_descriptors, send_reply};
+use super::child::{refuse, set_variable};
+use super::descriptors::{Ballast, null_stdin};
+use super::exit::{code, flush_all_output, leave};
+use super::init::depth;
+use super::launcher::count_threads;
+use super::seat::Seat;
+use super::settings::SeatSettings;
+use super::signals;
+use crate::worker;
+
+/// Start method `fork`: what the forked copy of the master does first.
+pub(super) fn enter_forked(
+    stream: UnixStream,
+    orders: IpcReceiver<Order>,
+    parent: i32,
+    settings: SeatSettings,
+    env: &[(OsString, OsString)],
+) -> ! {
+    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    if prctl::set_pdeathsig(Signal::SIGKILL).is_err() || getppid().as_raw() != parent {
+        refuse(&stream, "the program that forked it is gone");
+    }
+    signals::reset();
+    for (name, value) in env {
+        set_variable(name, value);
+    }
+    set_variable(OsStr::new(DEPTH_VARIABLE), OsStr::new(&(depth() + 1).to_string()));
+    match null_stdin().and_then(|()| Ballast::load()) {
+        Ok(ballast) => serve(stream, orders, ballast, settings),
+        Err(error) => refuse(&stream, &format!("its descriptors cannot be arranged: {error}")),
+    }
+}
+
+/// Runs the preload task and then orders, until there are no more. In a forked worker it goes on as that worker.
+pub(super) fn serve(
+    stream: UnixStream,
+    orders: IpcReceiver<Order>,
+    ballast: Ballast,
+    settings: SeatSettings,
+) -> ! {
+    if let Err(message) = preload(&settings) {
+        let _ = send_reply(&stream, &Reply::PreloadFailed { message });
+        leave(code::INIT_FAILED);
+    }
+    let mut said = send_reply(&stream, &Reply::Prepared);
+    while said.is_ok() {
+        said = match orders.recv() {
+            Ok(Order::Fork(ends)) => match fork_worker(&stream, ends) {
+                Ok(Forked::Parent(reply)) => send_reply(&stream, &reply),
+                Ok(Forked::Child(new, zygote)) => {
+                    let NewWorker { ends, page, output } = *new;
+                    let seat = Seat {
+                        ends,
+                        page,
+                        output,
+                        settings,
+                        run_preload: false,
+                    };
+                    enter_worker(seat, zygote, move || drop((stream, orders, ballast)));
+                }
+                Err(error) => Err(error),
+            },
+            Ok(Order::Reap { pid }) => send_reply(&stream, &reap(Pid::from_raw(pid))),
+            Err(IpcError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Ok(Order::Hello { .. }) | Err(_) => break,
+        };
+    }
+    leave(0)
+}
+
+fn preload(settings: &SeatSettings) -> Result<(), String> {
+    if let Some((task, args)) = &settings.preload {
+        worker::run_setup("preload", *task, args)?;
+        match count_threads() {
+            1 => {}
+            threads => {
+                return Err(format!(
+                    "preload left {} threads running, which forked workers would not have: load data only",
+                    threads - 1
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Which side of a fork this is.
+enum Forked {
+    Parent(Reply),
+    /// Boxed: it is large, and most returns are of the other kind. With the zygote's pid.
+    Child(Box<NewWorker>, Pid),
+}
+
+struct NewWorker {
+    ends: Ends,
+    page: std::os::fd::OwnedFd,
+    output: Option<std::os::fd::OwnedFd>,
+}
+
+fn fork_worker(stream: &UnixStream, ends: Ends) -> io::Result<Forked> {
+    let (page, output) = receive_descriptors(stream)?;
+    flush_all_output();
+    let zygote = getpid();
+    // SAFETY: this process has one thread (checked after the preload task, the only foreign code it runs), so the
+    // child may do anything.
+    match unsafe { nix::unistd::fork() } {
+        Ok(ForkResult::Child) => Ok(Forked::Child(Box::new(NewWorker { ends, page, output }), zygote)),
+        Ok(ForkResult::Parent { child }) => {
+            // Both sides do this: the master may signal the group as soon as it knows the pid. The ends are closed
+            // here and now, or nobody would ever see the worker's end of stream.
+            let _ = setpgid(child, child);
+            Ok(Forked::Parent(Reply::Forked { pid: child.as_raw() }))
+        }
+        Err(errno) => Ok(Forked::Parent(Reply::ForkFailed { errno: errno as i32 })),
+    }
+}
+
+fn enter_worker(seat: Seat, zygote: Pid, close_zygote_ends: impl FnOnce()) -> ! {
+    // The binding to a parent's life is not inherited. If the zygote died before this call, nobody would tell us.
+    if prctl::set_pdeathsig(Signal::SIGKILL).is_err() || getppid() != zygote {
+        leave(code::MISMATCH);
+    }
+    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    seat.take(close_zygote_ends)
+}
+
+/// Reads the status of a dead worker, with what it used.
+fn reap(pid: Pid) -> Reply {
+    let mut status = 0;
+    // SAFETY: `usage` is plain data for which zero is valid; both pointers outlive the call.
+    let (reaped, usage) = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        (
+            libc::wait4(pid.as_raw(), &raw mut status, libc::WNOHANG, &raw mut usage),
+            usage,
+        )
+    };
+    if reaped != pid.as_raw() {
+        return Reply::NotReaped;
+    }
+    let nanos = |time: libc::timeval| {
+        Duration::new(
+            time.tv_sec.unsigned_abs(),
+            time.tv_usec.unsigned_abs() as u32 * 1000,
+        )
+        .as_nanos() as u64
+    };
+    Reply::Reaped {
+        status,
+        max_rss: usage.ru_maxrss.unsigned_abs() * 1024,
+        cpu_ns: nanos(usage.ru_utime) + nanos(usage.ru_stime),
+    }
+}

@@ -1,0 +1,98 @@
+//! Signal dispositions of our processes.
+//!
+//! Rust installs a handler for SIGSEGV and SIGBUS that reports a stack overflow. For any other fault it restores the
+//! default and returns, so that the fault happens again and kills. A signal that was *sent* does not happen again: the
+//! first `kill -SEGV` would be swallowed. Workers therefore put a handler in front: sent signals kill at once, real
+//! faults go on to Rust's handler, which keeps its message.
+
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::OnceLock;
+
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+
+/// Largest signal number; real-time signals included.
+const SIGNAL_MAX: libc::c_int = 64;
+
+/// Gives a helper or worker process defined dispositions, whatever its parent had: all default, SIGPIPE ignored, none
+/// blocked. Rust's own handlers for faults stay.
+pub(super) fn reset() {
+    for number in 1..=SIGNAL_MAX {
+        match number {
+            libc::SIGKILL | libc::SIGSTOP | libc::SIGSEGV | libc::SIGBUS => {}
+            libc::SIGPIPE => set(number, libc::SIG_IGN),
+            _ => set(number, libc::SIG_DFL),
+        }
+    }
+    unblock_all();
+}
+
+/// Blocks no signal.
+pub(super) fn unblock_all() {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+        .expect("an empty signal mask is valid");
+}
+
+fn set(number: libc::c_int, disposition: libc::sighandler_t) {
+    // SAFETY: default and ignore run no code of ours. Numbers that libc keeps for itself are refused, harmlessly.
+    unsafe { libc::signal(number, disposition) };
+}
+
+/// What handled SIGSEGV and SIGBUS before us.
+static EARLIER: [OnceLock<libc::sigaction>; 2] = [OnceLock::new(), OnceLock::new()];
+
+/// Makes a sent SIGSEGV or SIGBUS deadly. Once per process.
+pub(super) fn make_sent_faults_deadly() {
+    for (number, earlier) in [libc::SIGSEGV, libc::SIGBUS].into_iter().zip(&EARLIER) {
+        // SAFETY: `sigaction` reads and writes structs of the right type that outlive the calls. The handler is
+        // async-signal-safe (see there), and `earlier` is filled before the handler can run.
+        unsafe {
+            let mut current = MaybeUninit::<libc::sigaction>::zeroed();
+            if libc::sigaction(number, ptr::null(), current.as_mut_ptr()) != 0 {
+                continue;
+            }
+            let current = current.assume_init();
+            if current.sa_sigaction == libc::SIG_DFL {
+                continue; // deadly already
+            }
+            if earlier.set(current).is_err() {
+                continue; // done already
+            }
+            let mut ours = current;
+            ours.sa_sigaction = on_fault as *const () as libc::sighandler_t;
+            ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigaction(number, &raw const ours, ptr::null_mut());
+        }
+    }
+}
+
+/// Runs on the alternate stack, and uses only what is allowed in a handler: `signal`, `raise`, and loads.
+extern "C" fn on_fault(number: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let earlier = if number == libc::SIGSEGV {
+        &EARLIER[0]
+    } else {
+        &EARLIER[1]
+    };
+    // SAFETY: the kernel passes a valid siginfo. The earlier handler was installed for this signal by whoever expects
+    // to be called with these very arguments; with SA_SIGINFO it takes three, without it the first.
+    unsafe {
+        // Codes up to 0 mean that a process sent the signal: kill, tgkill, sigqueue.
+        let was_sent = (*info).si_code <= 0;
+        match earlier.get() {
+            Some(action)
+                if !was_sent
+                    && action.sa_sigaction != libc::SIG_DFL
+                    && action.sa_sigaction != libc::SIG_IGN =>
+            {
+                let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                    std::mem::transmute(action.sa_sigaction);
+                handler(number, info, context);
+            }
+            _ => {
+                libc::signal(number, libc::SIG_DFL);
+                // Blocked while this handler runs; it strikes on return.
+                libc::raise(number);
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A private directory for the one named socket of a bootstrap.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::boot::Nonce;
+use super::error::LaunchError;
+
+/// Longest directory: a socket's path has 108 bytes at most, ipc-channel cuts longer ones silently, and it adds a
+/// directory and a name of its own (`/.tmpXXXXXX/socket`).
+const PATH_BYTES_MAX: usize = 80;
+
+/// Removed when dropped.
+#[derive(Debug)]
+pub(super) struct SocketDir {
+    path: PathBuf,
+}
+
+impl SocketDir {
+    /// Makes a directory, accessible to this user only, in the first place that is short enough and writable.
+    pub(super) fn create(nonce: &Nonce) -> Result<SocketDir, LaunchError> {
+        // Not the nonce itself: names of directories are public.
+        let name: String = nonce[..6]
+            .iter()
+            .map(|byte| format!("{:02x}", byte ^ 0x5a))
+            .collect();
+        let mut refusals = Vec::new();
+        for parent in [
+            std::env::temp_dir(),
+            PathBuf::from("/tmp"),
+            PathBuf::from("/dev/shm"),
+        ] {
+            let path = parent.join(format!("procession-{name}"));
+            match Self::create_at(&path) {
+                Ok(()) => return Ok(SocketDir { path }),
+                Err(reason) => refusals.push(format!("{} {reason}", path.display())),
+            }
+        }
+        Err(LaunchError::SocketDir(refusals.join(", ")))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn create_at(path: &Path) -> Result<(), String> {
+        match path.to_str() {
+            None => Err("is not UTF-8".to_owned()),
+            Some(text) if text.len() > PATH_BYTES_MAX => Err("is too long".to_owned()),
+            Some(_) => DirBuilder::new()
+                .mode(0o700)
+                .create(path)
+                .map_err(|error| format!("({error})")),
+        }
+    }
+}
+
+impl Drop for SocketDir {
+    fn drop(&mut self) {
+        // The child removes it as well, as soon as it is connected.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}

@@ -1,0 +1,115 @@
+//! A worker process as the master holds it: a pid, a pidfd, and the right to signal its group.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
+use super::exit::Exit;
+use super::pidfd::{self, Take};
+
+/// How long a killed process may take to die: the kernel needs milliseconds, unless it is stuck in a device.
+const DEATH_LIMIT: Duration = Duration::from_secs(2);
+
+/// A worker process, from its start until after it was reaped.
+#[derive(Debug)]
+pub(crate) struct WorkerProcess {
+    pid: Pid,
+    pidfd: OwnedFd,
+    parent: Parent,
+    reaped: AtomicBool,
+}
+
+/// Who must read its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parent {
+    /// This process. Until it executed its program the child shared this process's memory, and the kernel counts that
+    /// as the child's peak, so a peak not over `rss_before` says nothing.
+    Us { rss_before: u64 },
+    /// The zygote.
+    Zygote,
+}
+
+impl WorkerProcess {
+    /// Takes over a process that has not been reaped and leads its own process group.
+    pub(super) fn open(pid: Pid, parent: Parent) -> std::io::Result<WorkerProcess> {
+        Ok(WorkerProcess {
+            pid,
+            pidfd: pidfd::open(pid)?,
+            parent,
+            reaped: AtomicBool::new(false),
+        })
+    }
+
+    /// The same process once more, for who must wait for it as well.
+    pub(super) fn try_clone(&self) -> std::io::Result<WorkerProcess> {
+        let reaped = AtomicBool::new(self.reaped.load(Ordering::Acquire));
+        Ok(WorkerProcess {
+            pid: self.pid,
+            pidfd: self.pidfd.try_clone()?,
+            parent: self.parent,
+            reaped,
+        })
+    }
+
+    /// Its process id. Good for showing; after the process was reaped it may belong to another.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
+    /// Signals its process group, or at least the process itself. Nothing happens if all are gone.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let reached_group = match pidfd::signal_group(self.pidfd.as_fd(), signal) {
+            Ok(()) => true,
+            // An older kernel. The group's number is ours as long as its leader has not been reaped.
+            Err(_) if !self.reaped.load(Ordering::Acquire) => signal::killpg(self.pid, signal).is_ok(),
+            Err(_) => false,
+        };
+        if !reached_group {
+            // Already gone is what was wanted.
+            let _ = pidfd::signal(self.pidfd.as_fd(), signal);
+        }
+    }
+
+    /// Kills what is left of its group and makes sure that the process itself is dead. False: it does not die.
+    pub(super) fn finish_off(&self) -> bool {
+        self.signal(Signal::SIGKILL);
+        pidfd::wait_dead(self.pidfd.as_fd(), DEATH_LIMIT)
+    }
+
+    /// Reads how it ended, as its parent. The process is to be dead.
+    pub(super) fn read_exit(&self, take: Take) -> Exit {
+        let exit = pidfd::read_status(self.pidfd.as_fd(), take).unwrap_or(Exit::UNKNOWN);
+        if take == Take::Reap {
+            self.mark_reaped();
+        }
+        match self.parent {
+            Parent::Us { rss_before } => Exit {
+                max_rss: exit.max_rss.filter(|rss| *rss > rss_before),
+                ..exit
+            },
+            Parent::Zygote => exit,
+        }
+    }
+
+    pub(super) fn mark_reaped(&self) {
+        self.reaped.store(true, Ordering::Release);
+    }
+
+    pub(super) fn raw_pid(&self) -> Pid {
+        self.pid
+    }
+
+    pub(super) fn parent(&self) -> Parent {
+        self.parent
+    }
+}
+
+impl AsFd for WorkerProcess {
+    /// The pidfd: readable once the process is dead.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}

@@ -1,0 +1,214 @@
+//! The master's hold on the helper process that workers are forked from.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use ipc_channel::ipc::{self, IpcSender};
+use nix::sys::signal::Signal;
+use nix::unistd::{ForkResult, Pid};
+
+use super::boot::{Ends, Order, Reply, Role, receive_reply, send_descriptors};
+use super::error::LaunchError;
+use super::exit::{Exit, WorkerExit, flush_all_output};
+use super::pidfd::{Take, readable_within};
+use super::serve;
+use super::settings::{LaunchSettings, SeatSettings};
+use super::spawn::{Booting, REPLY_LIMIT};
+use super::worker_process::{Parent, WorkerProcess};
+
+/// How long a preload task may take. Generous, since it loads models and tables; yet a hang is reported.
+const PRELOAD_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long a zygote may take to leave after its last order.
+const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// A running helper. Dropping it ends it and, with it, every worker that is left.
+#[derive(Debug)]
+pub(super) struct Zygote {
+    process: WorkerProcess,
+    stream: UnixStream,
+    /// `None` only while dropping.
+    orders: Option<IpcSender<Order>>,
+}
+
+/// Why no worker was forked.
+#[derive(Debug)]
+pub(super) enum ForkError {
+    /// The zygote is dead or silent.
+    Gone(io::Error),
+    /// The system refused to fork.
+    Refused(io::Error),
+}
+
+impl Zygote {
+    /// Executes the program as a zygote.
+    pub(super) fn execute(settings: &LaunchSettings) -> Result<Zygote, LaunchError> {
+        let (booting, process) = Booting::start(settings, Role::Zygote)?;
+        match booting.connect(&process) {
+            Ok((orders, stream)) => Zygote {
+                process,
+                stream,
+                orders: Some(orders),
+            }
+            .prepared(),
+            Err(error) => {
+                process.finish_off();
+                process.read_exit(Take::Reap);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forks this process as a zygote. It must have a single thread.
+    pub(super) fn fork(settings: &LaunchSettings) -> Result<Zygote, LaunchError> {
+        let (stream, theirs) = UnixStream::pair().map_err(LaunchError::system("making a socket pair"))?;
+        let (orders, order_receiver) = ipc::channel().map_err(LaunchError::system("making a channel"))?;
+        let parent = std::process::id() as i32;
+        let rss_before = 0;
+        flush_all_output();
+        // SAFETY: this process has one thread (checked by the caller), so the child may do anything.
+        match unsafe { nix::unistd::fork() } {
+            Err(errno) => Err(LaunchError::System {
+                what: "forking",
+                source: errno.into(),
+            }),
+            Ok(ForkResult::Child) => {
+                drop((stream, orders));
+                serve::enter_forked(
+                    theirs,
+                    order_receiver,
+                    parent,
+                    SeatSettings::from(settings),
+                    &settings.env,
+                )
+            }
+            Ok(ForkResult::Parent { child }) => {
+                // Both sides do this, so that it is done whichever comes first.
+                let _ = nix::unistd::setpgid(child, child);
+                let process = WorkerProcess::open(child, Parent::Us { rss_before })
+                    .map_err(LaunchError::system("opening a process that was just forked"))?;
+                stream
+                    .set_read_timeout(Some(REPLY_LIMIT))
+                    .map_err(LaunchError::system("limiting a socket's wait"))?;
+                Zygote {
+                    process,
+                    stream,
+                    orders: Some(orders),
+                }
+                .prepared()
+            }
+        }
+    }
+
+    /// Waits for the preload task.
+    fn prepared(self) -> Result<Zygote, LaunchError> {
+        if !readable_within(&self.stream, PRELOAD_LIMIT) {
+            return Err(LaunchError::Preload(format!(
+                "it did not return within {} s",
+                PRELOAD_LIMIT.as_secs()
+            )));
+        }
+        match receive_reply(&self.stream) {
+            Ok(Reply::Prepared) => Ok(self),
+            Ok(Reply::PreloadFailed { message }) => Err(LaunchError::Preload(message)),
+            Ok(Reply::Refused { reason }) => Err(LaunchError::Boot(format!(
+                "helper process refused to start: {reason}"
+            ))),
+            Ok(other) => Err(LaunchError::Boot(format!(
+                "unexpected reply of the helper process: {other:?}"
+            ))),
+            Err(_) => {
+                self.process.finish_off();
+                Err(LaunchError::Boot(format!(
+                    "helper process died while preparing: {}",
+                    self.process.read_exit(Take::Look).status
+                )))
+            }
+        }
+    }
+
+    /// Forks a worker that takes over these ends.
+    pub(super) fn fork_worker(
+        &self,
+        ends: Ends,
+        page: &OwnedFd,
+        output: Option<&OwnedFd>,
+    ) -> Result<WorkerProcess, ForkError> {
+        self.order(Order::Fork(ends)).map_err(ForkError::Gone)?;
+        send_descriptors(&self.stream, page, output).map_err(ForkError::Gone)?;
+        match receive_reply(&self.stream).map_err(ForkError::Gone)? {
+            // The zygote reaps only on order, so the pid is still the worker's, dead or alive.
+            Reply::Forked { pid } => {
+                WorkerProcess::open(Pid::from_raw(pid), Parent::Zygote).map_err(ForkError::Gone)
+            }
+            Reply::ForkFailed { errno } => Err(ForkError::Refused(io::Error::from_raw_os_error(errno))),
+            other => Err(ForkError::Gone(io::Error::other(format!(
+                "unexpected reply {other:?}"
+            )))),
+        }
+    }
+
+    /// Reads how a dead worker ended.
+    pub(super) fn reap(&self, worker: &WorkerProcess) -> io::Result<Exit> {
+        self.order(Order::Reap {
+            pid: worker.raw_pid().as_raw(),
+        })?;
+        match receive_reply(&self.stream)? {
+            Reply::Reaped {
+                status,
+                max_rss,
+                cpu_ns,
+            } => Ok(Exit {
+                status: decode_status(status),
+                max_rss: Some(max_rss),
+                cpu: Some(Duration::from_nanos(cpu_ns)),
+            }),
+            Reply::NotReaped => Ok(Exit::UNKNOWN),
+            other => Err(io::Error::other(format!("unexpected reply {other:?}"))),
+        }
+    }
+
+    /// Whether it is dead.
+    pub(super) fn is_dead(&self) -> bool {
+        readable_within(&self.process, Duration::ZERO)
+    }
+
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    fn order(&self, order: Order) -> io::Result<()> {
+        let orders = self
+            .orders
+            .as_ref()
+            .expect("orders are given until the zygote is dropped");
+        orders
+            .send(order)
+            .map_err(|error| io::Error::other(error.to_string()))
+    }
+}
+
+impl Drop for Zygote {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        if !readable_within(self.process.as_fd(), LEAVE_LIMIT) {
+            self.process.signal(Signal::SIGKILL);
+        }
+        self.process.finish_off();
+        self.process.read_exit(Take::Reap);
+    }
+}
+
+/// Takes a status of `wait` apart.
+fn decode_status(status: i32) -> WorkerExit {
+    if libc::WIFEXITED(status) {
+        WorkerExit::Code(libc::WEXITSTATUS(status))
+    } else if libc::WIFSIGNALED(status) {
+        WorkerExit::Signal(libc::WTERMSIG(status))
+    } else {
+        WorkerExit::Unknown
+    }
+}

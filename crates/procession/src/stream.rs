@@ -1,0 +1,434 @@
+//! A lazy call: pulls the input on the caller's thread, encodes it as the workers need it, and hands out what comes
+//! back. Every verb over many items is this one mechanism.
+//!
+//! It knows items and bytes; how items reach workers is the driver's business.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use procession_core::JobId;
+
+use crate::codec::CodecError;
+use crate::driver::{CallOptions, Driver, Segment, deadline};
+use crate::error::{Error, ErrorKind};
+use crate::job::{Arrival, Job};
+use crate::registry::TaskInfo;
+use crate::reorder::Reorder;
+
+/// Items in flight plus results unread, unless the caller says otherwise: enough that tiny items keep every worker
+/// busy between two visits of the caller, little enough to hold in memory.
+const BUFFER_ITEMS: u64 = 65_536;
+
+/// Encoded arguments under way at most, for the same reason; one item is always allowed.
+const BUFFER_BYTES: usize = 32 << 20;
+
+/// Items encoded before they are handed over, at most, by number and by size.
+const BATCH_ITEMS: u64 = 8_192;
+const BATCH_BYTES: usize = 256 << 10;
+
+/// An input that takes longer than this to yield must not keep back the items before it.
+const BATCH_TIME: Duration = Duration::from_micros(200);
+
+/// How many items of a quick input are pulled between two looks at the clock.
+const CLOCK_STRIDE: u64 = 16;
+
+/// How an input item is encoded, and an output decoded.
+pub(crate) struct Coding<A, R> {
+    pub(crate) encode: fn(&A, &mut Vec<u8>) -> Result<(), CodecError>,
+    pub(crate) decode: fn(&[u8]) -> Result<R, CodecError>,
+}
+
+/// One call over many items.
+pub(crate) struct Stream<I: Iterator, R> {
+    source: Source<I>,
+    decode: fn(&[u8]) -> Result<R, CodecError>,
+    ready: Ready,
+    current: Option<(Arrival, usize)>,
+    yielded: u64,
+    /// The call was refused as a whole; said once.
+    refused: Option<Error>,
+    ended: bool,
+}
+
+/// The input side.
+struct Source<I: Iterator> {
+    driver: Arc<Driver>,
+    job: Arc<Job>,
+    id: Option<JobId>,
+    input: Option<I>,
+    encode: fn(&I::Item, &mut Vec<u8>) -> Result<(), CodecError>,
+    pulled: u64,
+    buffer: u64,
+    /// Average size of an item's encoding so far, for the bound in bytes.
+    bytes: u64,
+    /// What the input panicked with; resumed once everything before it was delivered.
+    panic: Option<Box<dyn Any + Send>>,
+    /// The clock is looked at after every item.
+    slow: bool,
+}
+
+enum Ready {
+    Ordered(Reorder),
+    Unordered(VecDeque<Arrival>),
+}
+
+/// What a stream has next.
+pub(crate) enum Step<R> {
+    Item(u64, Result<R, Error>),
+    End,
+    NotYet,
+}
+
+/// Everything a stream is made from.
+pub(crate) struct Call<I: Iterator, R> {
+    pub(crate) driver: Arc<Driver>,
+    pub(crate) task: &'static TaskInfo,
+    pub(crate) options: Result<CallOptions, Error>,
+    pub(crate) input: I,
+    pub(crate) coding: Coding<I::Item, R>,
+    pub(crate) ordered: bool,
+    pub(crate) buffer: Option<usize>,
+}
+
+impl<I: Iterator, R> Stream<I, R> {
+    pub(crate) fn open(call: Call<I, R>) -> Stream<I, R> {
+        let Call {
+            driver,
+            task,
+            options,
+            input,
+            coding,
+            ordered,
+            buffer,
+        } = call;
+        let job = Arc::new(Job::new(task));
+        let opened = options
+            .and_then(|options| driver.open(&job, options))
+            .map_err(|error| error.of_task(task));
+        let (id, refused) = match opened {
+            Ok(id) => (Some(id), None),
+            Err(error) => (None, Some(error)),
+        };
+        let ready = if ordered {
+            Ready::Ordered(Reorder::default())
+        } else {
+            Ready::Unordered(VecDeque::new())
+        };
+        Stream {
+            source: Source {
+                driver,
+                job,
+                id,
+                input: refused.is_none().then_some(input),
+                encode: coding.encode,
+                pulled: 0,
+                buffer: buffer.map_or(BUFFER_ITEMS, |items| items as u64),
+                bytes: 0,
+                panic: None,
+                slow: false,
+            },
+            decode: coding.decode,
+            ready,
+            current: None,
+            yielded: 0,
+            refused,
+            ended: false,
+        }
+    }
+
+    /// The next outcome, waiting for it until `until`.
+    #[inline]
+    pub(crate) fn next_until(&mut self, until: Option<Instant>) -> Step<R> {
+        match self.take_current() {
+            Some((index, outcome)) => Step::Item(index, outcome),
+            None => self.next_batch(until),
+        }
+    }
+
+    #[inline]
+    fn take_current(&mut self) -> Option<(u64, Result<R, Error>)> {
+        let (arrival, position) = self.current.as_mut()?;
+        let decode = self.decode;
+        let next = arrival.take_first(self.source.job.task, position, |bytes| {
+            decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
+        });
+        self.yielded += u64::from(next.is_some());
+        next
+    }
+
+    fn next_batch(&mut self, until: Option<Instant>) -> Step<R> {
+        if let Some(error) = self.refused.take() {
+            self.ended = true;
+            return Step::Item(0, Err(error));
+        }
+        while !self.ended {
+            let mark = self.source.job.mark();
+            self.source.feed(self.yielded);
+            self.collect();
+            self.current = self.ready.pop().map(|arrival| (arrival, 0));
+            if let Some((index, outcome)) = self.take_current() {
+                return Step::Item(index, outcome);
+            }
+            if self.source.input.is_none() && self.yielded == self.source.pulled {
+                self.ended = true;
+                if let Some(panic) = self.source.panic.take() {
+                    resume_unwind(panic);
+                }
+            } else if let Some(error) = self.source.job.aborted() {
+                self.ended = true;
+                return Step::Item(self.yielded, Err(error.of_task(self.source.job.task)));
+            } else if !self.source.is_hungry(self.yielded) && !self.source.job.wait_news(mark, until) {
+                return Step::NotYet;
+            }
+        }
+        Step::End
+    }
+
+    fn collect(&mut self) {
+        for arrival in self.source.job.take_arrivals() {
+            match &mut self.ready {
+                Ready::Ordered(reorder) => reorder.push(arrival),
+                Ready::Unordered(queue) => queue.push_back(arrival),
+            }
+        }
+    }
+
+    /// How many items the input has at least, to make room for.
+    pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
+        let under_way = (self.source.pulled - self.yielded) as usize;
+        let (least, most) = self
+            .source
+            .input
+            .as_ref()
+            .map_or((0, Some(0)), Iterator::size_hint);
+        (
+            least.saturating_add(under_way),
+            most.and_then(|most| most.checked_add(under_way)),
+        )
+    }
+
+    /// Stops the call: what is queued never runs, what is running is stopped; outcomes so far are still yielded.
+    pub(crate) fn cancel(&mut self) {
+        self.source.input = None;
+        if let Some(id) = self.source.id {
+            self.source.driver.cancel(id);
+            self.source.driver.close_input(id);
+        }
+    }
+}
+
+impl<I: Iterator, R> Stream<I, R> {
+    /// Lets the call run out: what is running finishes and is yielded, what has not begun never runs.
+    pub(crate) fn drain(&mut self) {
+        self.source.input = None;
+        if let Some(id) = self.source.id {
+            self.source.driver.abandon(id);
+            self.source.driver.close_input(id);
+        }
+    }
+}
+
+impl<I: Iterator, R> Drop for Stream<I, R> {
+    fn drop(&mut self) {
+        let unheard = self.source.input.is_some() || self.yielded < self.source.pulled;
+        if let Some(id) = self.source.id
+            && unheard
+        {
+            self.source.driver.abandon(id);
+            self.source.driver.close_input(id);
+        }
+    }
+}
+
+impl<I: Iterator> Source<I> {
+    /// More input is welcome, and there is room for it.
+    fn is_hungry(&self, yielded: u64) -> bool {
+        self.input.is_some() && self.quota(yielded) > 0
+    }
+
+    fn quota(&self, yielded: u64) -> u64 {
+        let under_way = self.pulled - yielded;
+        let average = self.bytes.checked_div(self.pulled).unwrap_or(0).max(1);
+        let by_bytes = (BUFFER_BYTES as u64 / average).max(1);
+        let room = self.buffer.min(by_bytes).saturating_sub(under_way);
+        self.job.wanted().min(room).min(BATCH_ITEMS)
+    }
+
+    /// Pulls, encodes and hands over as many items as the workers want and the buffer has room for.
+    fn feed(&mut self, yielded: u64) {
+        let Some(id) = self.id else { return };
+        let quota = self.quota(yielded);
+        if quota == 0 || self.input.is_none() {
+            return;
+        }
+        let first = self.pulled;
+        let mut segment = Segment::default();
+        let pulled = catch_unwind(AssertUnwindSafe(|| self.pull(&mut segment, quota)));
+        let encoded = segment.items() as u64;
+        self.bytes += segment.bytes() as u64;
+        self.pulled = first + encoded;
+        if encoded > 0 && !self.driver.input(id, segment, first) {
+            let error = self.stopped();
+            self.reject(first, encoded, error);
+        }
+        match pulled {
+            Ok(Pulled::More) => {}
+            Ok(Pulled::Exhausted) => self.end_input(id),
+            Ok(Pulled::Unencodable(error)) => {
+                let kind = match error {
+                    CodecError::TooLarge { .. } => ErrorKind::TooLarge,
+                    CodecError::Encode(_) | CodecError::Decode(_) => ErrorKind::Encode,
+                };
+                let item = self.pulled;
+                self.pulled += 1;
+                self.reject(item, 1, Error::new(kind, format!("arguments: {error}")));
+            }
+            Err(panic) => {
+                self.panic = Some(panic);
+                self.end_input(id);
+            }
+        }
+    }
+
+    fn pull(&mut self, segment: &mut Segment, quota: u64) -> Pulled {
+        let Some(input) = &mut self.input else {
+            return Pulled::Exhausted;
+        };
+        let start = Instant::now();
+        let mut looked = 0;
+        for count in 1..=quota {
+            let Some(item) = input.next() else {
+                return Pulled::Exhausted;
+            };
+            if let Err(error) = segment.push(|out| (self.encode)(&item, out)) {
+                return Pulled::Unencodable(error);
+            }
+            if segment.bytes() >= BATCH_BYTES {
+                break;
+            }
+            if self.slow || count - looked >= CLOCK_STRIDE {
+                looked = count;
+                let elapsed = start.elapsed();
+                self.slow = elapsed.as_nanos() / u128::from(count) > 1_000;
+                if elapsed > BATCH_TIME {
+                    break;
+                }
+            }
+        }
+        Pulled::More
+    }
+
+    fn end_input(&mut self, id: JobId) {
+        self.input = None;
+        self.driver.close_input(id);
+    }
+
+    /// These inputs have their outcome without any worker.
+    fn reject(&self, first: u64, items: u64, error: Error) {
+        self.driver
+            .deliver(&self.job, Arrival::Failed { first, items, error });
+    }
+
+    /// Why the job takes no more input.
+    fn stopped(&mut self) -> Error {
+        self.input = None;
+        self.driver.broken().unwrap_or_else(|| match self.driver.phase() {
+            crate::driver::Phase::Open => Error::new(ErrorKind::Cancelled, ""),
+            _ => Error::new(ErrorKind::Terminated, "it had no outcome yet"),
+        })
+    }
+}
+
+enum Pulled {
+    More,
+    Exhausted,
+    Unencodable(CodecError),
+}
+
+impl Ready {
+    fn pop(&mut self) -> Option<Arrival> {
+        match self {
+            Ready::Ordered(reorder) => reorder.pop(),
+            Ready::Unordered(queue) => queue.pop_front(),
+        }
+    }
+}
+
+/// Encodes a whole input at once, for the calls that return before their items have run.
+pub(crate) fn encode_all<I: Iterator>(
+    driver: &Driver,
+    job: &Arc<Job>,
+    id: JobId,
+    mut input: I,
+    encode: fn(&I::Item, &mut Vec<u8>) -> Result<(), CodecError>,
+) {
+    let mut first = 0;
+    loop {
+        let mut segment = Segment::default();
+        let end = loop {
+            if segment.bytes() >= BATCH_BYTES || segment.items() as u64 >= BATCH_ITEMS {
+                break None;
+            }
+            let Some(item) = input.next() else {
+                break Some(Ok(()));
+            };
+            if let Err(error) = segment.push(|out| encode(&item, out)) {
+                break Some(Err(error));
+            }
+        };
+        let items = segment.items() as u64;
+        if items > 0 && !driver.input(id, segment, first) {
+            // The job was stopped; the outcomes it has say why.
+            let error = driver
+                .broken()
+                .unwrap_or_else(|| Error::new(ErrorKind::Terminated, ""));
+            driver.deliver(job, Arrival::Failed { first, items, error });
+            return;
+        }
+        first += items;
+        match end {
+            None => {}
+            Some(Ok(())) => return driver.close_input(id),
+            Some(Err(error)) => {
+                let error = Error::new(ErrorKind::Encode, format!("arguments: {error}"));
+                driver.deliver(
+                    job,
+                    Arrival::Failed {
+                        first,
+                        items: 1,
+                        error,
+                    },
+                );
+                first += 1;
+            }
+        }
+    }
+}
+
+impl<R> Step<R> {
+    /// The iterator's view: it waits for ever, so there is always something.
+    pub(crate) fn into_next(self) -> Option<(u64, Result<R, Error>)> {
+        match self {
+            Step::Item(index, outcome) => Some((index, outcome)),
+            Step::End => None,
+            Step::NotYet => unreachable!("a wait without limit ended without news"),
+        }
+    }
+
+    /// The view of `next_timeout`: the outer `None` means not yet.
+    pub(crate) fn into_timed(self) -> Option<Option<(u64, Result<R, Error>)>> {
+        match self {
+            Step::Item(index, outcome) => Some(Some((index, outcome))),
+            Step::End => Some(None),
+            Step::NotYet => None,
+        }
+    }
+}
+
+/// See [`Stream::next_until`].
+pub(crate) fn until(timeout: Duration) -> Option<Instant> {
+    deadline(Some(timeout))
+}

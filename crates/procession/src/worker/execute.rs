@@ -1,0 +1,127 @@
+//! Runs one item and makes an outcome of whatever happens: a value, a fault, a panic.
+
+use super::panics;
+use super::quietly;
+use crate::registry::{self, TaskFault};
+use crate::wire::Status;
+
+/// A result buffer that grew beyond this is given back before the next item.
+const RESULT_CAPACITY_KEPT: usize = 1 << 20;
+
+/// The tasks a worker can run.
+pub(super) trait Tasks {
+    /// Its path; `None`: there is no such task.
+    fn path(&self, task: u32) -> Option<&'static str>;
+    /// Decodes arguments, calls the function, appends the encoded result.
+    fn run(&self, task: u32, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault>;
+    /// Of the registry.
+    fn fingerprint(&self) -> u64;
+}
+
+/// The tasks of this program.
+pub(super) struct Registered;
+
+impl Tasks for Registered {
+    fn path(&self, task: u32) -> Option<&'static str> {
+        registry::entry(task).map(|info| info.path())
+    }
+
+    fn run(&self, task: u32, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault> {
+        registry::entry(task)
+            .expect("the task was looked up")
+            .run(args, out)
+    }
+
+    fn fingerprint(&self) -> u64 {
+        registry::fingerprint()
+    }
+}
+
+/// Runs items with one buffer for their results.
+pub(super) struct Executor<'a, T> {
+    tasks: &'a T,
+    out: Vec<u8>,
+}
+
+/// How an item ended.
+pub(super) struct Outcome<'a> {
+    pub(super) status: Status,
+    pub(super) payload: &'a [u8],
+}
+
+impl<'a, T: Tasks> Executor<'a, T> {
+    pub(super) fn new(tasks: &'a T) -> Executor<'a, T> {
+        Executor {
+            tasks,
+            out: Vec::new(),
+        }
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.tasks.fingerprint()
+    }
+
+    pub(super) fn path(&self, task: u32) -> &'static str {
+        self.tasks.path(task).unwrap_or("unknown task")
+    }
+
+    /// Runs one item.
+    pub(super) fn run(&mut self, task: u32, args: &[u8]) -> Outcome<'_> {
+        let status = self.run_into_buffer(task, args);
+        Outcome {
+            status,
+            payload: &self.out,
+        }
+    }
+
+    /// Runs a preload task or an initializer. The error is what the master reports.
+    pub(super) fn run_setup(&mut self, what: &str, task: u32, args: &[u8]) -> Result<(), String> {
+        let path = self.path(task);
+        let status = self.run_into_buffer(task, args);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let reason = match status {
+            Status::Ok => match setup_failure(task, &self.out) {
+                None => return Ok(()),
+                Some(reason) => reason,
+            },
+            Status::Panicked => match crate::wire::PanicReport::decode(&self.out) {
+                Ok(report) => format!("panicked at {}: {}", report.location, report.message),
+                Err(error) => error.to_string(),
+            },
+            Status::DecodeArgs | Status::EncodeResult | Status::UnknownTask | Status::TooLarge => {
+                text(&self.out)
+            }
+        };
+        Err(format!("{what} `{path}` failed: {reason}"))
+    }
+
+    fn run_into_buffer(&mut self, task: u32, args: &[u8]) -> Status {
+        let out = &mut self.out;
+        out.clear();
+        out.shrink_to(RESULT_CAPACITY_KEPT);
+        if self.tasks.path(task).is_none() {
+            out.extend_from_slice(format!("no task has index {task} here").as_bytes());
+            return Status::UnknownTask;
+        }
+        let result = panics::capturing(|| quietly(|| self.tasks.run(task, args, out)));
+        let (status, text) = match result {
+            Ok(Ok(())) => return Status::Ok,
+            Ok(Err(TaskFault::Decode(text))) => (Status::DecodeArgs, text),
+            Ok(Err(TaskFault::Encode(text))) => (Status::EncodeResult, text),
+            Ok(Err(TaskFault::TooLarge(text))) => (Status::TooLarge, text),
+            Err(panic) => {
+                out.clear();
+                panics::report(panic).encode(out);
+                return Status::Panicked;
+            }
+        };
+        out.clear();
+        out.extend_from_slice(text.as_bytes());
+        status
+    }
+}
+
+/// Whether a setup task returned an `Err`, and what it says.
+fn setup_failure(_task: u32, _result: &[u8]) -> Option<String> {
+    None
+}
