@@ -180,12 +180,12 @@ impl PoolBuilder {
     /// [`init`](crate::init), [`ErrorKind::Spawn`] if workers cannot be started.
     pub fn build(self) -> Result<Pool, Error> {
         self.check()?;
-        process::require_init()?;
         registry::check().map_err(Error::usage)?;
         let workers = self.worker_count();
-        process::ensure_descriptors(workers)?;
         let policy = self.policy(workers)?;
         let launch = self.launch_settings(workers)?;
+        launch.check()?;
+        process::ensure_descriptors(workers)?;
         Pool::start(self, workers, policy, launch)
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Job {
     /// Counts deliveries, so that a spinning caller sees news without taking the lock.
     news: AtomicU32,
     complete: AtomicBool,
+    /// The pool ends or is broken: further input would not run.
+    stopped: AtomicBool,
     /// Protects the fields of [`Inbox`]. A leaf: no other lock is taken while it is held.
     inbox: Mutex<Inbox>,
     arrived: Condvar,
@@ -155,6 +157,7 @@ impl Job {
             wanted: AtomicU64::new(0),
             news: AtomicU32::new(0),
             complete: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             inbox: Mutex::new(Inbox::default()),
             arrived: Condvar::new(),
         }
@@ -221,6 +224,12 @@ impl Job {
         }
     }
 
+    /// Further input would not run: the caller need not wait for a wish for more.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.wake(self.inbox.lock());
+    }
+
     /// The callbacks have run: the job is complete now.
     pub(crate) fn callbacks_done(&self) {
         let mut inbox = self.inbox.lock();
@@ -232,6 +241,10 @@ impl Job {
 
     pub(crate) fn wanted(&self) -> u64 {
         self.wanted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     /// Every item has its outcome, and the callbacks have run.

@@ -2,15 +2,18 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(test)]
+extern crate self as procession; // as the expansion of `#[task]` names it
+
+// Unit tests start workers from plain `#[test]`s.
+#[cfg(test)]
+before_main!();
+
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
 mod async_result;
-#[cfg(feature = "before-main")]
-#[expect(
-    unsafe_code,
-    reason = "a constructor runs before main by way of a linker section"
-)]
+#[cfg(any(test, feature = "before-main"))]
 mod before_main;
 mod builder;
 mod codec;

@@ -4,7 +4,7 @@
 
 pub use linkme;
 
-pub use crate::registry::{Definition, ParamInfo, TASKS, TaskInfo, returns};
+pub use crate::registry::{Callable, Definition, ParamInfo, TASKS, TaskInfo, argument, result};
 pub use crate::task::Task;
 
 /// Joins a function to its registry entry.
@@ -12,3 +12,8 @@ pub use crate::task::Task;
 pub const fn task<F: Copy>(function: F, info: &'static TaskInfo) -> Task<F> {
     Task::new(function, info)
 }
+
+#[cfg(any(test, feature = "before-main"))]
+pub use crate::before_main::enter as before_main;
+#[cfg(any(test, feature = "before-main"))]
+pub use ctor;

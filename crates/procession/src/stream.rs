@@ -167,6 +167,7 @@ impl<I: Iterator, R> Stream<I, R> {
         while !self.ended {
             let mark = self.source.job.mark();
             self.source.feed(self.yielded);
+            self.source.end_if_stopped();
             self.collect();
             self.current = self.ready.pop().map(|arrival| (arrival, 0));
             if let Some((index, outcome)) = self.take_current() {
@@ -290,6 +291,19 @@ impl<I: Iterator> Source<I> {
                 self.panic = Some(panic);
                 self.end_input(id);
             }
+        }
+    }
+
+    /// The pool ends: what the input still has gets one error that says so.
+    fn end_if_stopped(&mut self) {
+        if let Some(id) = self.id
+            && self.input.is_some()
+            && self.job.is_stopped()
+        {
+            let error = self.stopped();
+            self.end_input(id);
+            self.reject(self.pulled, 1, error);
+            self.pulled += 1;
         }
     }
 

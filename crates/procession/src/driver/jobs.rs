@@ -6,6 +6,7 @@ use std::time::Duration;
 use procession_core::JobId;
 
 use super::backlog::Backlog;
+use super::state::Effects;
 use crate::error::Loss;
 use crate::job::Job;
 
@@ -78,6 +79,12 @@ impl Jobs {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.index);
         Some(entry)
+    }
+
+    /// Whatever is open takes no more input that would run.
+    pub(crate) fn stop_all(&self, effects: &mut Effects) {
+        let open = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        effects.stopped.extend(open.map(|entry| Arc::clone(&entry.job)));
     }
 
     /// Empties the slab: the driver is broken.

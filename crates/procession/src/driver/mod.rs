@@ -204,6 +204,7 @@ impl Driver {
             orders,
             deliveries,
             totals,
+            stopped,
             events,
             rearm,
             finished,
@@ -221,6 +222,9 @@ impl Driver {
         for (job, total) in totals {
             let callbacks = job.settled(total);
             self.run_callbacks(&job, callbacks);
+        }
+        for job in stopped {
+            job.stop();
         }
         for event in events {
             self.observe(event);

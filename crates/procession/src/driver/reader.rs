@@ -56,8 +56,9 @@ impl Reader {
     fn step(&mut self) -> Next {
         let handled = match self.inbox.receive() {
             Received::Frame(bytes) => self.handle(&bytes),
-            // The farewell's sender is ours, so the stream ends only when the seat was cleared under us.
-            Received::Disconnected => return Next::End,
+            // The farewell's sender is ours, so this is no end of the stream but a forged one.
+            Received::Disconnected if self.is_dead() => return Next::End,
+            Received::Disconnected => Err("an empty packet".to_owned()),
             Received::Violation(violation) => Err(violation),
         };
         handled.unwrap_or_else(|violation| {

@@ -57,6 +57,8 @@ pub(crate) struct Effects {
     pub(crate) orders: Vec<Order>,
     pub(crate) deliveries: Vec<(Arc<Job>, Arrival)>,
     pub(crate) totals: Vec<(Arc<Job>, u64)>,
+    /// Jobs whose further input would not run.
+    pub(crate) stopped: Vec<Arc<Job>>,
     pub(crate) events: Vec<Event>,
     /// The supervisor must look at the clock earlier than it planned to.
     pub(crate) rearm: bool,
@@ -220,6 +222,7 @@ impl State {
     pub(crate) fn terminate(&mut self, now: Time, effects: &mut Effects) {
         if matches!(self.phase, Phase::Open | Phase::Closing) {
             self.phase = Phase::Terminating;
+            self.jobs.stop_all(effects);
             self.tell(now, CoreEvent::Terminate, effects);
         }
     }
@@ -544,6 +547,7 @@ impl State {
                 tracing::error!("{error}");
                 self.broken = Some(error);
                 self.gave_up = true;
+                self.jobs.stop_all(effects);
             }
             Command::Finished => {
                 self.phase = Phase::Finished;
@@ -661,6 +665,7 @@ impl Effects {
             && self.orders.is_empty()
             && self.deliveries.is_empty()
             && self.totals.is_empty()
+            && self.stopped.is_empty()
             && self.events.is_empty()
             && !self.rearm
             && !self.finished

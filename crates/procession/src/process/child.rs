@@ -63,7 +63,7 @@ pub(super) fn enter(role: &OsStr) -> ! {
     restore_tmpdir(boot.tmpdir.as_deref());
     match role {
         Role::Zygote => serve::serve(stream, orders, ballast, boot.settings),
-        Role::Worker => become_worker(stream, &orders, ballast, boot),
+        Role::Worker => become_worker(stream, orders, ballast, boot),
     }
 }
 
@@ -108,7 +108,7 @@ fn restore_tmpdir(tmpdir: Option<&OsStr>) {
 }
 
 /// `spawn`: the one order is to be this very worker.
-fn become_worker(stream: UnixStream, orders: &IpcReceiver<Order>, ballast: Ballast, boot: Boot) -> ! {
+fn become_worker(stream: UnixStream, orders: IpcReceiver<Order>, ballast: Ballast, boot: Boot) -> ! {
     let ends = match orders.recv() {
         Ok(Order::Fork(ends)) => ends,
         Ok(_) | Err(_) => give_up("the pool sent no channels"),
@@ -125,7 +125,7 @@ fn become_worker(stream: UnixStream, orders: &IpcReceiver<Order>, ballast: Balla
         run_preload: true,
     }
     .take(move || {
-        drop((stream, ballast));
+        drop((stream, orders, ballast));
     })
 }
 

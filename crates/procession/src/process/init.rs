@@ -5,9 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::boot::{DEPTH_VARIABLE, ROLE_VARIABLE};
 use super::child;
 use super::error::LaunchError;
+use crate::registry;
 
 /// Pools within tasks of pools: each level multiplies the processes.
 pub(super) const DEPTH_MAX: u32 = 5;
+
+/// Exit status of a program that registers two tasks of one path.
+const DUPLICATE_TASKS: i32 = 70;
 
 static INITIALISED: AtomicBool = AtomicBool::new(false);
 
@@ -29,6 +33,10 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 pub fn init() {
     if INITIALISED.swap(true, Ordering::SeqCst) {
         return;
+    }
+    if let Err(reason) = registry::check() {
+        eprintln!("Error: {reason}");
+        std::process::exit(DUPLICATE_TASKS);
     }
     if let Some(role) = std::env::var_os(ROLE_VARIABLE) {
         child::enter(&role);
@@ -66,4 +74,10 @@ pub(super) fn check_depth() -> Result<(), LaunchError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// As if [`init`] had never been called.
+#[cfg(test)]
+pub(super) fn forget() {
+    INITIALISED.store(false, Ordering::SeqCst);
 }

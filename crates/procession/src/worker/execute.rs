@@ -2,6 +2,7 @@
 
 use super::panics;
 use super::quietly;
+use crate::codec;
 use crate::registry::{self, TaskFault};
 use crate::wire::Status;
 
@@ -12,6 +13,8 @@ const RESULT_CAPACITY_KEPT: usize = 1 << 20;
 pub(super) trait Tasks {
     /// Its path; `None`: there is no such task.
     fn path(&self, task: u32) -> Option<&'static str>;
+    /// The type its function returns, as written.
+    fn returns(&self, task: u32) -> &'static str;
     /// Decodes arguments, calls the function, appends the encoded result.
     fn run(&self, task: u32, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault>;
     /// Of the registry.
@@ -24,6 +27,10 @@ pub(super) struct Registered;
 impl Tasks for Registered {
     fn path(&self, task: u32) -> Option<&'static str> {
         registry::entry(task).map(|info| info.path())
+    }
+
+    fn returns(&self, task: u32) -> &'static str {
+        registry::entry(task).map_or("()", |info| info.returns())
     }
 
     fn run(&self, task: u32, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault> {
@@ -80,7 +87,7 @@ impl<'a, T: Tasks> Executor<'a, T> {
         let status = self.run_into_buffer(task, args);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let reason = match status {
-            Status::Ok => match setup_failure(task, &self.out) {
+            Status::Ok => match setup_failure(self.tasks.returns(task), &self.out) {
                 None => return Ok(()),
                 Some(reason) => reason,
             },
@@ -121,7 +128,10 @@ impl<'a, T: Tasks> Executor<'a, T> {
     }
 }
 
-/// Whether a setup task returned an `Err`, and what it says.
-fn setup_failure(_task: u32, _result: &[u8]) -> Option<String> {
-    None
+/// Whether a setup task returned an `Err`, and what it says. `Ok(())` is encoded as a zero, `Err` as a one and its value.
+fn setup_failure(returns: &str, result: &[u8]) -> Option<String> {
+    const ERR: [u8; 4] = 1_u32.to_le_bytes();
+    let value = result.strip_prefix(&ERR).filter(|_| returns.contains("Result"))?;
+    let text = codec::decode::<String>(value);
+    Some(text.unwrap_or_else(|_| format!("it returned an error (its type is `{returns}`)")))
 }

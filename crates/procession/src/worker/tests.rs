@@ -1,1 +1,412 @@
+//! The worker's loop, driven by frames in memory: no process, no channel.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+
+use super::*;
+use crate::page::PageMaster;
+use crate::registry::TaskFault;
+use crate::wire::{
+    FRAME_BYTES_MAX, PanicReport, Status, ToMaster, WorkBuilder, large_work, part, parts, stop,
+};
+
+/// Frames that were put in before the worker started; then the channel ends.
+#[derive(Default)]
+struct Script(RefCell<VecDeque<Vec<u8>>>);
+
+impl WorkSource for Script {
+    fn receive(&self) -> Received {
+        self.0
+            .borrow_mut()
+            .pop_front()
+            .map_or(Received::Disconnected, Received::Frame)
+    }
+}
+
+/// Keeps what was sent; fails from a certain frame on.
+struct Sent {
+    frames: RefCell<Vec<Vec<u8>>>,
+    fail_after: Cell<usize>,
+}
+
+impl ReplySink for Sent {
+    fn send(&self, frame: &[u8]) -> io::Result<()> {
+        assert!(frame.len() <= FRAME_BYTES_MAX, "a frame of {} bytes", frame.len());
+        let mut frames = self.frames.borrow_mut();
+        if frames.len() == self.fail_after.get() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        frames.push(frame.to_vec());
+        Ok(())
+    }
+}
+
+/// Tasks by number; the arguments are a byte string and so is the result.
+struct Numbered<'a> {
+    page: &'a PageMaster,
+}
+
+const ECHO: u32 = 0;
+const PANIC: u32 = 1;
+const BAD_ARGS: u32 = 2;
+const BIG: u32 = 3;
+const TAKE_BACK: u32 = 4;
+const WHO: u32 = 5;
+const BAD_PAYLOAD: u32 = 6;
+const UNKNOWN: u32 = 99;
+const BIG_BYTES: usize = 300_000;
+
+impl Tasks for Numbered<'_> {
+    fn path(&self, task: u32) -> Option<&'static str> {
+        (task != UNKNOWN).then_some("tests::numbered")
+    }
+
+    fn returns(&self, _task: u32) -> &'static str {
+        "Result<(), String>"
+    }
+
+    fn run(&self, task: u32, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault> {
+        match task {
+            ECHO => out.extend_from_slice(args),
+            PANIC => panic!("told to: {}", String::from_utf8_lossy(args)),
+            BAD_ARGS => return Err(TaskFault::Decode("no such argument".to_owned())),
+            BIG => out.resize(BIG_BYTES, 7),
+            // What the master may do at any moment, here while the item runs.
+            TAKE_BACK => {
+                self.page.reclaim(u32::from(args[0])).unwrap();
+            }
+            WHO => {
+                let current = crate::current().unwrap();
+                let text = format!(
+                    "{} {} {}",
+                    current.index(),
+                    current.attempt(),
+                    current.worker_id()
+                );
+                out.extend_from_slice(text.as_bytes());
+                assert!(current.deadline().is_some());
+            }
+            BAD_PAYLOAD => std::panic::panic_any(Bomb),
+            other => unreachable!("task {other}"),
+        }
+        Ok(())
+    }
+
+    fn fingerprint(&self) -> u64 {
+        42
+    }
+}
+
+/// A panic payload whose destructor panics.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the payload's own panic");
+    }
+}
+
+struct Bench {
+    master: PageMaster,
+    script: Script,
+    sent: Sent,
+    setup: Setup,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let (master, _) = PageMaster::create().unwrap();
+        let sent = Sent {
+            frames: RefCell::default(),
+            fail_after: Cell::new(usize::MAX),
+        };
+        Bench {
+            master,
+            script: Script::default(),
+            sent,
+            setup: Setup {
+                slot: 3,
+                ..Setup::default()
+            },
+        }
+    }
+
+    fn frame(&self, bytes: Vec<u8>) {
+        self.script.0.borrow_mut().push_back(bytes);
+    }
+
+    fn work(&self, frame_no: u32, items: &[(u32, &[u8])]) {
+        let mut bytes = Vec::new();
+        let mut builder = WorkBuilder::begin(&mut bytes, frame_no, false);
+        for (index, (task, payload)) in (10..).zip(items) {
+            builder.run(&Run {
+                task: *task,
+                first: index,
+                attempt: 2,
+                timeout_ns: 1_000_000_000,
+            });
+            builder.push(payload);
+        }
+        self.master.open_slot(frame_no, builder.finish());
+        self.frame(bytes);
+    }
+
+    fn stop(&self) {
+        let mut bytes = Vec::new();
+        stop(&mut bytes);
+        self.frame(bytes);
+    }
+
+    /// Runs to the end. The page is a fresh one, so it must be set up through `run` itself.
+    fn run(self) -> (WorkerEnd, Vec<Vec<u8>>, PageMaster) {
+        let (master, fd) = PageMaster::create().unwrap();
+        let page = PageWorker::open(&fd).unwrap();
+        for frame in self.script.0.borrow().iter() {
+            match ToWorker::parse(frame) {
+                Ok(ToWorker::Work(view)) => master.open_slot(view.frame_no, view.items),
+                Ok(ToWorker::LargeWork(large)) => master.open_slot(large.frame_no, 1),
+                _ => {}
+            }
+        }
+        let end = run_with(
+            &self.script,
+            &self.sent,
+            page,
+            &self.setup,
+            &Numbered { page: &master },
+        );
+        (end, self.sent.frames.into_inner(), master)
+    }
+}
+
+type Outcome = (Status, Vec<u8>);
+
+/// The `Ready` frame first, then the records of the results, with their positions.
+fn records(frames: &[Vec<u8>]) -> Vec<(u32, u32, Outcome)> {
+    assert!(matches!(
+        ToMaster::parse(&frames[0]),
+        Ok(ToMaster::Ready { fingerprint: 42 })
+    ));
+    let mut all = Vec::new();
+    for frame in &frames[1..] {
+        let Ok(ToMaster::Results(view)) = ToMaster::parse(frame) else {
+            panic!("not results: {frame:?}")
+        };
+        for (position, record) in (view.header.first..).zip(view.records()) {
+            all.push((
+                view.header.frame_no,
+                position,
+                (record.status, record.payload.to_vec()),
+            ));
+        }
+    }
+    all
+}
+
+#[test]
+fn items_run_in_order_and_each_gets_its_outcome() {
+    let bench = Bench::new();
+    bench.work(1, &[(ECHO, b"a"), (BAD_ARGS, b""), (UNKNOWN, b""), (WHO, b"")]);
+    bench.work(2, &[(ECHO, b"")]);
+    bench.stop();
+    let (end, frames, _) = bench.run();
+    assert_eq!(end, WorkerEnd::Stopped);
+    assert_eq!(frames.len(), 3, "one frame of results for each frame of work");
+    assert_eq!(
+        records(&frames),
+        [
+            (1, 0, (Status::Ok, b"a".to_vec())),
+            (1, 1, (Status::DecodeArgs, b"no such argument".to_vec())),
+            (1, 2, (Status::UnknownTask, b"no task has index 99 here".to_vec())),
+            (1, 3, (Status::Ok, b"13 2 3".to_vec())),
+            (2, 0, (Status::Ok, b"".to_vec())),
+        ]
+    );
+}
+
+#[test]
+fn a_panic_is_the_outcome_of_its_item_alone() {
+    let bench = Bench::new();
+    bench.work(
+        1,
+        &[(PANIC, b"one"), (ECHO, b"x"), (BAD_PAYLOAD, b""), (ECHO, b"y")],
+    );
+    let (end, frames, _) = bench.run();
+    assert_eq!(end, WorkerEnd::Disconnected);
+    let records = records(&frames);
+    assert_eq!(records.len(), 4);
+    let report = PanicReport::decode(&records[0].2.1).unwrap();
+    assert_eq!(
+        (records[0].2.0, report.message.as_str()),
+        (Status::Panicked, "told to: one")
+    );
+    assert!(
+        report.location.contains("worker/tests.rs:"),
+        "{}",
+        report.location
+    );
+    assert!(report.backtrace.is_some());
+    assert_eq!(records[1].2, (Status::Ok, b"x".to_vec()));
+    assert_eq!(records[2].2.0, Status::Panicked);
+    assert_eq!(records[3].2, (Status::Ok, b"y".to_vec()));
+}
+
+#[test]
+fn items_taken_back_are_not_run_and_not_mentioned() {
+    let bench = Bench::new();
+    bench.work(1, &[(ECHO, b"a"), (TAKE_BACK, &[1]), (ECHO, b"never")]);
+    bench.work(2, &[(ECHO, b"b")]);
+    let (end, frames, master) = bench.run();
+    assert_eq!(end, WorkerEnd::Disconnected);
+    let positions: Vec<_> = records(&frames)
+        .iter()
+        .map(|(frame, position, _)| (*frame, *position))
+        .collect();
+    assert_eq!(positions, [(1, 0), (1, 1), (2, 0)]);
+    assert_eq!((master.claimed(1), master.claimed(2)), (Some(2), Some(1)));
+}
+
+#[test]
+fn results_that_fill_the_area_are_sent_in_between() {
+    let bench = Bench::new();
+    let payload = vec![5; 20_000];
+    for frame_no in 0..3 {
+        bench.work(frame_no, &[(ECHO, &payload), (ECHO, &payload)]);
+    }
+    bench.work(3, &[(BIG, b""), (ECHO, b"after")]);
+    let (_, frames, master) = bench.run();
+    let large = frames
+        .iter()
+        .position(|frame| matches!(ToMaster::parse(frame), Ok(ToMaster::LargeResult(_))))
+        .unwrap();
+    assert_eq!(records(&frames[..large]).len(), 6);
+    let Ok(ToMaster::LargeResult(head)) = ToMaster::parse(&frames[large]) else {
+        unreachable!()
+    };
+    assert_eq!(
+        (head.frame_no, head.offset, head.status, head.total as usize),
+        (3, 0, Status::Ok, BIG_BYTES)
+    );
+    let mut assembler = PartAssembler::new(head.total);
+    let mut next = large + 1;
+    while !assembler.is_complete() {
+        let Ok(ToMaster::Part(bytes)) = ToMaster::parse(&frames[next]) else {
+            panic!("not a part")
+        };
+        assembler.push(bytes).unwrap();
+        next += 1;
+    }
+    assert_eq!(assembler.into_bytes(), vec![7; BIG_BYTES]);
+    let Ok(ToMaster::Results(view)) = ToMaster::parse(&frames[next]) else {
+        panic!("not results")
+    };
+    assert_eq!(
+        (view.header.frame_no, view.header.first, view.header.items),
+        (3, 1, 1)
+    );
+    assert_eq!(frames.len(), next + 1, "nothing else was sent");
+    assert_eq!(master.salvage(5), None, "and nothing is left");
+}
+
+#[test]
+fn a_large_item_is_put_together_and_each_part_acknowledged() {
+    let bench = Bench::new();
+    let payload: Vec<u8> = (0..100_000_u32).map(|i| i as u8).collect();
+    let mut bytes = Vec::new();
+    large_work(
+        &mut bytes,
+        1,
+        true,
+        &Run {
+            task: ECHO,
+            first: 0,
+            attempt: 1,
+            timeout_ns: 0,
+        },
+        payload.len(),
+    )
+    .unwrap();
+    bench.frame(bytes);
+    let cut: Vec<_> = parts(&payload).collect();
+    for piece in &cut {
+        let mut bytes = Vec::new();
+        part(&mut bytes, piece);
+        bench.frame(bytes);
+    }
+    bench.stop();
+    let (end, frames, _) = bench.run();
+    assert_eq!(end, WorkerEnd::Stopped);
+    for frame in &frames[1..=cut.len()] {
+        assert!(matches!(ToMaster::parse(frame), Ok(ToMaster::PartTaken)));
+    }
+    assert!(
+        matches!(ToMaster::parse(&frames[cut.len() + 1]), Ok(ToMaster::LargeResult(head)) if head.total == 100_000)
+    );
+}
+
+#[test]
+fn an_unsent_result_is_found_by_the_master() {
+    let bench = Bench::new();
+    bench.work(1, &[(ECHO, b"kept"), (ECHO, b"too")]);
+    bench.sent.fail_after.set(1);
+    let (end, frames, master) = bench.run();
+    assert_eq!((end, frames.len()), (WorkerEnd::ChannelClosed, 1));
+    let found = master.salvage(0).unwrap();
+    let Ok(ToMaster::Results(view)) = ToMaster::parse(&found) else {
+        panic!("not results")
+    };
+    assert_eq!(
+        view.records()
+            .map(|record| record.payload.to_vec())
+            .collect::<Vec<_>>(),
+        [&b"kept"[..], b"too"]
+    );
+}
+
+#[test]
+fn a_setup_that_fails_is_said_and_no_work_is_taken() {
+    for (task, args, expected) in [
+        (PANIC, &b"x"[..], "told to: x"),
+        (BAD_ARGS, b"", "failed: no such argument"),
+        (
+            UNKNOWN,
+            b"",
+            "initializer `unknown task` failed: no task has index 99 here",
+        ),
+        (
+            ECHO,
+            b"\x01\0\0\0\x03\0\0\0\0\0\0\0bad",
+            "initializer `tests::numbered` failed: bad",
+        ),
+        (
+            ECHO,
+            b"\x01\0\0\0\xff",
+            "it returned an error (its type is `Result<(), String>`)",
+        ),
+    ] {
+        let mut bench = Bench::new();
+        bench.setup.initializer = Some((task, args.to_vec()));
+        bench.work(1, &[(ECHO, b"never")]);
+        let (end, frames, _) = bench.run();
+        assert_eq!((end, frames.len()), (WorkerEnd::InitFailed, 1));
+        let Ok(ToMaster::InitFailed { message }) = ToMaster::parse(&frames[0]) else {
+            panic!("not a failure")
+        };
+        let message = String::from_utf8_lossy(message);
+        assert!(message.contains(expected), "{message}");
+    }
+    let mut bench = Bench::new();
+    bench.setup.initializer = Some((ECHO, vec![0; 4]));
+    assert_eq!(records(&bench.run().1), []);
+}
+
+#[test]
+fn frames_that_make_no_sense_end_the_worker() {
+    for bytes in [vec![], vec![200], vec![1, 0, 1], vec![3, 1, 2]] {
+        let bench = Bench::new();
+        bench.frame(bytes.clone());
+        let (end, _, _) = bench.run();
+        assert!(matches!(end, WorkerEnd::Protocol(_)), "{bytes:?}: {end:?}");
+    }
+}

@@ -1,0 +1,65 @@
+//! Runs each test in a process of its own, with a time limit, and checks what it leaves behind: no zombie, no orphan,
+//! no descriptor, no file.
+//!
+//! ```ignore
+//! procession_harness::cases! {
+//!     fn a_pool_answers() {
+//!         let pool = procession::Pool::new().unwrap();
+//!         // …
+//!     }
+//! }
+//! procession_harness::main!();
+//! ```
+//!
+//! It knows nothing of what is tested.
+
+mod invariants;
+mod runner;
+mod tools;
+
+pub use linkme;
+pub use tools::{Ledger, alive, children, wait_until};
+
+/// One test.
+pub struct Case {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Its body: it fails by panicking.
+    pub run: fn(),
+}
+
+/// All tests of this binary, filled by [`cases!`].
+#[linkme::distributed_slice]
+pub static CASES: [Case];
+
+/// Defines tests.
+#[macro_export]
+macro_rules! cases {
+    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
+        $(
+            $(#[$meta])*
+            fn $name() {
+                #[$crate::linkme::distributed_slice($crate::CASES)]
+                #[linkme(crate = $crate::linkme)]
+                static CASE: $crate::Case = $crate::Case { name: stringify!($name), run: $name };
+                $body
+            }
+        )*
+    };
+}
+
+/// Defines the `main` of a test binary: the entry hook of workers, then the tests.
+#[macro_export]
+macro_rules! main {
+    () => {
+        fn main() -> ::std::process::ExitCode {
+            ::procession::init();
+            $crate::run()
+        }
+    };
+}
+
+/// Runs the tests the command line asks for; in a test's own process, that test.
+pub fn run() -> std::process::ExitCode {
+    runner::run()
+}

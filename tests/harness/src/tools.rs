@@ -1,0 +1,89 @@
+//! What many tests need: waiting with a limit, looking at processes, counting starts.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Waits until `reached`, at most `limit` long; `false`: it was not reached.
+///
+/// For states of the system that announce themselves to nobody. Whatever can be waited for is waited for.
+pub fn wait_until(limit: Duration, mut reached: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if reached() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether the process exists and is not a zombie.
+pub fn alive(pid: u32) -> bool {
+    state_of(pid).is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+/// The children of this process, zombies included.
+pub fn children() -> Vec<u32> {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else {
+        return Vec::new();
+    };
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<u32>>()
+        })
+        .collect()
+}
+
+fn state_of(pid: u32) -> Option<char> {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command may contain anything but ends with the last parenthesis.
+    status.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// A file to which tasks append a line at each start, so that a test can count them whatever becomes of the worker.
+pub struct Ledger {
+    path: PathBuf,
+}
+
+impl Ledger {
+    /// A new, empty ledger in the test's directory. Removed when dropped.
+    pub fn new(name: &str) -> Ledger {
+        let path = std::env::temp_dir().join(name);
+        File::create(&path).expect("the test's directory is writable");
+        Ledger { path }
+    }
+
+    /// Where tasks write: pass it as an argument.
+    pub fn path(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    /// In a task: notes a start, in one write, so that a crash right after cannot lose it.
+    pub fn note(path: impl AsRef<Path>, line: impl std::fmt::Display) {
+        let mut file = File::options()
+            .append(true)
+            .open(path)
+            .expect("the ledger exists");
+        file.write_all(format!("{line}\n").as_bytes())
+            .expect("the ledger is writable");
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        let text = fs::read_to_string(&self.path).expect("the ledger exists");
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
