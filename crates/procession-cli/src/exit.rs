@@ -61,11 +61,11 @@ pub(crate) fn status(end: Result<Ending, Stop>) -> ExitCode {
             ExitCode::from(REFUSED)
         }
         Err(Stop::Broken(message)) => {
-            terminal::say_error(&message);
+            terminal::say_error(&terminal::printable(&message));
             ExitCode::from(BROKEN)
         }
         Err(Stop::Unwritable(message)) => {
-            terminal::say_error(&message);
+            terminal::say_error(&terminal::printable(&message));
             ExitCode::from(UNWRITABLE)
         }
         // A reader that leaves early, as `head` does, has what it wanted.

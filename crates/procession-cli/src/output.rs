@@ -3,7 +3,7 @@
 //! It decodes results only as far as serde needs. Items without a value are not its business.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
 use erased_serde::Serializer as Erased;
@@ -131,6 +131,11 @@ impl Values {
             columns: None,
             line: Vec::new(),
         })
+    }
+
+    /// Whether a person watches the values come.
+    pub(crate) fn go_to_terminal(&self) -> bool {
+        self.sink.is_stdout && io::stdout().is_terminal()
     }
 
     /// Writes one value. The inner error is the value's own: it cannot be written in this format.

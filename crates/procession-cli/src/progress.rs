@@ -29,8 +29,9 @@ pub(crate) struct Lines {
 }
 
 impl Progress {
-    pub(crate) fn new(welcome: bool, total: Option<u64>) -> Progress {
-        if !welcome {
+    /// `beside_values` says that values are printed on the same terminal: they are all the progress one needs.
+    pub(crate) fn new(welcome: bool, total: Option<u64>, beside_values: bool) -> Progress {
+        if !welcome || beside_values {
             return Progress::Silent;
         }
         if !io::stderr().is_terminal() {

@@ -59,7 +59,10 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
             crate::output::reason(&error)
         ))
     })?;
-    let books = Books::new(failures, Progress::new(talk.progress, total));
+    let books = Books::new(
+        failures,
+        Progress::new(talk.progress, total, results.go_to_terminal()),
+    );
     let intake = Intake::new(rows, &books, watch.clone(), keep_args);
     let desk = intake.desk();
     let mut stream = pool.stream(job.task, intake, options(job));
@@ -69,6 +72,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
         let request = watch.request();
         if request > stage {
             stage = request;
+            watch.hear();
             obey(request, &watch, &pool, &mut stream, &books);
         }
         if let Some(stop) = books.stop() {
@@ -208,6 +212,11 @@ impl Results {
         }
         books.value();
         Ok(())
+    }
+
+    /// Whether values appear where progress does.
+    fn go_to_terminal(&self) -> bool {
+        self.values.as_ref().is_some_and(Values::go_to_terminal)
     }
 
     fn flush(&mut self) -> Result<(), Stop> {

@@ -31,6 +31,8 @@ pub(crate) struct Watch {
 #[derive(Debug, Default)]
 struct Shared {
     count: AtomicU32,
+    /// How many of them the run has acted on.
+    heard: AtomicU32,
     first: AtomicI32,
 }
 
@@ -42,7 +44,11 @@ impl Watch {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
-                if seen.note(signal) > 2 {
+                let heard = seen.shared.heard.load(Ordering::Acquire);
+                let count = seen.note(signal);
+                // A run that did not hear of the first is stuck, most likely in a read that will never end.
+                let is_stuck = count > 1 && heard == 0;
+                if count > 2 || is_stuck {
                     // The workers die with us, by their parent-death signal.
                     die_of(signal);
                 }
@@ -58,6 +64,13 @@ impl Watch {
             1 => Request::Drain,
             _ => Request::Stop,
         }
+    }
+
+    /// Says that the run acts on what is asked for now.
+    pub(crate) fn hear(&self) {
+        self.shared
+            .heard
+            .store(self.shared.count.load(Ordering::Acquire), Ordering::Release);
     }
 
     /// The first signal that came, by which the program will end.

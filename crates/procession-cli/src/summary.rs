@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::failures::Outcome;
 use crate::spec::units;
+use crate::terminal::printable;
 
 /// What became of the items so far.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +66,8 @@ impl fmt::Display for Summary<'_> {
         } = self;
         write!(
             f,
-            "{name}: {}, {}",
+            "{}: {}, {}",
+            printable(name),
             counted(tally.items(), "item"),
             counted(tally.values, "value")
         )?;
