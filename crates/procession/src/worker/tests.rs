@@ -253,13 +253,17 @@ fn a_panic_is_the_outcome_of_its_item_alone() {
 }
 
 #[test]
-fn items_taken_back_are_not_run_and_not_mentioned() {
+fn items_taken_back_are_not_run_and_their_frame_is_said_to_be_done() {
     let bench = Bench::new();
     bench.work(1, &[(ECHO, b"a"), (TAKE_BACK, &[1]), (ECHO, b"never")]);
     bench.work(2, &[(ECHO, b"b")]);
     let (end, frames, master) = bench.run();
     assert_eq!(end, WorkerEnd::Disconnected);
-    let positions: Vec<_> = records(&frames)
+    let (done, results): (Vec<_>, Vec<_>) = frames
+        .into_iter()
+        .partition(|frame| matches!(ToMaster::parse(frame), Ok(ToMaster::FrameDone { frame_no: 1 })));
+    assert_eq!(done.len(), 1);
+    let positions: Vec<_> = records(&results)
         .iter()
         .map(|(frame, position, _)| (*frame, *position))
         .collect();
