@@ -35,10 +35,11 @@ impl Scheduler {
             } => (false, None, false, true),
             State::Stopping { refill, .. } => (false, None, false, refill),
         };
+        let started = u64::from(running);
+        self.give_back(slot, self.at(slot).backlog.items().saturating_sub(started));
         if running {
             self.charge_front(slot, |run| overdue == Some((run.job, run.first)));
         }
-        self.give_back(slot, u64::MAX);
         self.set_state(slot, State::Vacant);
         if is_loss {
             self.count_loss();
