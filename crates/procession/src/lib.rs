@@ -9,10 +9,6 @@ extern crate self as procession; // as the expansion of `#[task]` names it
 #[path = "private.rs"]
 pub mod __private;
 #[cfg(any(test, feature = "before-main"))]
-#[expect(
-    unsafe_code,
-    reason = "a constructor runs before main by way of a linker section"
-)]
 mod before_main;
 mod codec;
 mod cpu;

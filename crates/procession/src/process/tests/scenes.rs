@@ -11,7 +11,7 @@ use super::super::boot::ROLE_VARIABLE;
 use super::super::pidfd::{self, readable_within};
 use super::super::{LaunchError, LaunchSettings, Launcher, StartMethod, WorkerExit, init};
 use super::seat::{LIMIT, Worker, settings};
-use super::tasks;
+use super::{tasks, traps};
 
 const VARIABLE: &str = "PROCESSION_TEST_SCENE";
 
@@ -32,12 +32,15 @@ fn play() {
         "deep" => deep(),
         "uninitialised" => uninitialised(),
         "master" => master(),
+        "send one large message" => traps::send_one_large_message(),
+        "send many frames" => traps::send_many_frames(),
+        "send tiny messages" => traps::send_tiny_messages(),
         other => panic!("no scene {other}"),
     });
     std::process::exit(if played.is_ok() { 0 } else { 1 });
 }
 
-fn stage(scene: &str) -> Command {
+pub(super) fn stage(scene: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env(VARIABLE, scene);
     command
