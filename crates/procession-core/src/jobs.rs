@@ -58,7 +58,7 @@ impl Jobs {
     }
 
     pub(crate) fn remove(&mut self, index: u32) {
-                let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index as usize];
         assert!(slot.is_some(), "a job was forgotten twice");
         *slot = None;
         self.len -= 1;

@@ -110,6 +110,7 @@ impl World {
     }
 
     fn start(&mut self, worker: WorkerId) {
+        assert!(self.over.is_none(), "{worker} is started in a pool that is over");
         let generation = self.generations.entry(worker.slot).or_default();
         *generation += 1;
         assert_eq!(
