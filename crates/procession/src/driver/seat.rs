@@ -44,6 +44,8 @@ pub(crate) struct Seat {
     pub(crate) starts: u64,
     outbox: VecDeque<Handout>,
     stop: bool,
+    /// The worker is being ended: what is still queued may have its outcome by now, its arguments gone.
+    ending: bool,
     large: Option<LargeSend>,
     parts_out: u32,
     frames: VecDeque<InFlight>,
@@ -142,9 +144,17 @@ impl Seat {
         self.stop = true;
     }
 
+    /// The worker is being ended.
+    pub(crate) fn send_no_more(&mut self) {
+        self.ending = true;
+    }
+
     /// The next message the worker may be sent now, with everything accounted for as if it were sent.
     pub(crate) fn plan(&mut self, jobs: &Jobs) -> Option<Message> {
         let link = Arc::clone(self.link.as_ref()?);
+        if self.ending {
+            return None;
+        }
         if self.large.is_some() {
             return self.plan_part();
         }

@@ -513,7 +513,12 @@ impl State {
                 let items = self.seat(worker).map_or(0, Seat::reclaim);
                 self.core.handle(now, CoreEvent::Reclaimed { worker, items });
             }
-            Command::Signal { worker, signal } => effects.orders.push(Order::Signal(worker, signal)),
+            Command::Signal { worker, signal } => {
+                if let Some(seat) = self.seat(worker) {
+                    seat.send_no_more();
+                }
+                effects.orders.push(Order::Signal(worker, signal));
+            }
             Command::Stop { worker } => {
                 if let Some(seat) = self.seat(worker) {
                     seat.queue_stop();

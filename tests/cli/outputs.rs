@@ -1,0 +1,85 @@
+//! Outputs that fill up or go away.
+
+use std::fs::File;
+
+use crate::program::{procession, run, start, start_as_is, within};
+
+#[test]
+fn a_reader_that_leaves_ends_the_run_quietly() {
+    // More than any pipe holds, and far more than is computed before anybody looks.
+    let mut running = start(procession(&["map", "square", "--range", "0..1000000000"]));
+    assert_eq!((running.line(), running.line()), ("0".to_owned(), "1".to_owned()));
+    running.close_stdout();
+    let end = running.finish();
+    assert_eq!(end.code(), Some(0), "{}", end.stderr);
+    assert!(!end.stderr.contains("error"), "{}", end.stderr);
+}
+
+#[test]
+fn a_listing_nobody_reads_is_no_error() {
+    let mut running = start(procession(&["tasks", "--json"]));
+    running.close_stdout();
+    assert_eq!(running.finish().code(), Some(0));
+}
+
+#[test]
+fn a_full_device_is_told() {
+    for words in [
+        &["map", "square", "--range", "0..1000000000"][..],
+        &["map", "square", "1"],
+        &["map", "square", "1", "--format", "json"],
+        &["run", &crate::program::example("pi.toml")],
+        &["tasks"],
+    ] {
+        let mut command = procession(words);
+        command.stdout(File::create("/dev/full").expect("there is a full device"));
+        let end = start_as_is(command).finish();
+        assert_eq!(end.code(), Some(74), "{words:?}: {}", end.stderr);
+        assert!(
+            end.stderr
+                .contains("error: cannot write to stdout: no space left on device"),
+            "{words:?}: {}",
+            end.stderr
+        );
+    }
+}
+
+#[test]
+fn full_files_are_told() {
+    let end = run(&[
+        "map",
+        "square",
+        "--range",
+        "0..1000000000",
+        "-o",
+        "/dev/full",
+        "--format",
+        "jsonl",
+    ]);
+    assert_eq!(end.code(), Some(74), "{}", end.stderr);
+    let words = [
+        "map",
+        "faults::sleep",
+        "--timeout",
+        "10ms",
+        "600",
+        "--failures",
+        "/dev/full",
+    ];
+    let end = run(&words);
+    assert_eq!(end.code(), Some(74), "{}", end.stderr);
+    assert!(end.stderr.contains("cannot write to /dev/full"), "{}", end.stderr);
+}
+
+#[test]
+fn no_file_is_touched_by_a_refused_run() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = within(&folder, "kept.jsonl");
+    std::fs::write(&path, "kept\n").expect("a file is written");
+    let end = run(&["map", "square", "1", "two", "--output", &path]);
+    assert_eq!(end.code(), Some(2), "{}", end.stderr);
+    assert_eq!(
+        std::fs::read_to_string(&path).expect("it is still there"),
+        "kept\n"
+    );
+}

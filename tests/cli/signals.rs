@@ -1,0 +1,87 @@
+//! Ctrl-C and SIGTERM: once drains, twice stops, three times kills; the program dies of the signal it was sent.
+
+use nix::sys::signal::Signal;
+
+use crate::program::{procession, start};
+
+#[test]
+fn the_first_signal_drains() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        // A first item tells that the run is under way; the others would take a minute.
+        let mut words = vec!["map", "faults::sleep", "-j", "2", "--chunk-size", "1", "0"];
+        words.extend(["0.3"; 400]);
+        let mut running = start(procession(&words));
+        assert_eq!(running.line(), "0.0");
+        running.signal(signal);
+        running.wait_for("finishing what runs");
+        let end = running.finish();
+        assert_eq!(end.signal(), Some(signal), "{}", end.stderr);
+        // What ran has its value, what did not is counted, and nothing was lost.
+        let values = end.lines().len() + 1;
+        assert!(values < 100, "{values} items ran");
+        assert!(end.lines().iter().all(|line| *line == "0.3"));
+        let summary = format!(
+            "401 items, {values} values, {} without ({0} not run)",
+            401 - values
+        );
+        assert!(
+            end.stderr.contains(&summary),
+            "wanted {summary} in:\n{}",
+            end.stderr
+        );
+        assert!(!end.stderr.contains("worker lost"), "{}", end.stderr);
+    }
+}
+
+#[test]
+fn the_second_signal_stops() {
+    let words = [
+        "map",
+        "faults::sleep",
+        "-j",
+        "2",
+        "--chunk-size",
+        "1",
+        "0",
+        "600",
+        "600",
+        "600",
+    ];
+    let mut running = start(procession(&words));
+    assert_eq!(running.line(), "0.0");
+    running.signal(Signal::SIGTERM);
+    running.wait_for("SIGTERM: finishing what runs");
+    running.signal(Signal::SIGTERM);
+    running.wait_for("stopping what runs");
+    let end = running.finish();
+    assert_eq!(end.signal(), Some(Signal::SIGTERM), "{}", end.stderr);
+    assert!(
+        end.stderr.contains("4 items, 1 value, 3 without (3 not run)"),
+        "{}",
+        end.stderr
+    );
+}
+
+#[test]
+fn the_third_signal_kills() {
+    let words = ["map", "faults::sleep", "-j", "1", "--chunk-size", "1", "0", "600"];
+    let mut running = start(procession(&words));
+    assert_eq!(running.line(), "0.0");
+    running.signal(Signal::SIGINT);
+    running.wait_for("finishing what runs");
+    running.signal(Signal::SIGINT);
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.finish().signal(), Some(Signal::SIGINT));
+}
+
+#[test]
+fn a_signal_before_anything_runs_ends_the_program() {
+    // Standard input is still being read: nothing has started, and one signal is enough.
+    let mut command = procession(&["map", "square", "--jsonl", "-"]);
+    command.stdin(std::process::Stdio::piped());
+    let running = start(command);
+    running.signal(Signal::SIGTERM);
+    let end = running.finish();
+    assert_eq!(end.signal(), Some(Signal::SIGTERM), "{}", end.stderr);
+    assert_eq!(end.stdout, "");
+}

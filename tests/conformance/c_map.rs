@@ -1,0 +1,1 @@
+//! Section C: maps and starmaps.

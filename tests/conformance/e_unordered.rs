@@ -1,0 +1,1 @@
+//! Section E: the stream in order of completion.
