@@ -150,13 +150,13 @@ procession_harness::cases! {
 
     fn h6_as_completed_yields_what_is_done_then_says_how_many_are_not() {
         both(2, |pool| {
-            for timeout in [Duration::ZERO, Duration::from_millis(100)] {
-                let ledger = Ledger::new("ledger");
-                let gate = Gate::new("gate");
+            let ledger = Ledger::new("ledger");
+            let gates = [Gate::new("first"), Gate::new("second")];
+            for (timeout, gate) in [Duration::ZERO, Duration::from_millis(100)].into_iter().zip(&gates) {
                 let done = [pool.apply_async(square, (2,)), pool.apply_async(square, (3,))];
                 assert_eq!(wait(&done, When::All, Some(LIMIT)).pending, []);
                 let [two, three] = done;
-                let handles = vec![two, held(pool, &ledger, &gate), three];
+                let handles = vec![two, held(pool, &ledger, gate), three];
                 let mut completed = as_completed(handles, Some(timeout));
                 let mut values: Vec<_> = completed.by_ref().take(2).map(|(at, value)| (at, value.unwrap())).collect();
                 values.sort_unstable();

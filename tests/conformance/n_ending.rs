@@ -111,9 +111,9 @@ procession_harness::parts! {
 
     /// Ends the process in the middle of a map of another thread.
     fn exit_in_the_middle() {
-        let pool = pool(2);
+        let pool = pool(3);
         let busy = pool.clone();
-        std::thread::spawn(move || busy.map(sleep_ms, [60_000; 4]));
+        std::thread::spawn(move || busy.map(sleep_ms, [60_000; 2]));
         assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
         std::process::exit(0);
     }
