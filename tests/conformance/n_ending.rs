@@ -11,8 +11,9 @@ use procession_harness::{Gate, Ledger, children, start_part, wait_until};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 
+use crate::held::note_and_wait;
 use crate::scenes::{LIMIT, pool};
-use crate::tasks::{crash, echo, note, note_and_wait, sleep_ms, square};
+use crate::tasks::{crash, echo, note, sleep_ms, square};
 
 /// As many bytes as it was given.
 #[procession::task]
@@ -33,7 +34,10 @@ fn hold(pool: &Pool, calls: i64, running: usize, ledger: &Ledger, gate: &Gate) -
     let handles = (0..calls)
         .map(|x| pool.apply_async(note_and_wait, (ledger.path(), x, gate.path())))
         .collect();
-    assert!(wait_until(LIMIT, || ledger.lines().len() >= running), "they begin");
+    assert!(
+        wait_until(LIMIT, || ledger.lines().len() >= running),
+        "they begin"
+    );
     handles
 }
 
@@ -45,7 +49,9 @@ fn kinds(handles: Vec<AsyncResult<i64>>) -> Vec<Result<i64, ErrorKind>> {
 }
 
 fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").expect("/proc is mounted").count()
+    std::fs::read_dir("/proc/self/task")
+        .expect("/proc is mounted")
+        .count()
 }
 
 /// Keeps the text of every warning.

@@ -96,7 +96,11 @@ fn check(pool: &Pool, misuse: impl Fn(&Pool) -> procession::AsyncResult<i64>) {
 }
 
 fn grandchildren(ledger: &Ledger) -> Vec<u32> {
-    ledger.lines().iter().map(|pid| pid.parse().expect("a process id")).collect()
+    ledger
+        .lines()
+        .iter()
+        .map(|pid| pid.parse().expect("a process id"))
+        .collect()
 }
 
 procession_harness::cases! {
@@ -104,8 +108,6 @@ procession_harness::cases! {
         both(2, |builder| {
             let pool = builder.build().unwrap();
             check(&pool, |pool| pool.apply_async(close_everything, ()));
-            let lost = kinds(vec![pool.apply_async(close_everything, ())]);
-            assert_eq!(lost, [Err(ErrorKind::WorkerLost)], "it has no way to answer");
             pool.close().unwrap();
         });
     }
