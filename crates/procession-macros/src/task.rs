@@ -28,14 +28,25 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
 
     let bare_name = name.unraw().to_string();
     let docs = docs(&outer);
-    let types = params.iter().map(|param| &*param.ty);
+    let types: Vec<_> = params.iter().map(|param| &*param.ty).collect();
     let returns = return_type(&function.sig.output);
-    let pointer = quote!(fn(#(#types),*) -> #returns);
+    let names = params.iter().map(|param| match &*param.pat {
+        Pat::Ident(pattern) => pattern.ident.to_token_stream(),
+        _ => quote!(_),
+    });
+    // The names mean nothing to the compiler, but rustdoc shows them.
+    let pointer = quote!(fn(#(#names: #types),*) -> #returns);
     let params = params
         .iter()
         .enumerate()
         .map(|(index, param)| param_info(index, param, &private));
-    let returns_text = returns_text(&returns, &private);
+    let returns_text = type_text(returns.clone());
+    // Spanned with the types, so that one that cannot travel is reported there.
+    let arguments = types
+        .iter()
+        .clone()
+        .map(|ty| quote_spanned!(ty.span()=> #private::argument::<#ty>()));
+    let result = quote_spanned!(returns.span()=> #private::result::<#returns>());
 
     Ok(quote! {
         #(#outer)*
@@ -53,7 +64,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
                     idempotent: #idempotent,
                     file: ::core::file!(),
                     line: ::core::line!(),
-                    function: &(#name as #pointer),
+                    function: &#private::Callable::new(#name as #pointer, (#(#arguments,)*), #result),
                 });
                 #private::task(#name, &TASK)
             }
@@ -103,12 +114,10 @@ fn return_type(output: &ReturnType) -> TokenStream {
     }
 }
 
-/// Spanned with the argument's type, so that a type that cannot travel is reported there.
 fn param_info(index: usize, param: &PatType, private: &TokenStream) -> TokenStream {
     let name = param_name(index, &param.pat);
-    let ty = &param.ty;
-    let text = type_text(ty.to_token_stream());
-    quote_spanned!(ty.span()=> #private::ParamInfo::new::<#ty>(#name, #text))
+    let text = type_text(param.ty.to_token_stream());
+    quote!(#private::ParamInfo::new(#name, #text))
 }
 
 fn param_name(index: usize, pattern: &Pat) -> String {
@@ -116,9 +125,4 @@ fn param_name(index: usize, pattern: &Pat) -> String {
         Pat::Ident(pattern) => pattern.ident.unraw().to_string(),
         _ => format!("arg{index}"),
     }
-}
-
-fn returns_text(returns: &TokenStream, private: &TokenStream) -> TokenStream {
-    let text = type_text(returns.clone());
-    quote_spanned!(returns.span()=> #private::returns::<#returns>(#text))
 }

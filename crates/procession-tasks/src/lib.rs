@@ -11,6 +11,9 @@
 //! Each is an ordinary [`procession::task`], written as a user would write it: this crate has no access that a
 //! user's crate has not.
 
+#![deny(unsafe_code)]
+
+#[expect(unsafe_code, reason = "real faults cannot be made safely")]
 pub mod faults;
 pub mod picture;
 pub mod tutorial;

@@ -115,3 +115,136 @@ fn cores(quota: &str, period: &str) -> Option<usize> {
     }
     usize::try_from(quota.div_ceil(period)).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const PLENTY: usize = 64;
+
+    /// A machine with these files, and as many cores as anyone could want.
+    #[track_caller]
+    fn check_quota(files: &[(&str, &str)], expected: Option<usize>) {
+        let root = TempDir::new().expect("a temporary directory can be made");
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("the path has a directory")).expect("it can be made");
+            fs::write(path, text).expect("the file can be written");
+        }
+        assert_eq!(quota(root.path()), expected, "{files:?}");
+    }
+
+    #[track_caller]
+    fn check_cpu_max(text: &str, expected: Option<usize>) {
+        check_quota(
+            &[("proc/self/cgroup", "0::/"), ("sys/fs/cgroup/cpu.max", text)],
+            expected,
+        );
+    }
+
+    #[test]
+    fn a_quota_is_rounded_up() {
+        check_cpu_max("50000 100000\n", Some(1));
+        check_cpu_max("100000 100000\n", Some(1));
+        check_cpu_max("150000 100000\n", Some(2));
+        check_cpu_max("max 100000\n", None);
+    }
+
+    #[test]
+    fn what_makes_no_sense_does_not_limit() {
+        for text in [
+            "",
+            "\n",
+            "lots",
+            "max",
+            "100000",
+            "-1 100000",
+            "100000 0",
+            "0 100000",
+            "1e5 1e5",
+            "\0\u{fffd}",
+        ] {
+            check_cpu_max(text, None);
+        }
+        check_quota(&[], None);
+        check_quota(&[("proc/self/cgroup", "no colons\n0:\n::\n0::/../../x\n")], None);
+        check_cpu_max("18446744073709551615 1", usize::try_from(u64::MAX).ok());
+    }
+
+    #[test]
+    fn the_strictest_group_on_the_way_down_counts() {
+        let group = ("proc/self/cgroup", "0::/user/batch/job\n");
+        let user = ("sys/fs/cgroup/user/cpu.max", "300000 100000\n");
+        let batch = ("sys/fs/cgroup/user/batch/cpu.max", "200000 100000\n");
+        let job = ("sys/fs/cgroup/user/batch/job/cpu.max", "max 100000\n");
+        let sibling = ("sys/fs/cgroup/user/other/cpu.max", "100000 100000\n");
+        check_quota(&[group, user, job, sibling], Some(3));
+        check_quota(&[group, user, batch, job, sibling], Some(2));
+    }
+
+    #[test]
+    fn version_1_has_two_files_and_several_mounts() {
+        for mount in ["cpu", "cpu,cpuacct", "cpuacct,cpu"] {
+            let controllers = if mount == "cpu" { "cpu" } else { mount };
+            let groups = format!("12:memory:/job\n3:{controllers}:/job\n");
+            let quota = format!("sys/fs/cgroup/{mount}/job/cpu.cfs_quota_us");
+            let period = format!("sys/fs/cgroup/{mount}/job/cpu.cfs_period_us");
+            for (value, expected) in [("150000\n", Some(2)), ("-1\n", None), ("x", None)] {
+                check_quota(
+                    &[
+                        ("proc/self/cgroup", &groups),
+                        (&quota, value),
+                        (&period, "100000\n"),
+                    ],
+                    expected,
+                );
+            }
+            check_quota(&[("proc/self/cgroup", &groups), (&quota, "150000\n")], None);
+        }
+    }
+
+    #[test]
+    fn in_a_container_the_root_of_the_mount_is_the_group() {
+        check_quota(
+            &[
+                ("proc/self/cgroup", "4:cpu,cpuacct:/docker/0123abcd\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "250000\n"),
+                ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n"),
+            ],
+            Some(3),
+        );
+    }
+
+    #[test]
+    fn a_hybrid_hierarchy_counts_both() {
+        check_quota(
+            &[
+                ("proc/self/cgroup", "1:cpu:/a\n0::/a\n"),
+                ("sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "400000"),
+                ("sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000"),
+                ("sys/fs/cgroup/unified/a/cpu.max", "300000 100000"),
+            ],
+            Some(3),
+        );
+    }
+
+    #[test]
+    fn the_smallest_limit_wins_and_one_core_is_left() {
+        assert_eq!(usable(PLENTY, None, None), PLENTY);
+        assert_eq!(usable(4, Some(2), None), 2);
+        assert_eq!(usable(1, Some(2), None), 1);
+        assert_eq!(usable(4, Some(3), Some("2")), 2);
+        assert_eq!(usable(4, None, Some(" 3 \n")), 3);
+        assert_eq!(usable(0, None, None), 1);
+        for garbage in ["", "0", "-1", "two", "1.5", "99999999999999999999"] {
+            assert_eq!(usable(4, None, Some(garbage)), 4, "{garbage:?}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_a_core() {
+        assert!((1..=affinity()).contains(&cpu_count()));
+    }
+}

@@ -4,7 +4,7 @@
 
 pub use linkme;
 
-pub use crate::registry::{Definition, ParamInfo, TASKS, TaskInfo, returns};
+pub use crate::registry::{Callable, Definition, ParamInfo, TASKS, TaskInfo, argument, result};
 pub use crate::task::Task;
 
 /// Joins a function to its registry entry.

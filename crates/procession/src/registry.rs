@@ -5,12 +5,16 @@
 
 mod check;
 mod find;
+mod function;
 mod info;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 
 pub use find::{NotFound, find};
-pub use info::{Definition, ParamInfo, TaskInfo, returns};
+pub use function::{Callable, argument, result};
+pub use info::{Definition, ParamInfo, TaskInfo};
 
 pub(crate) use check::{check, fingerprint};
 pub(crate) use info::TaskFault;

@@ -22,3 +22,34 @@ pub fn slice_data<T>(data: impl IntoIterator<Item = T>, slices: usize) -> Vec<Ve
         .map(|slice| data.by_ref().take(size + usize::from(slice < longer)).collect())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_in_one_slice_and_sizes_differ_by_at_most_one() {
+        for items in 0..20 {
+            for slices in 1..25 {
+                let parts = slice_data(0..items, slices);
+                assert_eq!(parts.len(), slices);
+                assert!(
+                    parts.concat().into_iter().eq(0..items),
+                    "{items} items in {slices} slices: {parts:?}"
+                );
+                let sizes: Vec<usize> = parts.iter().map(Vec::len).collect();
+                assert!(
+                    sizes.is_sorted_by(|longer, shorter| longer >= shorter),
+                    "{sizes:?}"
+                );
+                assert!(sizes[0] - sizes[slices - 1] <= 1, "{sizes:?}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "data cannot be cut into 0 slices")]
+    fn no_slices_are_refused() {
+        slice_data(0..3, 0);
+    }
+}

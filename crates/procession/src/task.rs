@@ -173,3 +173,77 @@ impl Default for TaskOptions {
         TaskOptions::NONE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        unsafe_code,
+        reason = "registration names a link section; in other crates the lint does not see it"
+    )]
+
+    use procession_macros::task;
+
+    use super::*;
+
+    #[task(crate = crate)]
+    fn double(x: i64) -> i64 {
+        2 * x
+    }
+
+    #[test]
+    fn options_ride_on_a_copy_of_the_handle() {
+        let second = Duration::from_secs(1);
+        let eager = double
+            .chunk_size(64)
+            .timeout(second)
+            .deadline(2 * second)
+            .max_attempts(3)
+            .priority(-1)
+            .buffer(256);
+        let expected = TaskOptions {
+            chunk_size: Some(64),
+            timeout: Some(second),
+            deadline: Some(2 * second),
+            max_attempts: Some(3),
+            priority: -1,
+            buffer: Some(256),
+        };
+        assert_eq!(eager.options(), expected);
+        assert_eq!(double.options(), TaskOptions::default());
+        assert_eq!((eager(4), double(4)), (8, 8));
+        assert!(std::ptr::eq(eager.info(), double.info()));
+        assert!(format!("{eager:?}").starts_with("Task { path: \"procession::task::tests::double\""));
+    }
+
+    #[test]
+    fn zero_is_out_of_range_for_every_option_but_priority() {
+        let check = |task: Task<fn(i64) -> i64>, expected: Result<(), &str>| {
+            assert_eq!(
+                task.options().validate().as_ref().map_err(String::as_str),
+                expected.as_ref().map_err(|text| *text)
+            );
+        };
+        check(double, Ok(()));
+        check(double.chunk_size(1).buffer(1).max_attempts(1).priority(0), Ok(()));
+        check(
+            double.chunk_size(0),
+            Err("option `chunk_size` is 0: give at least 1 item, or leave it out"),
+        );
+        check(
+            double.buffer(0),
+            Err("option `buffer` is 0: give at least 1 item, or leave it out"),
+        );
+        check(
+            double.max_attempts(0),
+            Err("option `max_attempts` is 0: give at least 1 start, or leave it out"),
+        );
+        check(
+            double.timeout(Duration::ZERO),
+            Err("option `timeout` is 0: give at least 1 ns, or leave it out"),
+        );
+        check(
+            double.deadline(Duration::ZERO),
+            Err("option `deadline` is 0: give at least 1 ns, or leave it out"),
+        );
+    }
+}

@@ -16,7 +16,7 @@ pub(crate) fn fingerprint() -> u64 {
 }
 
 /// `tasks` are sorted by path.
-fn no_duplicates(tasks: &[&TaskInfo]) -> Result<(), String> {
+pub(super) fn no_duplicates(tasks: &[&TaskInfo]) -> Result<(), String> {
     for pair in tasks.windows(2) {
         let (first, second) = (pair[0], pair[1]);
         if first.path() == second.path() {
@@ -31,7 +31,7 @@ fn no_duplicates(tasks: &[&TaskInfo]) -> Result<(), String> {
     Ok(())
 }
 
-fn fingerprint_of(tasks: &[&TaskInfo]) -> u64 {
+pub(super) fn fingerprint_of(tasks: &[&TaskInfo]) -> u64 {
     let mut hash = Fnv::new();
     hash.text(env!("CARGO_PKG_VERSION"));
     hash.text(&usize::BITS.to_string());

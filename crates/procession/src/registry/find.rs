@@ -6,7 +6,7 @@ use crate::registry::{TaskInfo, tasks};
 
 /// Finds a task by its full path, or by any trailing part of it that only one task has.
 ///
-/// ```
+/// ```standalone_crate
 /// # mod maths {
 /// #     #[procession::task]
 /// #     pub(crate) fn square(x: i64) -> i64 { x * x }
@@ -38,7 +38,7 @@ pub struct NotFound {
 /// Suggestions beyond these help nobody.
 const NEAREST_MAX: usize = 3;
 
-fn find_among(tasks: &[&'static TaskInfo], name: &str) -> Result<&'static TaskInfo, NotFound> {
+pub(super) fn find_among(tasks: &[&'static TaskInfo], name: &str) -> Result<&'static TaskInfo, NotFound> {
     if let Some(task) = tasks.iter().find(|task| task.path() == name) {
         return Ok(task);
     }
@@ -98,7 +98,7 @@ fn near(known: &str, name: &str) -> Option<usize> {
 }
 
 /// Fewest insertions, deletions and replacements of a character that turn `a` into `b` (Levenshtein).
-fn edit_distance(a: &str, b: &str) -> usize {
+pub(super) fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.chars().enumerate() {

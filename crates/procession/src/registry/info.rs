@@ -1,15 +1,14 @@
 //! One task as the registry knows it: texts for people, and calls from bytes.
 //!
-//! The argument types are behind `dyn Function`; this file sees only bytes and serde's erased traits.
+//! The argument types are behind `dyn Function`: this file sees only bytes and serde's erased traits.
 
 use std::fmt;
 
 use erased_serde::{Deserializer, Serializer};
 
-use crate::codec::CodecError;
 use crate::payload::Payload;
+use crate::registry::function::Function;
 use crate::registry::tasks;
-use crate::task::{Argument, TaskFn, TaskOutput};
 
 /// What is known of a registered task at run time.
 ///
@@ -184,7 +183,7 @@ impl TaskInfo {
     /// # Errors
     /// If the bytes are not this task's arguments, or the format refuses a value.
     pub fn decode_args(&self, bytes: &[u8], to: &mut dyn Serializer) -> Result<(), erased_serde::Error> {
-        self.0.function.write_args(self, bytes, to)
+        self.0.function.write_args(self.params(), bytes, to)
     }
 
     /// Decodes a result and writes it to any format.
@@ -199,7 +198,7 @@ impl TaskInfo {
     ///
     /// On failure `out` is unchanged. A panic of the function passes through: catching it is the worker's business.
     pub(crate) fn run(&self, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault> {
-        self.0.function.run(self, args, out)
+        self.0.function.run(self.params(), args, out)
     }
 }
 
@@ -216,11 +215,10 @@ impl fmt::Debug for TaskInfo {
 }
 
 impl ParamInfo {
-    /// An argument of type `A`. The type parameter is here so that an argument that cannot travel is reported where
-    /// its type is written.
+    /// Only the expansion of `#[task]` describes arguments.
     #[doc(hidden)]
     #[must_use]
-    pub const fn new<A: Argument>(name: &'static str, ty: &'static str) -> ParamInfo {
+    pub const fn new(name: &'static str, ty: &'static str) -> ParamInfo {
         ParamInfo { name, ty }
     }
 
@@ -254,71 +252,3 @@ impl fmt::Display for TaskFault {
 }
 
 impl std::error::Error for TaskFault {}
-
-/// A result type as text. Like [`ParamInfo::new`], it carries the type so that the error points to it.
-#[must_use]
-pub const fn returns<R: TaskOutput>(ty: &'static str) -> &'static str {
-    ty
-}
-
-/// A task's function with its types forgotten. Every `TaskFn` is one.
-pub trait Function: Send + Sync {
-    /// See [`TaskInfo::run`].
-    fn run(&self, info: &TaskInfo, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault>;
-
-    /// See [`TaskInfo::encode_arg`].
-    fn transcode_arg(
-        &self,
-        index: usize,
-        from: &mut dyn Deserializer<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), erased_serde::Error>;
-
-    /// See [`TaskInfo::decode_args`].
-    fn write_args(
-        &self,
-        info: &TaskInfo,
-        bytes: &[u8],
-        to: &mut dyn Serializer,
-    ) -> Result<(), erased_serde::Error>;
-
-    /// See [`TaskInfo::decode_result`].
-    fn write_result(&self, bytes: &[u8], to: &mut dyn Serializer) -> Result<(), erased_serde::Error>;
-}
-
-impl<F: TaskFn> Function for F {
-    fn run(&self, info: &TaskInfo, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault> {
-        let args = F::decode_args(args).map_err(|error| TaskFault::Decode(error.describe(info.params())))?;
-        let output = self.call(args);
-        F::encode_output(&output, out).map_err(|error| match error {
-            CodecError::TooLarge { .. } => TaskFault::TooLarge(format!("result: {error}")),
-            CodecError::Encode(_) | CodecError::Decode(_) => TaskFault::Encode(format!("result: {error}")),
-        })
-    }
-
-    fn transcode_arg(
-        &self,
-        index: usize,
-        from: &mut dyn Deserializer<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), erased_serde::Error> {
-        F::transcode_arg(index, from, out)
-    }
-
-    fn write_args(
-        &self,
-        info: &TaskInfo,
-        bytes: &[u8],
-        to: &mut dyn Serializer,
-    ) -> Result<(), erased_serde::Error> {
-        let args = F::decode_args(bytes)
-            .map_err(|error| serde::ser::Error::custom(error.describe(info.params())))?;
-        F::write_args(&args, to)
-    }
-
-    fn write_result(&self, bytes: &[u8], to: &mut dyn Serializer) -> Result<(), erased_serde::Error> {
-        let output =
-            F::decode_output(bytes).map_err(|error| serde::ser::Error::custom(format!("result: {error}")))?;
-        erased_serde::Serialize::erased_serialize(&output, to)
-    }
-}
