@@ -67,10 +67,6 @@ impl Backlog {
         self.runs.iter().map(|held| &held.run)
     }
 
-    pub(crate) fn front(&self) -> Option<&Run> {
-        self.runs.front().map(|held| &held.run)
-    }
-
     pub(crate) fn back(&self) -> Option<&Run> {
         self.runs.back().map(|held| &held.run)
     }

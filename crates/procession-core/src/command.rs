@@ -80,7 +80,8 @@ pub enum Command {
         /// Why.
         reason: BrokenReason,
     },
-    /// The pool was closed or terminated and every worker is gone. The last command.
+    /// The pool was closed or terminated and every worker is gone. Said once; only last words about jobs whose
+    /// input was still open, or that were refused, may follow.
     Finished,
 }
 

@@ -9,6 +9,7 @@ mod fleet;
 mod invariants;
 mod replies;
 mod verdicts;
+mod watch;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,7 +19,7 @@ use crate::handout;
 use crate::jitter::Jitter;
 use crate::jobs::Jobs;
 use crate::ready::ReadyQueue;
-use crate::seat::{Cause, Seat, State, Watch};
+use crate::seat::{Cause, Seat, State};
 use crate::{Command, Event, JobId, Outcome, Policy, Time, WorkerId};
 
 /// Decides which worker runs what, who restarts when, and what becomes of every item.
@@ -208,11 +209,11 @@ impl Scheduler {
         waiting + held
     }
 
-    /// The seat where that very incarnation sits; `None` if the news is about an earlier one.
+    /// The seat where that very incarnation sits; `None` if the news is about one that is gone.
     fn seat(&self, worker: WorkerId) -> Option<&Seat> {
         self.seats
             .get(worker.slot as usize)
-            .filter(|seat| seat.id == worker)
+            .filter(|seat| seat.id == worker && seat.is_occupied())
     }
 
     /// As `seat`, for those who are about to change it.
@@ -301,17 +302,7 @@ impl Scheduler {
             State::BackingOff { .. } => self.fill(slot),
             State::Starting { .. } => self.kill(slot, Cause::Unready),
             State::Idle { .. } => self.stop(slot, false),
-            State::Busy { .. } => {
-                self.set_state(
-                    slot,
-                    State::Busy {
-                        watch: Watch::Probing,
-                    },
-                );
-                self.say(Command::Probe {
-                    worker: self.at(slot).id,
-                });
-            }
+            State::Busy { .. } => self.look_after(slot),
             State::Stopping { .. } => self.kill(slot, Cause::Ordered),
             State::Ending { cause, .. } => self.kill(slot, cause),
             State::Vacant => unreachable!("a vacant seat waits for nothing"),

@@ -58,9 +58,9 @@ pub(crate) enum State {
 /// How closely a busy worker is watched. See `PROTOCOL.md` for why the steps have this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
-    /// Its front item may run as long as it likes.
+    /// No item it holds that may still start, or is running, has a time limit.
     Off,
-    /// Its front item cannot be overdue before then.
+    /// No item it holds can be overdue before then.
     Until(Time),
     /// It was asked since when it has been running its item.
     Probing,
@@ -103,13 +103,6 @@ pub(crate) struct Prospect {
     pub(crate) stuck_at: Time,
 }
 
-impl Watch {
-    /// The watch over an item that starts `now` at the earliest.
-    pub(crate) fn starting(now: Time, timeout: Option<Duration>) -> Watch {
-        timeout.map_or(Watch::Off, |timeout| Watch::Until(now + timeout))
-    }
-}
-
 impl Seat {
     pub(crate) fn new(slot: u32) -> Seat {
         Seat {
@@ -143,6 +136,11 @@ impl Seat {
             } => None,
             State::Ending { kill_at, .. } => kill_at,
         }
+    }
+
+    /// Whether a worker sits here, in whatever state.
+    pub(crate) fn is_occupied(&self) -> bool {
+        !matches!(self.state, State::Vacant | State::BackingOff { .. })
     }
 
     /// Whether it is busy, yet should be given more ahead of time.

@@ -6,7 +6,7 @@ use super::Scheduler;
 use crate::Command;
 use crate::backlog::{Backlog, Cost, Held, Run};
 use crate::handout;
-use crate::seat::{Concern, Prospect, State, Watch};
+use crate::seat::{Prospect, State, Watch};
 
 impl Scheduler {
     /// Hands out until either the work or the room for it runs out, then has vacant seats filled for what is left.
@@ -32,14 +32,19 @@ impl Scheduler {
             return None;
         }
         let waiting = job.waiting() + (self.ready.len() as u64 - 1);
-        while let Some(&slot) = self.roomy.front() {
+        let mut asked = 0;
+        while asked < handout::TAKERS_ASKED_MAX.min(self.roomy.len()) {
+            let slot = self.roomy[0];
             let seat = self.at(slot);
-            if seat.has_room(self.policy.max_tasks_per_worker) {
-                let is_fair = handout::is_fair(seat.backlog.items(), waiting, self.policy.workers);
-                return is_fair.then_some(slot);
+            if !seat.has_room(self.policy.max_tasks_per_worker) {
+                self.roomy.pop_front();
+                self.at_mut(slot).listed = false;
+            } else if handout::is_fair(seat.backlog.items(), waiting, self.policy.workers) {
+                return Some(slot);
+            } else {
+                self.roomy.rotate_left(1);
+                asked += 1;
             }
-            self.roomy.pop_front();
-            self.at_mut(slot).listed = false;
         }
         None
     }
@@ -76,17 +81,13 @@ impl Scheduler {
         seat.handed_out += piece.items;
         if matches!(seat.state, State::Idle { .. }) {
             seat.progress = now;
-            self.set_state(
-                slot,
-                State::Busy {
-                    watch: Watch::starting(now, timeout),
-                },
-            );
+            self.set_state(slot, State::Busy { watch: Watch::Off });
         } else {
             // Its turn is over.
             self.roomy.pop_front();
             self.at_mut(slot).listed = false;
         }
+        self.watch_run(slot, timeout);
         self.list_if_roomy(slot);
         let worker = self.at(slot).id;
         let Run {
@@ -149,29 +150,6 @@ impl Scheduler {
             let worker = seat.id;
             self.say(Command::Reclaim { worker });
         }
-    }
-
-    /// As `reclaim`, followed by a closer look at what is left. The gravest concern counts.
-    pub(super) fn withdraw(&mut self, slot: u32, concern: Concern) {
-        let concern = match self.at(slot).state {
-            State::Busy {
-                watch: Watch::Withdrawing(other),
-            } => other.max(concern),
-            State::Busy { .. }
-            | State::Vacant
-            | State::BackingOff { .. }
-            | State::Starting { .. }
-            | State::Idle { .. }
-            | State::Stopping { .. }
-            | State::Ending { .. } => concern,
-        };
-        self.set_state(
-            slot,
-            State::Busy {
-                watch: Watch::Withdrawing(concern),
-            },
-        );
-        self.reclaim(slot);
     }
 
     /// The one way to change what a worker holds: it keeps the count of those that hold more than they can run.

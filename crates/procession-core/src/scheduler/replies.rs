@@ -1,11 +1,11 @@
-//! What is heard of workers that live: items done, items taken back, how long the present one has been running.
+//! What is heard of workers that get on: items done, items taken back.
 
 use std::time::Duration;
 
 use super::Scheduler;
-use crate::seat::{Cause, Concern, State, Watch};
+use crate::WorkerId;
+use crate::seat::{State, Watch};
 use crate::time::nanos;
-use crate::{Command, Time, WorkerId};
 
 impl Scheduler {
     pub(super) fn on_done(&mut self, worker: WorkerId, items: u64, busy: Duration) {
@@ -103,78 +103,10 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn on_running(&mut self, worker: WorkerId, since: Option<Time>) {
-        let Some(slot) = self.slot_of(worker) else { return };
-        let State::Busy { watch } = self.at(slot).state else {
-            return;
-        };
-        let backlog = &self.at(slot).backlog;
-        let run = match watch {
-            Watch::Probing => backlog.front(),
-            // Nothing behind the running item is left: the last one held is the one that is running.
-            Watch::Confirming => backlog.back(),
-            Watch::Off | Watch::Until(_) | Watch::Withdrawing(_) => return,
-        };
-        let Some(&run) = run else { return self.go_on(slot) };
-        let Some(timeout) = self.jobs.at(run.job.index).options.timeout else {
-            return self.rewatch(slot);
-        };
-        // What the worker's page says is a hint from a suspect: a start in the future counts as one just now.
-        let overdue_at = since.unwrap_or(self.now).min(self.now) + timeout;
-        if since.is_none() || self.now < overdue_at {
-            self.set_state(
-                slot,
-                State::Busy {
-                    watch: Watch::Until(overdue_at),
-                },
-            );
-        } else if watch == Watch::Confirming {
-            let item = run.first + u64::from(run.items) - 1;
-            self.terminate_worker(slot, Cause::Overdue { job: run.job, item });
-        } else {
-            self.withdraw(slot, Concern::Overdue);
-        }
-    }
-
-    /// Nothing behind the running item is left with this worker, so a signal can hit no innocent item. Is there
-    /// reason for one?
-    fn look_closer(&mut self, slot: u32, concern: Concern) {
-        if concern == Concern::Faulty {
-            return self.kill(slot, Cause::Faulty);
-        }
-        let Some(last) = self.at(slot).backlog.back() else {
-            return self.go_on(slot);
-        };
-        if self
-            .jobs
-            .at(last.job.index)
-            .fate
-            .is_some_and(|fate| fate.stops_running())
-        {
-            return self.terminate_worker(slot, Cause::Ordered);
-        }
-        match concern {
-            Concern::Overdue => {
-                self.set_state(
-                    slot,
-                    State::Busy {
-                        watch: Watch::Confirming,
-                    },
-                );
-                self.say(Command::Probe {
-                    worker: self.at(slot).id,
-                });
-            }
-            Concern::Doomed => self.rewatch(slot),
-            Concern::Faulty => unreachable!("a faulty worker is past being looked at"),
-        }
-    }
-
-    /// A worker's front item changed, or its queue ran empty.
+    /// A worker's queue became shorter, or empty.
     pub(super) fn go_on(&mut self, slot: u32) {
         let seat = self.at(slot);
         if !seat.backlog.is_empty() {
-            self.rewatch(slot);
             self.list_if_roomy(slot);
         } else if seat.reclaiming {
             // The answer decides: it finds nothing left.
@@ -183,18 +115,6 @@ impl Scheduler {
         } else {
             self.rest(slot);
         }
-    }
-
-    /// Watches over the item that is now at the front; it started just now at the earliest.
-    fn rewatch(&mut self, slot: u32) {
-        let front = self.at(slot).backlog.front();
-        let timeout = front.and_then(|run| self.jobs.at(run.job.index).options.timeout);
-        self.set_state(
-            slot,
-            State::Busy {
-                watch: Watch::starting(self.now, timeout),
-            },
-        );
     }
 }
 

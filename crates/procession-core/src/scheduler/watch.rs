@@ -1,0 +1,143 @@
+//! Time limits, and the closer look that precedes every signal to a worker that has work.
+//!
+//! A worker may hold ended items whose replies were not heard yet, so which item it is running is not known from
+//! the books alone. `PROTOCOL.md` says why no innocent item is ever stopped all the same.
+
+use std::time::Duration;
+
+use super::Scheduler;
+use crate::seat::{Cause, Concern, State, Watch};
+use crate::{Command, Time, WorkerId};
+
+impl Scheduler {
+    /// A run with that time limit joined the worker's queue: it starts now at the earliest.
+    pub(super) fn watch_run(&mut self, slot: u32, timeout: Option<Duration>) {
+        let Some(timeout) = timeout else { return };
+        let at = self.now + timeout;
+        match self.watch_of(slot) {
+            Watch::Off => self.watch(slot, Watch::Until(at)),
+            Watch::Until(until) => self.watch(slot, Watch::Until(until.min(at))),
+            Watch::Probing | Watch::Withdrawing(_) | Watch::Confirming => {}
+        }
+    }
+
+    /// An item of this worker may be overdue by now: asks since when it has been running its present one, unless
+    /// it got on in the meantime.
+    pub(super) fn look_after(&mut self, slot: u32) {
+        let due = self
+            .shortest_timeout(slot)
+            .map(|timeout| self.at(slot).progress + timeout);
+        match due {
+            None => self.watch(slot, Watch::Off),
+            Some(at) if self.now < at => self.watch(slot, Watch::Until(at)),
+            Some(_) => self.probe(slot, Watch::Probing),
+        }
+    }
+
+    /// Asks since when a worker has been running its present item.
+    fn probe(&mut self, slot: u32, watch: Watch) {
+        self.watch(slot, watch);
+        let worker = self.at(slot).id;
+        self.say(Command::Probe { worker });
+    }
+
+    pub(super) fn on_running(&mut self, worker: WorkerId, since: Option<Time>) {
+        let Some(slot) = self.slot_of(worker) else { return };
+        let State::Busy { watch } = self.at(slot).state else {
+            return;
+        };
+        let timeout = match watch {
+            // Whichever it is running: the strictest limit is reason enough to look closer.
+            Watch::Probing => self.shortest_timeout(slot),
+            // Nothing behind the running item is left: it is the last one.
+            Watch::Confirming => self
+                .at(slot)
+                .backlog
+                .back()
+                .and_then(|run| self.timeout_of(run.job.index)),
+            Watch::Off | Watch::Until(_) | Watch::Withdrawing(_) => return,
+        };
+        let Some(timeout) = timeout else {
+            return self.resume(slot, Watch::Off);
+        };
+        // What the worker's page says is a hint from a suspect: a start in the future counts as one just now.
+        let overdue_at = since.unwrap_or(self.now).min(self.now) + timeout;
+        if since.is_none() || self.now < overdue_at {
+            self.resume(slot, Watch::Until(overdue_at));
+        } else if watch == Watch::Confirming {
+            let last = self
+                .at(slot)
+                .backlog
+                .back()
+                .expect("its time limit was just looked at");
+            let (job, item) = (last.job, last.first + u64::from(last.items) - 1);
+            self.terminate_worker(slot, Cause::Overdue { job, item });
+        } else {
+            self.withdraw(slot, Concern::Overdue);
+        }
+    }
+
+    /// Takes back what a worker has not started, to be followed by a closer look. The gravest concern counts.
+    pub(super) fn withdraw(&mut self, slot: u32, concern: Concern) {
+        let concern = match self.watch_of(slot) {
+            Watch::Withdrawing(other) => other.max(concern),
+            Watch::Off | Watch::Until(_) | Watch::Probing | Watch::Confirming => concern,
+        };
+        self.watch(slot, Watch::Withdrawing(concern));
+        self.reclaim(slot);
+    }
+
+    /// Nothing behind the running item is left with this worker, so a signal can hit no innocent item. Is there
+    /// reason for one?
+    pub(super) fn look_closer(&mut self, slot: u32, concern: Concern) {
+        let last = self
+            .at(slot)
+            .backlog
+            .back()
+            .map(|run| self.jobs.at(run.job.index));
+        let is_doomed = last
+            .and_then(|job| job.fate)
+            .is_some_and(|fate| fate.stops_running());
+        match concern {
+            Concern::Faulty => self.kill(slot, Cause::Faulty),
+            Concern::Overdue | Concern::Doomed if is_doomed => self.terminate_worker(slot, Cause::Ordered),
+            Concern::Overdue => self.probe(slot, Watch::Confirming),
+            Concern::Doomed => {
+                let due = self
+                    .shortest_timeout(slot)
+                    .map(|timeout| self.at(slot).progress + timeout);
+                self.resume(slot, due.map_or(Watch::Off, Watch::Until));
+            }
+        }
+    }
+
+    /// The worker may go on, watched like this.
+    fn resume(&mut self, slot: u32, watch: Watch) {
+        self.watch(slot, watch);
+        self.go_on(slot);
+    }
+
+    fn watch(&mut self, slot: u32, watch: Watch) {
+        self.set_state(slot, State::Busy { watch });
+    }
+
+    fn watch_of(&self, slot: u32) -> Watch {
+        let State::Busy { watch } = self.at(slot).state else {
+            unreachable!("{} is not at work", self.at(slot).id)
+        };
+        watch
+    }
+
+    /// The strictest time limit of the items that a worker holds.
+    pub(super) fn shortest_timeout(&self, slot: u32) -> Option<Duration> {
+        self.at(slot)
+            .backlog
+            .runs()
+            .filter_map(|run| self.timeout_of(run.job.index))
+            .min()
+    }
+
+    fn timeout_of(&self, index: u32) -> Option<Duration> {
+        self.jobs.at(index).options.timeout
+    }
+}

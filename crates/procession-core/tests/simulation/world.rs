@@ -1,0 +1,370 @@
+//! Everything around the core in one thread: processes, callers, a clock. It does what the core says, lets things
+//! happen, and after every step compares the core's word with its own books.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
+
+use procession_core::{
+    BrokenReason, Event, JobId, JobOptions, Outcome, Policy, Scheduler, StartFailure, Time, WorkerId,
+};
+
+use crate::ledger::{Call, Deed, Place};
+use crate::process::{Phase, Process};
+use crate::rng::Rng;
+
+/// How unkind this world is, in percent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Climate {
+    pub(crate) boot_crash: u64,
+    pub(crate) boot_hang: u64,
+    pub(crate) spawn_error: u64,
+    pub(crate) stubborn: u64,
+    /// Nanoseconds a start takes, at most.
+    pub(crate) boot_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Happening {
+    Boot(WorkerId),
+    BootFailure(WorkerId),
+    Ended(WorkerId, u64),
+    Crash(WorkerId, u64),
+    Misbehaviour(WorkerId, u64),
+    Reply(WorkerId, usize),
+    Death(WorkerId),
+    DeathNoticed(WorkerId),
+}
+
+/// Later than anything that happens.
+pub(crate) const FOREVER: u64 = u64::MAX - 1;
+
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) rng: Rng,
+    pub(crate) core: Scheduler,
+    pub(crate) policy: Policy,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) over: Option<Outcome>,
+    pub(crate) broken: Option<BrokenReason>,
+    pub(crate) finished: bool,
+    pub(crate) closing: bool,
+    pub(crate) steps: u64,
+    pub(crate) climate: Climate,
+    pub(crate) by_id: HashMap<JobId, usize>,
+    pub(crate) places: Vec<(u32, bool)>,
+    pub(crate) seats: HashMap<u32, Process>,
+    pub(crate) generations: HashMap<u32, u32>,
+    agenda: BinaryHeap<Reverse<(u64, u64, Happening)>>,
+    serial: u64,
+    idle_ticks: u32,
+    trace: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, policy: Policy, climate: Climate, trace: bool) -> World {
+        World {
+            now: 0,
+            rng: Rng::new(seed),
+            core: Scheduler::new(policy.clone()),
+            policy,
+            calls: Vec::new(),
+            over: None,
+            broken: None,
+            finished: false,
+            closing: false,
+            steps: 0,
+            climate,
+            by_id: HashMap::new(),
+            places: Vec::new(),
+            seats: HashMap::new(),
+            generations: HashMap::new(),
+            agenda: BinaryHeap::new(),
+            serial: 0,
+            idle_ticks: 0,
+            trace,
+        }
+    }
+
+    /// Lets the next thing happen that happens before `until`; `false` if there is none.
+    pub(crate) fn step(&mut self, until: u64) -> bool {
+        let next = self.agenda.peek().map(|Reverse((at, ..))| *at);
+        let tick = self.core.poll_timeout().map(|at| at.as_nanos().max(self.now));
+        let first = next.unwrap_or(u64::MAX).min(tick.unwrap_or(u64::MAX));
+        if first == u64::MAX || first > until {
+            self.now = if until == FOREVER { self.now } else { until };
+            return false;
+        }
+        self.idle_ticks = if first == self.now && next != Some(first) {
+            self.idle_ticks + 1
+        } else {
+            0
+        };
+        assert!(
+            self.idle_ticks < 10,
+            "the core asks to be woken at {first} over and over"
+        );
+        self.now = first;
+        if next == Some(first) {
+            let Reverse((_, _, happening)) = self.agenda.pop().expect("it was there");
+            self.happen(happening);
+        } else {
+            self.tell(Event::Tick);
+        }
+        true
+    }
+
+    pub(crate) fn submit(&mut self, options: JobOptions) -> usize {
+        let index = self
+            .places
+            .iter()
+            .position(|place| !place.1)
+            .unwrap_or(self.places.len());
+        if index == self.places.len() {
+            self.places.push((0, false));
+        }
+        self.places[index] = (self.places[index].0 + 1, true);
+        let id = JobId {
+            index: index as u32,
+            generation: self.places[index].0,
+        };
+        let refused = self.closing || self.over.is_some();
+        self.calls.push(Call::new(id, options.clone(), self.now, refused));
+        self.by_id.insert(id, self.calls.len() - 1);
+        self.tell(Event::Submit { job: id, options });
+        self.calls.len() - 1
+    }
+
+    pub(crate) fn input(&mut self, call: usize, deeds: &[Deed], bytes: u64) {
+        deeds.iter().for_each(|&deed| self.calls[call].input(deed));
+        self.tell(Event::Input {
+            job: self.calls[call].id,
+            items: deeds.len() as u64,
+            bytes,
+        });
+    }
+
+    pub(crate) fn close_input(&mut self, call: usize) {
+        self.calls[call].closed = true;
+        self.tell(Event::InputClosed {
+            job: self.calls[call].id,
+        });
+    }
+
+    pub(crate) fn live_workers(&self) -> Vec<WorkerId> {
+        let mut ids: Vec<_> = self
+            .seats
+            .values()
+            .filter(|p| p.phase != Phase::Dead)
+            .map(|p| p.id)
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Something from outside kills the worker.
+    pub(crate) fn strike(&mut self, worker: WorkerId) {
+        self.later(0, Happening::Death(worker));
+    }
+
+    /// Tells the core, does what it says, and checks both books.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.steps += 1;
+        if self.trace {
+            println!("{:>12} {event:?}", self.now);
+        }
+        self.core.handle(Time::from_nanos(self.now), event);
+        while let Some(command) = self.core.poll_command() {
+            if self.trace {
+                println!("{:>12}     {command:?}", "");
+            }
+            self.obey(command);
+        }
+        self.core.check_invariants();
+        self.check();
+    }
+
+    fn check(&self) {
+        for call in &self.calls {
+            let charged = call
+                .items
+                .iter()
+                .position(|item| matches!(item.place, Place::Charged { .. }));
+            assert_eq!(
+                charged, None,
+                "nothing was said about this lost item of {}",
+                call.id
+            );
+        }
+        let waiting = self.calls.iter().any(|call| call.waiting() > 0);
+        let free = self.seats.values().find(|process| process.is_free());
+        if let (true, Some(process)) = (waiting, free) {
+            panic!("{} has nothing to do while an item waits", process.id);
+        }
+        assert!(
+            !self.finished || self.seats.is_empty(),
+            "finished, yet a worker is there"
+        );
+    }
+
+    pub(crate) fn later(&mut self, delay: u64, happening: Happening) {
+        self.serial += 1;
+        self.agenda
+            .push(Reverse((self.now + delay, self.serial, happening)));
+    }
+
+    pub(crate) fn call(&mut self, id: JobId) -> &mut Call {
+        let call = &mut self.calls[self.by_id[&id]];
+        assert!(!call.settled, "{id} is spoken of after its last word");
+        call
+    }
+
+    pub(crate) fn process(&mut self, worker: WorkerId) -> Option<&mut Process> {
+        self.seats
+            .get_mut(&worker.slot)
+            .filter(|process| process.id == worker && process.phase != Phase::Dead)
+    }
+
+    pub(crate) fn run_on(&mut self, worker: WorkerId) {
+        let now = self.now;
+        let Some(process) = self.process(worker) else {
+            return;
+        };
+        let Some((job, item)) = process.claim(now) else {
+            return;
+        };
+        let serial = process.serial;
+        if self.over.is_some() {
+            return;
+        }
+        let call = self.call(job);
+        let starts = call.items[item as usize].starts;
+        match call.start(item, now) {
+            Deed::Run(ns) => self.later(ns, Happening::Ended(worker, serial)),
+            Deed::Crash { starts: fatal, after } if starts < fatal => {
+                self.later(after, Happening::Crash(worker, serial))
+            }
+            Deed::Crash { after, .. } => self.later(after, Happening::Ended(worker, serial)),
+            Deed::Hang => {}
+            Deed::Misbehave => self.later(1_000, Happening::Misbehaviour(worker, serial)),
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Boot(worker) => {
+                if let Some(process) = self.process(worker) {
+                    process.phase = Phase::Ready;
+                    self.tell(Event::WorkerReady { worker });
+                }
+            }
+            Happening::BootFailure(worker) => {
+                if self.process(worker).is_some() {
+                    self.seats.remove(&worker.slot);
+                    let fatal = self.rng.percent(2);
+                    let failure = if fatal {
+                        StartFailure::Fatal
+                    } else {
+                        StartFailure::Transient
+                    };
+                    self.tell(Event::StartFailed { worker, failure });
+                }
+            }
+            Happening::Ended(worker, serial) => self.item_ended(worker, serial),
+            Happening::Crash(worker, serial) => {
+                if self
+                    .process(worker)
+                    .is_some_and(|process| process.serial == serial)
+                {
+                    self.happen(Happening::Death(worker));
+                }
+            }
+            Happening::Misbehaviour(worker, serial) => {
+                if let Some(process) = self.process(worker)
+                    && process.serial == serial
+                {
+                    // Once it was signalled, that is what it dies of.
+                    process.faulty = process.signalled_at.is_none();
+                    self.tell(Event::WorkerFaulty { worker });
+                }
+            }
+            Happening::Reply(worker, items) => {
+                if self.process(worker).is_some() {
+                    self.hear(worker, items);
+                }
+            }
+            Happening::Death(worker) => {
+                let delay = self.rng.within(0..50_000);
+                if let Some(process) = self.process(worker) {
+                    process.phase = Phase::Dead;
+                    self.later(delay, Happening::DeathNoticed(worker));
+                }
+            }
+            Happening::DeathNoticed(worker) => self.bury(worker),
+        }
+    }
+
+    fn item_ended(&mut self, worker: WorkerId, serial: u64) {
+        let now = self.now;
+        let holds_back = self.rng.percent(50);
+        let delay = self.rng.within(0..20_000);
+        let Some(process) = self.process(worker).filter(|process| process.serial == serial) else {
+            return;
+        };
+        process.end(now);
+        if process.claimed == process.queue.len() || !holds_back {
+            let items = process.ended - process.sent;
+            process.sent = process.ended;
+            self.later(delay, Happening::Reply(worker, items));
+        }
+        self.run_on(worker);
+    }
+
+    /// Replies arrive. They may have been heard already if a later message overtook them.
+    fn hear(&mut self, worker: WorkerId, items: usize) {
+        let process = self.seats.get_mut(&worker.slot).expect("it was just there");
+        let items = items.min(process.ended);
+        let busy = Duration::from_nanos(std::mem::take(&mut process.busy));
+        let heard = process.hear(items);
+        if self.over.is_none() {
+            for (job, item) in heard {
+                self.call(job).place(item, Place::Final);
+            }
+        }
+        self.tell(Event::Done {
+            worker,
+            items: items as u64,
+            busy,
+        });
+    }
+
+    /// The death is noticed: what had ended is heard, then the rest is judged.
+    fn bury(&mut self, worker: WorkerId) {
+        let ended = self.seats[&worker.slot].ended;
+        if ended > 0 {
+            self.hear(worker, ended);
+        }
+        let process = self.seats.remove(&worker.slot).expect("it was just there");
+        let running = process.running();
+        if self.over.is_none() {
+            for (place, &(job, item)) in process.queue.iter().enumerate() {
+                if place > 0 || running.is_none() {
+                    self.call(job).place(item, Place::Waiting);
+                }
+            }
+            if let Some((job, item)) = running {
+                let call = self.call(job);
+                let timeout = call.options.timeout.map(|timeout| timeout.as_nanos() as u64);
+                let late = process
+                    .signalled_at
+                    .zip(timeout)
+                    .is_some_and(|(at, limit)| process.since + limit <= at);
+                call.charge(item, late && !process.faulty);
+            }
+        }
+        self.tell(Event::WorkerExited {
+            worker,
+            running: running.is_some(),
+        });
+    }
+}
