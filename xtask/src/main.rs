@@ -8,8 +8,8 @@ use std::process::{Command, ExitCode};
 const HELP: &str = "\
 usage: cargo xtask <command>
 
-  ci      everything the continuous integration runs (the same as .ci/run)
-  bench   what an item costs through the pool, beside the transport's own limit
+  ci                  everything the continuous integration runs (the same as .ci/run)
+  bench [--only B1]   what an item costs through the pool, beside the transport's own limit
 ";
 
 fn main() -> ExitCode {

@@ -1,1 +1,64 @@
-//! placeholder
+//! The command line of Procession: job specs in, results in order out.
+//!
+//! [`main`] is the whole program. A program of your own gets the same command line, with your tasks beside the built-in
+//! ones, from one call:
+//!
+//! ```no_run
+//! #[procession::task]
+//! fn halve(x: f64) -> f64 {
+//!     x / 2.0
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     procession_cli::main()
+//! }
+//! ```
+//!
+//! ```text
+//! $ my-program map halve --range 0..4
+//! 0.0
+//! 0.5
+//! 1.0
+//! 1.5
+//! ```
+//!
+//! Every command becomes a job: a task, a source of items, and a place for results. The path of an item is readable from the
+//! modules: `spec` or `cli` → `input` → `intake` → the pool → `run` → `output`, `reduce`, `failures` → `summary` → `exit`.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod diagnostic;
+mod exit;
+mod failures;
+mod input;
+mod intake;
+mod job;
+mod listing;
+mod nearest;
+mod output;
+mod plan;
+mod progress;
+mod reduce;
+mod run;
+mod signals;
+mod spec;
+mod summary;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Runs the command line of this process and gives its exit status.
+///
+/// It must be the first thing `main` does: in a worker process it never returns.
+///
+/// Exit status: 0 every item has a value, 1 some do not, 2 bad spec, input or usage (nothing ran), 70 the pool broke,
+/// 74 results cannot be written; a run stopped by SIGINT or SIGTERM dies by that signal.
+#[must_use]
+pub fn main() -> ExitCode {
+    procession::init();
+    exit::status(commands::execute(cli::Cli::parse()))
+}

@@ -47,6 +47,10 @@ pub(crate) fn items(job: &Job, item_ns: Option<u64>, workers: u32) -> u64 {
     whole_units(job, by_time.min(share(job, item_ns, workers)))
 }
 
+/// How many busy workers are looked at before the work is left waiting for an idle one: a bound on what each event
+/// costs, with a good chance to find one that holds less than its share.
+pub(crate) const TAKERS_ASKED_MAX: usize = 4;
+
 /// How many further items the caller should encode now, so that every worker's next two hand-outs are covered.
 pub(crate) fn input_wanted(job: &Job, item_ns: Option<u64>, workers: u32) -> u64 {
     if !job.input_open || job.fate.is_some() {
@@ -64,14 +68,16 @@ pub(crate) fn is_fair(held: u64, waiting: u64, workers: u32) -> bool {
 
 /// A worker's part of what waits. With the end of the input in sight the parts become smaller towards the end
 /// (half of an equal part each time), so that all workers end together, whatever their items' run times; but what
-/// is not worth dividing is not divided. With more input to come an equal part of what is there.
+/// is not worth dividing is not divided. With more input to come: an equal part of
+/// what is there and with the workers.
 fn share(job: &Job, item_ns: Option<u64>, workers: u32) -> u64 {
     let workers = u64::from(workers);
     if job.input_open {
-        return job.waiting().div_ceil(workers);
+        return (job.held + job.waiting()).div_ceil(workers);
     }
+    let parts = if workers == 1 { 1 } else { 2 * workers };
     let indivisible = item_ns.map_or(1, |ns| WORTH_MOVING_NS / ns);
-    job.waiting().div_ceil(2 * workers).max(indivisible)
+    job.waiting().div_ceil(parts).max(indivisible)
 }
 
 /// `items` rounded down to units of the job's chunk size (at least one unit), within what a hand-out may carry.

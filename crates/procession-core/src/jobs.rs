@@ -58,8 +58,9 @@ impl Jobs {
     }
 
     pub(crate) fn remove(&mut self, index: u32) {
-        let removed = self.slots[index as usize].take();
-        assert!(removed.is_some(), "a job was forgotten twice");
+        let slot = &mut self.slots[index as usize];
+        assert!(slot.is_some(), "a job was forgotten twice");
+        *slot = None;
         self.len -= 1;
     }
 

@@ -58,7 +58,7 @@ pub(crate) enum State {
 /// How closely a busy worker is watched. See `PROTOCOL.md` for why the steps have this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
-    /// No item it holds has a time limit.
+    /// No item it holds that may still start, or is running, has a time limit.
     Off,
     /// No item it holds can be overdue before then.
     Until(Time),

@@ -80,6 +80,12 @@ impl<I: Iterator<Item = Payload>> PayloadStream<I> {
     pub fn cancel(&mut self) {
         self.0.cancel();
     }
+
+    /// Ends the call gently: no more input is pulled, what is running finishes, and items that had not begun yield
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+    pub fn drain(&mut self) {
+        self.0.drain();
+    }
 }
 
 impl<I: Iterator<Item = Payload>> Iterator for PayloadStream<I> {

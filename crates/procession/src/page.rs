@@ -15,7 +15,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -142,6 +142,8 @@ impl PageMaster {
             return None;
         }
         let bytes = self.area.copy(len);
+        // With the fence in `reset`: whoever has read what was written after a reset sees the reset as well.
+        fence(Ordering::Acquire);
         let unchanged = (committed.load(Ordering::Acquire) >> 32) as u32 == epoch;
         if unchanged { seal_results(bytes) } else { None }
     }
@@ -214,6 +216,8 @@ impl PageWorker {
     pub(crate) fn reset(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.commit(0);
+        // Nothing written to the area from now on may be seen before the new epoch.
+        fence(Ordering::Release);
     }
 }
 

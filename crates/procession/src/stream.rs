@@ -221,6 +221,17 @@ impl<I: Iterator, R> Stream<I, R> {
     }
 }
 
+impl<I: Iterator, R> Stream<I, R> {
+    /// Lets the call run out: what is running finishes and is yielded, what has not begun never runs.
+    pub(crate) fn drain(&mut self) {
+        self.source.input = None;
+        if let Some(id) = self.source.id {
+            self.source.driver.abandon(id);
+            self.source.driver.close_input(id);
+        }
+    }
+}
+
 impl<I: Iterator, R> Drop for Stream<I, R> {
     fn drop(&mut self) {
         let unheard = self.source.input.is_some() || self.yielded < self.source.pulled;

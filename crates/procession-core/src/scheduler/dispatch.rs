@@ -32,14 +32,19 @@ impl Scheduler {
             return None;
         }
         let waiting = job.waiting() + (self.ready.len() as u64 - 1);
-        while let Some(&slot) = self.roomy.front() {
+        let mut asked = 0;
+        while asked < handout::TAKERS_ASKED_MAX.min(self.roomy.len()) {
+            let slot = self.roomy[0];
             let seat = self.at(slot);
-            if seat.has_room(self.policy.max_tasks_per_worker) {
-                let is_fair = handout::is_fair(seat.backlog.items(), waiting, self.policy.workers);
-                return is_fair.then_some(slot);
+            if !seat.has_room(self.policy.max_tasks_per_worker) {
+                self.roomy.pop_front();
+                self.at_mut(slot).listed = false;
+            } else if handout::is_fair(seat.backlog.items(), waiting, self.policy.workers) {
+                return Some(slot);
+            } else {
+                self.roomy.rotate_left(1);
+                asked += 1;
             }
-            self.roomy.pop_front();
-            self.at_mut(slot).listed = false;
         }
         None
     }

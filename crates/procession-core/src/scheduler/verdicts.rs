@@ -7,47 +7,57 @@ use super::Scheduler;
 use crate::backlog::Run;
 use crate::job::{Fate, Piece};
 use crate::seat::{Cause, Concern, State};
-use crate::{BrokenReason, Command, Outcome, WorkerId};
+use crate::{BrokenReason, Command, JobId, Outcome, WorkerId};
+
+/// What a worker's end was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It never became ready.
+    Unready,
+    /// It was lost while it held work, and not by our doing.
+    Loss,
+    /// It was stopped because of this item.
+    Overdue { job: JobId, item: u64 },
+    /// It held nothing, or was to go.
+    Harmless,
+    /// It was sent to rest: nobody takes its seat before work waits.
+    Rest,
+}
 
 impl Scheduler {
     pub(super) fn on_worker_exited(&mut self, worker: WorkerId, running: bool) {
         let Some(slot) = self.slot_of(worker) else { return };
-        let held_work = !self.at(slot).backlog.is_empty();
-        let (is_loss, overdue, unready, refill) = match self.at(slot).state {
-            State::Vacant | State::BackingOff { .. } => return,
-            State::Starting { .. }
-            | State::Ending {
-                cause: Cause::Unready,
-                ..
-            } => (false, None, true, true),
-            State::Idle { .. } => (false, None, false, true),
-            State::Busy { .. }
-            | State::Ending {
-                cause: Cause::Faulty, ..
-            } => (held_work, None, false, true),
-            State::Ending {
-                cause: Cause::Overdue { job, item },
-                ..
-            } => (false, Some((job, item)), false, true),
-            State::Ending {
-                cause: Cause::Ordered,
-                ..
-            } => (false, None, false, true),
-            State::Stopping { refill, .. } => (false, None, false, refill),
+        let held = self.at(slot).backlog.items();
+        let end = match self.at(slot).state {
+            State::Starting { .. } => End::Unready,
+            State::Busy { .. } if held > 0 => End::Loss,
+            State::Idle { .. } | State::Busy { .. } => End::Harmless,
+            State::Ending { cause, .. } => match cause {
+                Cause::Unready => End::Unready,
+                Cause::Faulty if held > 0 => End::Loss,
+                Cause::Overdue { job, item } => End::Overdue { job, item },
+                Cause::Faulty | Cause::Ordered => End::Harmless,
+            },
+            State::Stopping { refill: true, .. } => End::Harmless,
+            State::Stopping { refill: false, .. } => End::Rest,
+            State::Vacant | State::BackingOff { .. } => unreachable!("{worker} was there a moment ago"),
         };
+        self.give_back(slot, held.saturating_sub(u64::from(running)));
         if running {
-            self.charge_front(slot, |run| overdue == Some((run.job, run.first)));
+            self.charge_front(slot, end);
         }
-        self.give_back(slot, u64::MAX);
         self.set_state(slot, State::Vacant);
-        if is_loss {
-            self.count_loss();
-        }
-        if unready {
-            self.crashed_unready();
-            self.retry_start(slot);
-        } else if refill {
-            self.refill(slot);
+        match end {
+            End::Unready => {
+                self.crashed_unready();
+                self.retry_start(slot);
+            }
+            End::Loss => {
+                self.count_loss();
+                self.refill(slot);
+            }
+            End::Overdue { .. } | End::Harmless => self.refill(slot),
+            End::Rest => {}
         }
     }
 
@@ -66,16 +76,17 @@ impl Scheduler {
     }
 
     /// The front item was running when its worker died: its attempt is used up.
-    fn charge_front(&mut self, slot: u32, is_overdue: impl FnOnce(&Run) -> bool) {
+    fn charge_front(&mut self, slot: u32, end: End) {
         let Some(held) = self.change_backlog(slot, |backlog| backlog.take_front(1)) else {
             return;
         };
         let run = held.run;
         let (id, item, attempt) = (run.job, run.first, run.attempt);
+        let is_overdue = end == End::Overdue { job: id, item };
         let job = self.jobs.at_mut(id.index);
         let outcome = match job.fate {
-            Some(Fate::Cancelled | Fate::Expired | Fate::Refused(_)) => job.fate.map(Fate::outcome),
-            _ if is_overdue(&run) => Some(Outcome::TimedOut),
+            Some(fate @ (Fate::Cancelled | Fate::Expired | Fate::Refused(_))) => Some(fate.outcome()),
+            Some(Fate::Abandoned) | None if is_overdue => Some(Outcome::TimedOut),
             Some(Fate::Abandoned) => Some(Outcome::Lost),
             None if attempt < job.options.max_attempts => None,
             None if job.options.max_attempts > 1 => Some(Outcome::Quarantined),

@@ -5,6 +5,7 @@
 mod ledger;
 mod life;
 mod makespan;
+mod obey;
 mod process;
 mod rng;
 mod world;

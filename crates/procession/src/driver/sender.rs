@@ -47,9 +47,11 @@ impl Driver {
             Some(generation) if generation != seat.generation => return None,
             None | Some(_) => {}
         }
+        // What is queued for a worker that is still being started waits for its link.
+        let link = Arc::clone(seat.link.as_ref()?);
         let planned = seat.plan(jobs);
         seat.sending = planned.is_some();
-        Some((seat.generation, Arc::clone(seat.link.as_ref()?), planned?))
+        Some((seat.generation, link, planned?))
     }
 }
 

@@ -296,6 +296,8 @@ impl Supervisor {
         );
         self.driver.observe(Event::WorkerStarted { slot, pid });
         self.start_reader(Reader::new(Arc::clone(&self.driver), worker, receiver), slot);
+        // The pool may have been closed meanwhile: then it has been told to leave, and the word waits for its link.
+        self.driver.pump(slot);
     }
 
     fn start_reader(&mut self, reader: Reader, slot: u32) {

@@ -148,9 +148,14 @@ pub(super) enum Reply {
     /// A worker could not be forked.
     ForkFailed { errno: i32 },
     /// How a worker ended.
-    Reaped { status: i32, max_rss: u64, cpu_ns: u64 },
+    Reaped {
+        pid: i32,
+        status: i32,
+        max_rss: u64,
+        cpu_ns: u64,
+    },
     /// That process is not a dead child of mine.
-    NotReaped,
+    NotReaped { pid: i32 },
 }
 
 /// What the master says on the order channel. `Fork` is followed by descriptors on the boot socket.

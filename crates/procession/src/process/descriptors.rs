@@ -20,8 +20,9 @@ const ROOM_ABOVE_FLOOR: u64 = 24;
 /// Descriptors of a pool as such, with room for what the program opens meanwhile.
 const DESCRIPTORS_PER_POOL: u64 = 32;
 
-/// Two channel ends, pidfd and output pipe; while it starts: its ends, page, boot socket.
-const DESCRIPTORS_PER_WORKER: u64 = 8;
+/// Three channel ends, pidfd and output pipe; while it starts, also: its ends, page and pipe, the boot socket, a second
+/// pidfd.
+const DESCRIPTORS_PER_WORKER: u64 = 10;
 
 /// Most descriptors in one message here.
 const DESCRIPTORS_PER_MESSAGE_MAX: usize = 4;
@@ -134,13 +135,13 @@ pub(super) fn receive_with_descriptors(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
 ) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_PER_MESSAGE_MAX]);
-    let mut slices = [IoSliceMut::new(bytes)];
+    let (mut space, mut slices);
     let message = loop {
+        space = nix::cmsg_space!([RawFd; DESCRIPTORS_PER_MESSAGE_MAX]);
+        slices = [IoSliceMut::new(bytes)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags) {
-            // The first call's borrow would outlive the loop; an interrupted wait has taken nothing.
-            Err(Errno::EINTR) => return Err(io::ErrorKind::Interrupted.into()),
+            Err(Errno::EINTR) => {}
             message => break message?,
         }
     };

@@ -46,9 +46,9 @@ pub(crate) enum LaunchError {
     )]
     Mismatch {
         /// This program.
-        ours: Identity,
+        ours: Box<Identity>,
         /// The worker's.
-        theirs: Identity,
+        theirs: Box<Identity>,
     },
     /// A pool in a task of a pool in a task, and so on.
     #[error(

@@ -70,9 +70,10 @@ pub(super) fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Flushes Rust's and C's standard output, so that a forked copy does not print the same text again.
+/// Flushes Rust's and C's output streams: before a fork, so that the copy does not print the same text again; and at a
+/// worker's orderly end.
 pub(super) fn flush_all_output() {
     let _ = io::stdout().flush();
-    // SAFETY: a null stream means all output streams; called where this process has a single thread.
+    // SAFETY: a null stream means all output streams, and the C library locks each.
     unsafe { libc::fflush(std::ptr::null_mut()) };
 }

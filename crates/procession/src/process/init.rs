@@ -25,10 +25,7 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 /// What `main` does before this call, every worker does as well.
 ///
 /// ```
-/// fn main() {
-///     procession::init();
-///     // pools can be built from here on
-/// }
+/// procession::init(); // the first line of `main`; pools can be built from here on
 /// ```
 pub fn init() {
     if INITIALISED.swap(true, Ordering::SeqCst) {

@@ -107,10 +107,11 @@ impl Launcher {
         match process.parent() {
             Parent::Us { .. } => process.read_exit(Take::Reap),
             Parent::Zygote => {
-                let exit = match &self.zygote {
-                    Some(zygote) => zygote.reap(process).unwrap_or(Exit::UNKNOWN),
-                    None => Exit::UNKNOWN,
-                };
+                let told = self.zygote.as_ref().and_then(|zygote| zygote.reap(process).ok());
+                // Orphans of a dead zygote come to us if we are the first process of a container, or a subreaper.
+                let exit = told
+                    .filter(|exit| *exit != Exit::UNKNOWN)
+                    .unwrap_or_else(|| process.read_exit(Take::Reap));
                 process.mark_reaped();
                 exit
             }
@@ -285,3 +286,14 @@ fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(super) fn count_threads() -> usize {
     fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count)
 }
+
+/// The driver moves these between its threads.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    const fn is_sync<T: Sync>() {}
+    is_send::<Launcher>();
+    is_send::<Launched>();
+    is_sync::<PageMaster>();
+    is_sync::<WorkerProcess>();
+    is_sync::<IpcBytesSender>();
+};

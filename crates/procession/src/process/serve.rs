@@ -151,7 +151,7 @@ fn reap(pid: Pid) -> Reply {
         )
     };
     if reaped != pid.as_raw() {
-        return Reply::NotReaped;
+        return Reply::NotReaped { pid: pid.as_raw() };
     }
     let nanos = |time: libc::timeval| {
         Duration::new(
@@ -161,6 +161,7 @@ fn reap(pid: Pid) -> Reply {
         .as_nanos() as u64
     };
     Reply::Reaped {
+        pid: reaped,
         status,
         max_rss: usage.ru_maxrss.unsigned_abs() * 1024,
         cpu_ns: nanos(usage.ru_utime) + nanos(usage.ru_stime),

@@ -96,3 +96,30 @@ extern "C" fn on_fault(number: libc::c_int, info: *mut libc::siginfo_t, context:
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod scenes {
+    //! Played in processes of their own: each is to die.
+
+    use super::*;
+
+    /// As Rust's handler: for a fault that it does not explain it would return. This one leaves a mark instead.
+    extern "C" fn earlier(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        // SAFETY: allowed in a handler.
+        unsafe { libc::_exit(EARLIER_STATUS) };
+    }
+
+    /// Exit status of a process in which the earlier handler ran.
+    pub(in super::super) const EARLIER_STATUS: libc::c_int = 5;
+
+    pub(in super::super) fn install() {
+        // SAFETY: the struct is valid, and the handler does what handlers may do.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = earlier as *const () as libc::sighandler_t;
+            action.sa_flags = libc::SA_SIGINFO;
+            libc::sigaction(libc::SIGSEGV, &raw const action, ptr::null_mut());
+        }
+        make_sent_faults_deadly();
+    }
+}

@@ -118,8 +118,8 @@ impl Booting {
             Ok(Reply::Listening { name }) => name,
             Ok(Reply::Mismatch { theirs }) => {
                 return Err(LaunchError::Mismatch {
-                    ours: Identity::ours(),
-                    theirs,
+                    ours: Box::new(Identity::ours()),
+                    theirs: Box::new(theirs),
                 });
             }
             Ok(Reply::Refused { reason }) => {

@@ -21,6 +21,9 @@ use super::worker_process::{Parent, WorkerProcess};
 /// How long a preload task may take. Generous, since it loads models and tables; yet a hang is reported.
 const PRELOAD_LIMIT: Duration = Duration::from_secs(600);
 
+/// Late answers that are skipped before the zygote counts as confused.
+const LATE_REPLIES_MAX: u32 = 64;
+
 /// How long a zygote may take to leave after its last order.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -138,36 +141,52 @@ impl Zygote {
     ) -> Result<WorkerProcess, ForkError> {
         self.order(Order::Fork(ends)).map_err(ForkError::Gone)?;
         send_descriptors(&self.stream, page, output).map_err(ForkError::Gone)?;
-        match receive_reply(&self.stream).map_err(ForkError::Gone)? {
+        match self.next_reply(|reply| !matches!(reply, Reply::Reaped { .. } | Reply::NotReaped { .. })) {
             // The zygote reaps only on order, so the pid is still the worker's, dead or alive.
-            Reply::Forked { pid } => {
+            Ok(Reply::Forked { pid }) => {
                 WorkerProcess::open(Pid::from_raw(pid), Parent::Zygote).map_err(ForkError::Gone)
             }
-            Reply::ForkFailed { errno } => Err(ForkError::Refused(io::Error::from_raw_os_error(errno))),
-            other => Err(ForkError::Gone(io::Error::other(format!(
+            Ok(Reply::ForkFailed { errno }) => Err(ForkError::Refused(io::Error::from_raw_os_error(errno))),
+            Ok(other) => Err(ForkError::Gone(io::Error::other(format!(
                 "unexpected reply {other:?}"
             )))),
+            Err(error) => Err(ForkError::Gone(error)),
         }
     }
 
     /// Reads how a dead worker ended.
     pub(super) fn reap(&self, worker: &WorkerProcess) -> io::Result<Exit> {
-        self.order(Order::Reap {
-            pid: worker.raw_pid().as_raw(),
-        })?;
-        match receive_reply(&self.stream)? {
+        let asked = worker.raw_pid().as_raw();
+        self.order(Order::Reap { pid: asked })?;
+        let is_answer = |reply: &Reply| match reply {
+            Reply::Reaped { pid, .. } | Reply::NotReaped { pid } => *pid == asked,
+            _ => true,
+        };
+        match self.next_reply(is_answer)? {
             Reply::Reaped {
                 status,
                 max_rss,
                 cpu_ns,
+                ..
             } => Ok(Exit {
                 status: decode_status(status),
                 max_rss: Some(max_rss),
                 cpu: Some(Duration::from_nanos(cpu_ns)),
             }),
-            Reply::NotReaped => Ok(Exit::UNKNOWN),
+            Reply::NotReaped { .. } => Ok(Exit::UNKNOWN),
             other => Err(io::Error::other(format!("unexpected reply {other:?}"))),
         }
+    }
+
+    /// The next reply but for late answers to a question whose time limit was over.
+    fn next_reply(&self, is_answer: impl Fn(&Reply) -> bool) -> io::Result<Reply> {
+        for _ in 0..LATE_REPLIES_MAX {
+            let reply = receive_reply(&self.stream)?;
+            if is_answer(&reply) {
+                return Ok(reply);
+            }
+        }
+        Err(io::Error::other("only late replies"))
     }
 
     /// Whether it is dead.

@@ -154,10 +154,18 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         let stamps_each = work.timed || work.items <= STAMP_EACH_ITEMS_MAX;
         self.outbox.begin_segment(monotonic_ns());
         let mut taken_back = false;
+        let mut last_task = None;
         for (position, item) in (0..).zip(work.items()) {
             let item = item?;
             if taken_back {
                 continue;
+            }
+            if last_task
+                .replace(item.run.task)
+                .is_some_and(|last| last != item.run.task)
+            {
+                // Another task may take much longer, and results that are ready must not wait for it.
+                self.outbox.flush()?;
             }
             let is_stamped = stamps_each || position % STAMP_EVERY == 0;
             taken_back = !self.run_item(work.frame_no, position, item, is_stamped)?;

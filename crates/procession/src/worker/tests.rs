@@ -108,7 +108,6 @@ impl Drop for Bomb {
 }
 
 struct Bench {
-    master: PageMaster,
     script: Script,
     sent: Sent,
     setup: Setup,
@@ -116,13 +115,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let (master, _) = PageMaster::create().unwrap();
         let sent = Sent {
             frames: RefCell::default(),
             fail_after: Cell::new(usize::MAX),
         };
         Bench {
-            master,
             script: Script::default(),
             sent,
             setup: Setup {
@@ -148,7 +145,7 @@ impl Bench {
             });
             builder.push(payload);
         }
-        self.master.open_slot(frame_no, builder.finish());
+        builder.finish();
         self.frame(bytes);
     }
 
@@ -158,7 +155,7 @@ impl Bench {
         self.frame(bytes);
     }
 
-    /// Runs to the end. The page is a fresh one, so it must be set up through `run` itself.
+    /// Offers all items, then runs to the end.
     fn run(self) -> (WorkerEnd, Vec<Vec<u8>>, PageMaster) {
         let (master, fd) = PageMaster::create().unwrap();
         let page = PageWorker::open(&fd).unwrap();
@@ -208,11 +205,15 @@ fn records(frames: &[Vec<u8>]) -> Vec<(u32, u32, Outcome)> {
 fn items_run_in_order_and_each_gets_its_outcome() {
     let bench = Bench::new();
     bench.work(1, &[(ECHO, b"a"), (BAD_ARGS, b""), (UNKNOWN, b""), (WHO, b"")]);
-    bench.work(2, &[(ECHO, b"")]);
+    bench.work(2, &[(ECHO, b""), (ECHO, b"c")]);
     bench.stop();
     let (end, frames, _) = bench.run();
     assert_eq!(end, WorkerEnd::Stopped);
-    assert_eq!(frames.len(), 3, "one frame of results for each frame of work");
+    assert_eq!(
+        frames.len(),
+        6,
+        "ready, then results for each change of task and each frame of work"
+    );
     assert_eq!(
         records(&frames),
         [
@@ -221,6 +222,7 @@ fn items_run_in_order_and_each_gets_its_outcome() {
             (1, 2, (Status::UnknownTask, b"no task has index 99 here".to_vec())),
             (1, 3, (Status::Ok, b"13 2 3".to_vec())),
             (2, 0, (Status::Ok, b"".to_vec())),
+            (2, 1, (Status::Ok, b"c".to_vec())),
         ]
     );
 }
@@ -253,13 +255,17 @@ fn a_panic_is_the_outcome_of_its_item_alone() {
 }
 
 #[test]
-fn items_taken_back_are_not_run_and_not_mentioned() {
+fn items_taken_back_are_not_run_and_their_frame_is_said_to_be_done() {
     let bench = Bench::new();
     bench.work(1, &[(ECHO, b"a"), (TAKE_BACK, &[1]), (ECHO, b"never")]);
     bench.work(2, &[(ECHO, b"b")]);
     let (end, frames, master) = bench.run();
     assert_eq!(end, WorkerEnd::Disconnected);
-    let positions: Vec<_> = records(&frames)
+    let (done, results): (Vec<_>, Vec<_>) = frames
+        .into_iter()
+        .partition(|frame| matches!(ToMaster::parse(frame), Ok(ToMaster::FrameDone { frame_no: 1 })));
+    assert_eq!(done.len(), 1);
+    let positions: Vec<_> = records(&results)
         .iter()
         .map(|(frame, position, _)| (*frame, *position))
         .collect();

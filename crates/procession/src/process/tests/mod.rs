@@ -6,3 +6,4 @@ mod scenes;
 mod seat;
 mod starts;
 mod tasks;
+mod traps;

@@ -2,6 +2,7 @@
 //! started again with the name of a scene, which it plays before `main`, while it has a single thread.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
 use nix::sys::resource::{Resource, setrlimit};
@@ -9,9 +10,10 @@ use nix::unistd::Pid;
 
 use super::super::boot::ROLE_VARIABLE;
 use super::super::pidfd::{self, readable_within};
+use super::super::signals;
 use super::super::{LaunchError, LaunchSettings, Launcher, StartMethod, WorkerExit, init};
 use super::seat::{LIMIT, Worker, settings};
-use super::tasks;
+use super::{tasks, traps};
 
 const VARIABLE: &str = "PROCESSION_TEST_SCENE";
 
@@ -32,12 +34,17 @@ fn play() {
         "deep" => deep(),
         "uninitialised" => uninitialised(),
         "master" => master(),
+        "sent fault" => sent_fault(),
+        "real fault" => real_fault(),
+        "send one large message" => traps::send_one_large_message(),
+        "send many frames" => traps::send_many_frames(),
+        "send tiny messages" => traps::send_tiny_messages(),
         other => panic!("no scene {other}"),
     });
     std::process::exit(if played.is_ok() { 0 } else { 1 });
 }
 
-fn stage(scene: &str) -> Command {
+pub(super) fn stage(scene: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env(VARIABLE, scene);
     command
@@ -182,6 +189,24 @@ fn uninitialised() {
 #[test]
 fn a_program_without_init_gets_an_error_and_no_process() {
     succeeds(&mut stage("uninitialised"));
+}
+
+fn sent_fault() {
+    signals::scenes::install();
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGSEGV).unwrap();
+}
+
+fn real_fault() {
+    signals::scenes::install();
+    super::tasks::wild_write();
+}
+
+#[test]
+fn a_sent_fault_kills_and_a_real_one_reaches_the_earlier_handler() {
+    let sent = stage("sent fault").status().unwrap();
+    assert_eq!(sent.signal(), Some(libc::SIGSEGV), "{sent}");
+    let real = stage("real fault").status().unwrap();
+    assert_eq!(real.code(), Some(signals::scenes::EARLIER_STATUS), "{real}");
 }
 
 fn master() {

@@ -17,12 +17,17 @@ pub(super) fn end(how: String) {
         "exit 3" => std::process::exit(3),
         "raise SIGSEGV" => nix::sys::signal::raise(nix::sys::signal::Signal::SIGSEGV).unwrap(),
         "kill self" => nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap(),
-        // SAFETY: none: the point is a write that the system must refuse.
-        "wild write" => unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) },
+        "wild write" => wild_write(),
         "overflow" => drop(overflow(1)),
         "close everything" => drop((3..4096).map(nix::unistd::close::<i32>).collect::<Vec<_>>()),
         other => panic!("no way to end called {other}"),
     }
+}
+
+/// A fault that the processor reports.
+pub(super) fn wild_write() {
+    // SAFETY: none. That the system refuses this write is the point.
+    unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) }
 }
 
 #[expect(unconditional_recursion, reason = "the stack is to overflow")]

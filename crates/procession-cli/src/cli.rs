@@ -1,0 +1,281 @@
+//! The command line itself: commands, flags, and the help that teaches them.
+//!
+//! It says what can be typed; what is meant by it is `commands`' business.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
+use procession::StartMethod;
+
+use crate::output::Format;
+use crate::spec::{START_METHODS, WORKERS_MAX, units};
+
+/// Run tasks in worker processes: results in order, nothing lost when a worker crashes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "procession",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+#[command(after_help = "\
+Exit status: 0 every item has a value, 1 some do not, 2 bad spec, input or usage (nothing ran), \
+70 the pool broke, 74 results cannot be written, 130 or 143 stopped by a signal.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the job that a TOML file describes
+    Run(Run),
+    /// Call a task of one argument for every value
+    Map(Map),
+    /// Call a task of several arguments for every row
+    Starmap(Starmap),
+    /// Call a task once
+    Apply(Apply),
+    /// List the tasks of this program
+    Tasks(Tasks),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  procession run examples/pi.toml
+  procession run examples/pi.toml --set pool.workers=8 --set 'input.repeat=16'
+  procession run examples/faults.toml --dry-run")]
+pub(crate) struct Run {
+    /// The job spec
+    #[arg(value_name = "JOB.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) spec: PathBuf,
+    /// Change a key of the spec, such as pool.workers=4 (may be given more than once)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) pool: PoolFlags,
+    #[command(flatten)]
+    pub(crate) results: ResultFlags,
+    #[command(flatten)]
+    pub(crate) conduct: ConductFlags,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("items").multiple(false).args(["values", "range", "jsonl", "each_line"]))]
+#[command(after_help = "\
+Examples:
+  procession map square 1 2 3
+  procession map square --range 0..20
+  procession map square --range=-5..5:2 --indexed
+  seq 10 | procession map square --each-line -")]
+pub(crate) struct Map {
+    /// The task: its full path, or its last part where that is unambiguous
+    pub(crate) task: String,
+    /// Values, one item each: JSON, or plain words where the task wants strings
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) values: Vec<String>,
+    /// Integers from START up to, not including, STOP
+    #[arg(long, value_name = "START..STOP[:STEP]", allow_hyphen_values = true)]
+    pub(crate) range: Option<String>,
+    /// A JSON value a line; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) jsonl: Option<String>,
+    /// A word a line; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) each_line: Option<String>,
+    #[command(flatten)]
+    pub(crate) pool: PoolFlags,
+    #[command(flatten)]
+    pub(crate) results: ResultFlags,
+    #[command(flatten)]
+    pub(crate) conduct: ConductFlags,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("items").multiple(false).args(["jsonl", "csv", "product"]))]
+#[command(after_help = "\
+Examples:
+  procession starmap power_n --product '[[1,2,3],[2]]'
+  echo '[7, 2]' | procession starmap power_n --jsonl -
+  procession starmap power_n --csv powers.csv --format csv")]
+pub(crate) struct Starmap {
+    /// The task: its full path, or its last part where that is unambiguous
+    pub(crate) task: String,
+    /// A row a line: a JSON array of arguments, or an object of them by name; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) jsonl: Option<String>,
+    /// A CSV file whose header names the arguments; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) csv: Option<String>,
+    /// All combinations of a JSON array of values for each argument
+    #[arg(long, value_name = "JSON")]
+    pub(crate) product: Option<String>,
+    #[command(flatten)]
+    pub(crate) pool: PoolFlags,
+    #[command(flatten)]
+    pub(crate) results: ResultFlags,
+    #[command(flatten)]
+    pub(crate) conduct: ConductFlags,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  procession apply power_n 7 2
+  procession apply power_n_list '[1, 2, 3]' 2")]
+pub(crate) struct Apply {
+    /// The task: its full path, or its last part where that is unambiguous
+    pub(crate) task: String,
+    /// Its arguments: JSON, or plain words where the task wants strings
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) args: Vec<String>,
+    #[command(flatten)]
+    pub(crate) item: ItemFlags,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  procession tasks
+  procession tasks --json")]
+pub(crate) struct Tasks {
+    /// Print everything that is known of them, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What concerns a single item.
+#[derive(Debug, Args)]
+pub(crate) struct ItemFlags {
+    /// Stop an item that runs longer: 500ms, 30s, 1m30s
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Start an item at most so often when its worker is lost
+    #[arg(long, value_name = "N", value_parser = attempts)]
+    pub(crate) max_attempts: Option<u32>,
+    /// How workers are started: forkserver, spawn or fork
+    #[arg(long, value_name = "METHOD", value_parser = start_method)]
+    pub(crate) start_method: Option<StartMethod>,
+}
+
+/// What concerns the workers.
+#[derive(Debug, Args)]
+pub(crate) struct PoolFlags {
+    /// Worker processes [default: the usable cores]
+    #[arg(long, short = 'j', value_name = "N", value_parser = workers)]
+    pub(crate) workers: Option<usize>,
+    /// Items handed to a worker together [default: adapts to how long they take]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) chunk_size: Option<usize>,
+    #[command(flatten)]
+    pub(crate) item: ItemFlags,
+}
+
+/// What concerns values and failures.
+#[derive(Debug, Args)]
+pub(crate) struct ResultFlags {
+    /// Write values to a file instead of stdout: .jsonl, .csv or .json
+    #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// How values are written: jsonl, csv or json
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    pub(crate) format: Option<Format>,
+    /// Write {"index": i, "value": v} instead of v
+    #[arg(long)]
+    pub(crate) indexed: bool,
+    /// Write every item without a value to a file, as JSON Lines
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) failures: Option<PathBuf>,
+}
+
+/// How the program behaves around the run.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ConductFlags {
+    /// A malformed row is that item's failure, not a refusal of the whole run
+    #[arg(long)]
+    pub(crate) skip_invalid: bool,
+    /// Check everything and show the plan; run nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// No progress, no summary: only results, and items without one
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// No progress
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+fn workers(text: &str) -> Result<usize, String> {
+    match at_least_one(text)? {
+        workers if workers <= WORKERS_MAX => Ok(workers),
+        _ => Err(format!("more than the {WORKERS_MAX} there can be")),
+    }
+}
+
+fn attempts(text: &str) -> Result<u32, String> {
+    u32::try_from(at_least_one(text)?).map_err(|_| "more than anybody waits for".to_owned())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("not a whole number of at least 1".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    units::duration(text).map_err(|what| format!("{what}; {}", units::DURATION_HELP))
+}
+
+fn start_method(text: &str) -> Result<StartMethod, String> {
+    choice(text, &START_METHODS)
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    choice(text, &Format::NAMES)
+}
+
+fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    let found = choices.iter().find(|(name, _)| *name == text);
+    found
+        .map(|(_, choice)| *choice)
+        .ok_or_else(|| crate::nearest::suggest(text, &names))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn negative_values_need_no_ceremony() {
+        for words in [
+            &["p", "map", "square", "-3", "4"][..],
+            &["p", "map", "square", "--range=-5..5"],
+            &["p", "map", "square", "--range", "-5..5"],
+            &["p", "apply", "power_n", "-2", "2"],
+        ] {
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        }
+    }
+
+    #[test]
+    fn two_sources_of_items_are_refused() {
+        for words in [
+            &["p", "map", "square", "1", "--range", "0..2"][..],
+            &["p", "starmap", "f", "--csv", "a", "--jsonl", "b"],
+        ] {
+            assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! From what was typed to what is done: every command becomes a job, a plan or a listing.
+
+use std::sync::Arc;
+
+use procession::TaskInfo;
+
+use crate::cli::{Apply, Cli, Command, ConductFlags, ItemFlags, Map, PoolFlags, ResultFlags, Run, Starmap};
+use crate::diagnostic::{Diagnostic, Place, Text};
+use crate::exit::{Ending, Stop};
+use crate::input::{Cell, CellRow, Columns, File, Format, Series, Source, row};
+use crate::job::{Call, Job, PoolSettings, ResultSettings};
+use crate::run::Talk;
+use crate::{listing, output, plan, run, spec};
+
+/// Does what the command line asks for.
+pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
+    match cli.command {
+        Command::Run(command) => {
+            let conduct = command.conduct;
+            conduct_job(&run_job(command)?, conduct)
+        }
+        Command::Map(command) => {
+            let conduct = command.conduct;
+            conduct_job(&map_job(command)?, conduct)
+        }
+        Command::Starmap(command) => {
+            let conduct = command.conduct;
+            conduct_job(&starmap_job(command)?, conduct)
+        }
+        Command::Apply(command) => run::run(
+            &apply_job(command)?,
+            Talk {
+                progress: false,
+                summary: false,
+            },
+        ),
+        Command::Tasks(command) => listing::show(command.json),
+    }
+}
+
+fn conduct_job(job: &Job, conduct: ConductFlags) -> Result<Ending, Stop> {
+    if conduct.dry_run {
+        return plan::show(job);
+    }
+    let talk = Talk {
+        progress: !conduct.quiet && !conduct.no_progress,
+        summary: !conduct.quiet,
+    };
+    run::run(job, talk)
+}
+
+fn run_job(command: Run) -> Result<Job, Diagnostic> {
+    let mut job = spec::read(&command.spec, &command.set, |pool| command.pool.adjust(pool))?;
+    command.results.adjust(&mut job.results)?;
+    job.skip_invalid = command.conduct.skip_invalid;
+    Ok(job)
+}
+
+fn map_job(command: Map) -> Result<Job, Diagnostic> {
+    let words = Words::new(&command.task, &command.values);
+    let task = words.task()?;
+    if task.params().len() != 1 {
+        let refusal = words
+            .at(0)
+            .error(format!("`map` gives 1 argument an item; {}", row::takes(task)));
+        let help = if task.params().is_empty() {
+            "use `apply`"
+        } else {
+            "use `starmap`"
+        };
+        return Err(refusal.help(help));
+    }
+    let source = if let Some(range) = command.range {
+        Source::Range(Series::parse(&range, Text::new("--range", &*range).whole())?)
+    } else if let Some(path) = command.jsonl {
+        Source::File(File::new(
+            &path,
+            Format::Jsonl,
+            true,
+            Text::new("--jsonl", &*path).whole(),
+        ))
+    } else if let Some(path) = command.each_line {
+        Source::File(File::new(
+            &path,
+            Format::Lines,
+            true,
+            Text::new("--each-line", &*path).whole(),
+        ))
+    } else if command.values.is_empty() {
+        let refusal = words.at(0).error("no items");
+        return Err(refusal.help("give values, or one of --range, --jsonl and --each-line"));
+    } else {
+        let row = |place: Place| CellRow {
+            cells: vec![Cell::Word(place.clone())],
+            at: place,
+        };
+        Source::Rows(
+            (0..command.values.len())
+                .map(|value| row(words.at(value + 1)))
+                .collect(),
+        )
+    };
+    job(
+        task,
+        Call::Map,
+        source,
+        &command.pool,
+        &command.results,
+        command.conduct,
+    )
+}
+
+fn starmap_job(command: Starmap) -> Result<Job, Diagnostic> {
+    let words = Words::new(&command.task, &[]);
+    let task = words.task()?;
+    let source = if let Some(path) = command.jsonl {
+        Source::File(File::new(
+            &path,
+            Format::Jsonl,
+            false,
+            Text::new("--jsonl", &*path).whole(),
+        ))
+    } else if let Some(path) = command.csv {
+        Source::File(File::new(
+            &path,
+            Format::Csv,
+            false,
+            Text::new("--csv", &*path).whole(),
+        ))
+    } else if let Some(json) = command.product {
+        product(&Text::new("--product", json))?
+    } else {
+        let refusal = words.at(0).error("no items");
+        return Err(refusal.help("give one of --jsonl, --csv and --product"));
+    };
+    job(
+        task,
+        Call::Starmap,
+        source,
+        &command.pool,
+        &command.results,
+        command.conduct,
+    )
+}
+
+fn product(text: &Arc<Text>) -> Result<Source, Diagnostic> {
+    const HELP: &str = "write a list of values for each argument: '[[1,2],[3,4]]'";
+    let columns = crate::input::json_elements(&text.whole()).map_err(|refusal| refusal.help(HELP))?;
+    let columns = columns.iter().map(|column| {
+        let values = crate::input::json_elements(column).map_err(|refusal| refusal.help(HELP))?;
+        Ok(values.into_iter().map(Cell::Json).collect())
+    });
+    let columns = columns.collect::<Result<Vec<Vec<Cell>>, Diagnostic>>()?;
+    Columns::product(columns, text.whole()).map(Source::Columns)
+}
+
+fn apply_job(command: Apply) -> Result<Job, Diagnostic> {
+    let words = Words::new(&command.task, &command.args);
+    let task = words.task()?;
+    let cells = (0..command.args.len())
+        .map(|arg| Cell::Word(words.at(arg + 1)))
+        .collect();
+    let source = Source::Rows(vec![CellRow {
+        cells,
+        at: words.text.whole(),
+    }]);
+    let mut pool = PoolSettings {
+        workers: Some(1),
+        ..PoolSettings::default()
+    };
+    command.item.adjust(&mut pool);
+    Ok(Job {
+        name: task.name().to_owned(),
+        task,
+        call: Call::ApplyAsync,
+        reduce: None,
+        pool,
+        source,
+        results: ResultSettings::default(),
+        skip_invalid: false,
+    })
+}
+
+fn job(
+    task: &'static TaskInfo,
+    call: Call,
+    source: Source,
+    pool_flags: &PoolFlags,
+    result_flags: &ResultFlags,
+    conduct: ConductFlags,
+) -> Result<Job, Diagnostic> {
+    let mut pool = PoolSettings::default();
+    pool_flags.adjust(&mut pool);
+    let mut results = ResultSettings::default();
+    result_flags.adjust(&mut results)?;
+    let name = task.name().to_owned();
+    Ok(Job {
+        name,
+        task,
+        call,
+        reduce: None,
+        pool,
+        source,
+        results,
+        skip_invalid: conduct.skip_invalid,
+    })
+}
+
+/// The words of a command line as one text, so that a refusal can point at one of them.
+struct Words {
+    text: Arc<Text>,
+    starts: Vec<usize>,
+}
+
+impl Words {
+    fn new(task: &str, words: &[String]) -> Words {
+        let mut content = task.to_owned();
+        let mut starts = vec![0];
+        for word in words {
+            content.push(' ');
+            starts.push(content.len());
+            content.push_str(word);
+        }
+        starts.push(content.len() + 1);
+        Words {
+            text: Text::new("<arguments>", content),
+            starts,
+        }
+    }
+
+    /// Where word `index` stands; the task is word 0.
+    fn at(&self, index: usize) -> Place {
+        self.text.place(self.starts[index]..self.starts[index + 1] - 1)
+    }
+
+    fn task(&self) -> Result<&'static TaskInfo, Diagnostic> {
+        let at = self.at(0);
+        spec::task_named(at.as_str()).map_err(|(what, help)| at.error(what).help(help))
+    }
+}
+
+impl PoolFlags {
+    fn adjust(&self, pool: &mut PoolSettings) {
+        pool.workers = self.workers.or(pool.workers);
+        pool.chunk_size = self.chunk_size.or(pool.chunk_size);
+        self.item.adjust(pool);
+    }
+}
+
+impl ItemFlags {
+    fn adjust(&self, pool: &mut PoolSettings) {
+        pool.timeout = self.timeout.or(pool.timeout);
+        pool.max_attempts = self.max_attempts.or(pool.max_attempts);
+        pool.start_method = self.start_method.or(pool.start_method);
+    }
+}
+
+impl ResultFlags {
+    fn adjust(&self, results: &mut ResultSettings) -> Result<(), Diagnostic> {
+        if let Some(path) = &self.output {
+            let name = path.display().to_string();
+            results.file = (name != "-").then(|| path.clone());
+            results.format = match (output::Format::of(&name), self.format) {
+                (Some(format), _) => format,
+                (None, Some(_)) => results.format,
+                (None, None) if name == "-" => output::Format::default(),
+                (None, None) => {
+                    let at = Text::new("--output", &*name).whole();
+                    let refusal = at.error(format!("cannot tell the format of `{name}`"));
+                    return Err(refusal.help("end the name in .jsonl, .csv or .json, or add --format"));
+                }
+            };
+        }
+        if let Some(format) = self.format {
+            results.format = format;
+        }
+        results.indexed |= self.indexed;
+        if let Some(path) = &self.failures {
+            results.failures = Some(path.clone());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! How the program ends: one value for every way, and the exit status of each.
+//!
+//! It knows no command.
+
+use std::process::ExitCode;
+
+use crate::diagnostic::Diagnostic;
+use crate::terminal;
+
+/// Some items have no value.
+const INCOMPLETE: u8 = 1;
+/// The spec, the input or the usage is wrong; nothing ran.
+const REFUSED: u8 = 2;
+/// The pool broke, or could not be started. `EX_SOFTWARE` of sysexits.h.
+const BROKEN: u8 = 70;
+/// Results could not be written. `EX_IOERR` of sysexits.h.
+const UNWRITABLE: u8 = 74;
+
+/// How a command that did its work ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Every item has a value.
+    Complete,
+    /// Some items have none; the failures and the summary say which.
+    Incomplete,
+    /// A signal asked to stop, and the run did.
+    Signalled(i32),
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Bad spec, input or usage.
+    Refused(Diagnostic),
+    /// The pool broke or never started.
+    Broken(String),
+    /// A result, a failure or a listing could not be written.
+    Unwritable(String),
+    /// Whoever read our stdout has gone: there is nobody left to talk to.
+    Unread,
+}
+
+impl From<Diagnostic> for Stop {
+    fn from(refusal: Diagnostic) -> Stop {
+        Stop::Refused(refusal)
+    }
+}
+
+/// Says what there is to say and gives the exit status. A signal is raised again, so that a shell sees what really happened.
+pub(crate) fn status(end: Result<Ending, Stop>) -> ExitCode {
+    match end {
+        Ok(Ending::Complete) => ExitCode::SUCCESS,
+        Ok(Ending::Incomplete) => ExitCode::from(INCOMPLETE),
+        Ok(Ending::Signalled(signal)) => {
+            crate::signals::die_of(signal);
+            // Only reached where the signal is blocked: the conventional code then.
+            ExitCode::from(128 + signal as u8)
+        }
+        Err(Stop::Refused(diagnostic)) => {
+            terminal::say_error(&diagnostic.to_string());
+            ExitCode::from(REFUSED)
+        }
+        Err(Stop::Broken(message)) => {
+            terminal::say_error(&message);
+            ExitCode::from(BROKEN)
+        }
+        Err(Stop::Unwritable(message)) => {
+            terminal::say_error(&message);
+            ExitCode::from(UNWRITABLE)
+        }
+        // A reader that leaves early, as `head` does, has what it wanted.
+        Err(Stop::Unread) => ExitCode::SUCCESS,
+    }
+}

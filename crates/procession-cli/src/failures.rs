@@ -1,0 +1,171 @@
+//! Items without a value, one JSON line each: which, with what arguments, what became of it and why.
+
+use std::path::Path;
+
+use erased_serde::Serializer as Erased;
+use procession::{Error, ErrorKind, Payload, TaskInfo, WorkerExit};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::diagnostic::Diagnostic;
+use crate::exit::Stop;
+use crate::output::Sink;
+
+/// The failures of a run, being written.
+pub(crate) struct Failures {
+    sink: Sink,
+    task: &'static TaskInfo,
+}
+
+/// One line of the file.
+#[derive(Serialize)]
+struct Failure<'a> {
+    index: u64,
+    /// Absent where the row was malformed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<Box<RawValue>>,
+    outcome: &'a str,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<i32>,
+    error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stderr_tail: Option<&'a str>,
+}
+
+impl Failures {
+    pub(crate) fn open(path: &Path, task: &'static TaskInfo) -> Result<Failures, Stop> {
+        Ok(Failures {
+            sink: Sink::file(path)?,
+            task,
+        })
+    }
+
+    /// Records an item that ended without a value.
+    pub(crate) fn item(
+        &mut self,
+        index: u64,
+        args: Option<&Payload>,
+        error: &Error,
+        message: &str,
+    ) -> Result<(), Stop> {
+        let (exit, signal) = match error.exit() {
+            Some(WorkerExit::Code(code)) => (Some(code), None),
+            Some(WorkerExit::Signal(signal)) => (None, Some(signal)),
+            // Unknown, or a way to end that this version has no field for; the error says it in words.
+            Some(_) | None => (None, None),
+        };
+        let failure = Failure {
+            index,
+            args: args.and_then(|args| self.args(args)),
+            outcome: outcome(error.kind()).id,
+            attempts: error.attempts(),
+            exit,
+            signal,
+            error: message,
+            stderr_tail: error.stderr_tail().filter(|tail| !tail.is_empty()),
+        };
+        self.write(&failure)
+    }
+
+    /// Records an item that never ran because its row is malformed.
+    pub(crate) fn invalid(&mut self, index: u64, refusal: &Diagnostic) -> Result<(), Stop> {
+        self.plain(index, None, &INVALID, 0, &refusal.headline())
+    }
+
+    /// Records a value that could not be written.
+    pub(crate) fn unwritten(&mut self, index: u64, args: Option<&Payload>, what: &str) -> Result<(), Stop> {
+        self.plain(index, args, &UNWRITTEN, 1, what)
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), Stop> {
+        self.sink.flush()
+    }
+
+    fn plain(
+        &mut self,
+        index: u64,
+        args: Option<&Payload>,
+        outcome: &Outcome,
+        attempts: u32,
+        error: &str,
+    ) -> Result<(), Stop> {
+        let args = args.and_then(|args| self.args(args));
+        let outcome = outcome.id;
+        self.write(&Failure {
+            index,
+            args,
+            outcome,
+            attempts,
+            exit: None,
+            signal: None,
+            error,
+            stderr_tail: None,
+        })
+    }
+
+    fn write(&mut self, failure: &Failure<'_>) -> Result<(), Stop> {
+        let mut line = serde_json::to_vec(failure)
+            .map_err(|error| Stop::Unwritable(format!("cannot write a failure as JSON: {error}")))?;
+        line.push(b'\n');
+        self.sink.write(&line)
+    }
+
+    /// The arguments as a JSON array; None where JSON cannot say them.
+    fn args(&self, args: &Payload) -> Option<Box<RawValue>> {
+        let mut json = Vec::new();
+        let mut serializer = serde_json::Serializer::new(&mut json);
+        self.task
+            .decode_args(args.as_bytes(), &mut <dyn Erased>::erase(&mut serializer))
+            .ok()?;
+        RawValue::from_string(String::from_utf8(json).ok()?).ok()
+    }
+}
+
+/// What became of an item without a value: for programs and for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Outcome {
+    /// The word in the failures file.
+    pub(crate) id: &'static str,
+    /// The words in the summary.
+    pub(crate) words: &'static str,
+}
+
+/// The row was malformed.
+pub(crate) const INVALID: Outcome = Outcome {
+    id: "invalid_input",
+    words: "invalid input",
+};
+/// There is a value, and the chosen format cannot say it.
+pub(crate) const UNWRITTEN: Outcome = Outcome {
+    id: "unwritable_value",
+    words: "not writable",
+};
+/// The run was stopped before it could start or finish.
+pub(crate) const NOT_RUN: Outcome = Outcome {
+    id: "not_run",
+    words: "not run",
+};
+
+/// What an error of the pool means for its item.
+pub(crate) fn outcome(kind: ErrorKind) -> Outcome {
+    let (id, words) = match kind {
+        ErrorKind::Panicked => ("panicked", "panicked"),
+        ErrorKind::WorkerLost => ("worker_lost", "worker lost"),
+        ErrorKind::OutOfMemory => ("out_of_memory", "out of memory"),
+        ErrorKind::TimedOut => ("timed_out", "timed out"),
+        ErrorKind::Quarantined => ("quarantined", "quarantined"),
+        ErrorKind::Encode => ("encode", "not encodable"),
+        ErrorKind::Decode => ("decode", "not decodable"),
+        ErrorKind::TooLarge => ("too_large", "too large"),
+        ErrorKind::UnknownTask => ("unknown_task", "unknown task"),
+        ErrorKind::Initializer => ("initializer", "initializer failed"),
+        ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed | ErrorKind::Broken => {
+            return NOT_RUN;
+        }
+        _ => ("failed", "failed"),
+    };
+    Outcome { id, words }
+}

@@ -1,0 +1,278 @@
+//! CSV with a header: columns are bound to parameters by name, further columns are ignored. A cell is read as its parameter
+//! wants it; an empty one is an absent value where the parameter is optional.
+
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::rc::Rc;
+
+use csv::{ErrorKind, StringRecord};
+use erased_serde::Deserializer as Erased;
+use procession::{Payload, TaskInfo};
+
+use super::cell::misfit;
+use super::row;
+use super::source::Row;
+use super::word::WordReader;
+use crate::diagnostic::Diagnostic;
+
+/// Rows of a CSV file.
+#[derive(Debug)]
+pub(crate) struct Reader<'a, R> {
+    csv: csv::Reader<Remembering<R>>,
+    memory: Memory,
+    name: String,
+    task: &'a TaskInfo,
+    /// For each parameter, the column that holds it.
+    columns: Vec<usize>,
+    record: StringRecord,
+    over: bool,
+}
+
+impl<'a, R: Read> Reader<'a, R> {
+    /// Reads the header and binds its columns.
+    pub(crate) fn new(reader: R, name: String, task: &'a TaskInfo) -> Result<Reader<'a, R>, Diagnostic> {
+        let memory = Memory::default();
+        let csv = csv::ReaderBuilder::new()
+            .trim(csv::Trim::Headers)
+            .from_reader(Remembering {
+                reader,
+                memory: Rc::clone(&memory),
+            });
+        let mut rows = Reader {
+            csv,
+            memory,
+            name,
+            task,
+            columns: Vec::new(),
+            record: StringRecord::new(),
+            over: false,
+        };
+        let header = rows
+            .csv
+            .headers()
+            .cloned()
+            .map_err(|error| rows.refusal(&error))?;
+        rows.columns = rows.bind(&header)?;
+        Ok(rows)
+    }
+
+    fn bind(&self, header: &StringRecord) -> Result<Vec<usize>, Diagnostic> {
+        let line = self.memory.borrow().line(0);
+        let refuse = |span: Range<usize>, what: String| Diagnostic::on_line(&self.name, 1, &line, span, what);
+        if header.iter().all(str::is_empty) {
+            let refusal = refuse(0..line.len(), "a CSV file starts with a header".to_owned());
+            return Err(refusal.help(format!(
+                "name the columns after the parameters: {}",
+                row::takes(self.task)
+            )));
+        }
+        let names: Vec<&str> = header.iter().collect();
+        let bind = |(index, name): (usize, &str)| {
+            let mut found = names
+                .iter()
+                .enumerate()
+                .filter(|(_, column)| **column == name)
+                .map(|(at, _)| at);
+            match (found.next(), found.next()) {
+                (Some(column), None) => Ok(column),
+                (Some(_), Some(second)) => Err(refuse(
+                    field_span(&line, second),
+                    format!("two columns are named `{name}`"),
+                )),
+                (None, _) => {
+                    let (what, help) = row::missing(self.task, index, &names);
+                    Err(refuse(0..line.len(), what).help(help))
+                }
+            }
+        };
+        self.task
+            .params()
+            .iter()
+            .map(|param| param.name())
+            .enumerate()
+            .map(bind)
+            .collect()
+    }
+
+    fn encode(&self, start: u64, number: u64) -> Row {
+        let mut payload = Payload::new();
+        for (index, column) in self.columns.iter().enumerate() {
+            let cell = self.record.get(*column).unwrap_or_default();
+            let mut word = <dyn Erased<'_>>::erase(WordReader::new(cell));
+            self.task
+                .encode_arg(index, &mut word, &mut payload)
+                .map_err(|error| {
+                    let what = misfit(self.task, index, &error.to_string());
+                    self.memory
+                        .borrow()
+                        .refuse_field(&self.name, start, number, *column, what)
+                })?;
+        }
+        Ok(payload)
+    }
+
+    fn refusal(&self, error: &csv::Error) -> Diagnostic {
+        let Some(position) = error.position() else {
+            let what = match error.kind() {
+                ErrorKind::Io(error) => crate::output::reason(error),
+                _ => error.to_string(),
+            };
+            return Diagnostic::new(format!("cannot read {}: {what}", self.name));
+        };
+        let what = match error.kind() {
+            ErrorKind::UnequalLengths {
+                expected_len, len, ..
+            } => {
+                format!("this record has {len} fields, the header has {expected_len}")
+            }
+            ErrorKind::Utf8 { err, .. } => format!("field {} is not UTF-8", err.field() + 1),
+            _ => error.to_string(),
+        };
+        let column = match error.kind() {
+            ErrorKind::UnequalLengths {
+                expected_len, len, ..
+            } => (*expected_len).min(len.saturating_sub(1)) as usize,
+            ErrorKind::Utf8 { err, .. } => err.field(),
+            _ => 0,
+        };
+        self.memory
+            .borrow()
+            .refuse_field(&self.name, position.byte(), position.line(), column, what)
+    }
+}
+
+impl<R: Read> Iterator for Reader<'_, R> {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        if self.over {
+            return None;
+        }
+        let position = self.csv.position().clone();
+        self.memory.borrow_mut().forget_before(position.byte());
+        let mut record = std::mem::take(&mut self.record);
+        let read = self.csv.read_record(&mut record);
+        self.record = record;
+        match read {
+            Ok(false) => None,
+            Ok(true) => {
+                let (start, number) = self
+                    .record
+                    .position()
+                    .map_or((position.byte(), position.line()), |at| (at.byte(), at.line()));
+                Some(self.encode(start, number))
+            }
+            Err(error) => {
+                self.over = matches!(error.kind(), ErrorKind::Io(_));
+                Some(Err(self.refusal(&error)))
+            }
+        }
+    }
+}
+
+/// The bytes read since the current record began, so that a refusal can show its line. The parser reads a buffer ahead, and
+/// no more is kept.
+type Memory = Rc<RefCell<Recent>>;
+
+#[derive(Debug, Default)]
+struct Recent {
+    bytes: Vec<u8>,
+    /// The position in the file of the first byte kept.
+    start: u64,
+}
+
+impl Recent {
+    fn forget_before(&mut self, position: u64) {
+        let gone = usize::try_from(position.saturating_sub(self.start))
+            .unwrap_or(usize::MAX)
+            .min(self.bytes.len());
+        self.bytes.drain(..gone);
+        self.start += gone as u64;
+    }
+
+    /// The line that starts at `position`.
+    fn line(&self, position: u64) -> String {
+        let from = usize::try_from(position.saturating_sub(self.start))
+            .unwrap_or(usize::MAX)
+            .min(self.bytes.len());
+        let rest = &self.bytes[from..];
+        let rest = if position == 0 {
+            rest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(rest)
+        } else {
+            rest
+        };
+        let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        String::from_utf8_lossy(&rest[..end])
+            .trim_end_matches('\r')
+            .to_owned()
+    }
+
+    fn refuse_field(
+        &self,
+        name: &str,
+        position: u64,
+        number: u64,
+        column: usize,
+        what: String,
+    ) -> Diagnostic {
+        // The parser's position may be that of blank lines before the record.
+        let from = usize::try_from(position.saturating_sub(self.start))
+            .unwrap_or(usize::MAX)
+            .min(self.bytes.len());
+        let blank = self.bytes[from..]
+            .iter()
+            .take_while(|byte| matches!(byte, b'\n' | b'\r'));
+        let (bytes, lines) = blank.fold((0, 0), |(bytes, lines), byte| {
+            (bytes + 1, lines + u64::from(*byte == b'\n'))
+        });
+        let line = self.line(position + bytes);
+        Diagnostic::on_line(name, number + lines, &line, field_span(&line, column), what)
+    }
+}
+
+/// Where field `column` stands in the text of a record.
+fn field_span(line: &str, column: usize) -> Range<usize> {
+    let (mut field, mut start, mut quoted) = (0, 0, false);
+    for (at, byte) in line.bytes().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b',' if !quoted && field == column => return start..at,
+            b',' if !quoted => (field, start) = (field + 1, at + 1),
+            _ => {}
+        }
+    }
+    if field == column {
+        start..line.len()
+    } else {
+        line.len()..line.len()
+    }
+}
+
+#[derive(Debug)]
+struct Remembering<R> {
+    reader: R,
+    memory: Memory,
+}
+
+impl<R: Read> Read for Remembering<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.memory.borrow_mut().bytes.extend_from_slice(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_past_quotes() {
+        let line = r#"1,"a,""b",x"#;
+        assert_eq!(&line[field_span(line, 0)], "1");
+        assert_eq!(&line[field_span(line, 1)], r#""a,""b""#);
+        assert_eq!(&line[field_span(line, 2)], "x");
+        assert_eq!(field_span(line, 9), line.len()..line.len());
+    }
+}

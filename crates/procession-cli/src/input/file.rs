@@ -1,0 +1,163 @@
+//! Items from a file or from standard input, in any of the row formats.
+//!
+//! A file is read twice, first to check every row and then to run them, so memory stays bounded. What cannot be read twice
+//! (standard input, a pipe) is spooled first. Rows that changed in between become failed items, never a panic.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use procession::TaskInfo;
+use tempfile::SpooledTempFile;
+
+use super::source::Rows;
+use super::{csv, jsonl, lines};
+use crate::diagnostic::{Diagnostic, Place};
+
+/// What is spooled stays in memory up to here, and goes to an unnamed temporary file beyond.
+const SPOOL_MEMORY_MAX: usize = 8 << 20;
+
+/// How rows are written in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A JSON value a line.
+    Jsonl,
+    /// Comma-separated values with a header.
+    Csv,
+    /// A word a line.
+    Lines,
+}
+
+impl Format {
+    pub(crate) const NAMES: [(&'static str, Format); 3] = [
+        ("jsonl", Format::Jsonl),
+        ("csv", Format::Csv),
+        ("txt", Format::Lines),
+    ];
+
+    /// The format a file name speaks of.
+    pub(crate) fn of(path: &str) -> Option<Format> {
+        match Path::new(path).extension()?.to_str()? {
+            "jsonl" | "ndjson" => Some(Format::Jsonl),
+            "csv" => Some(Format::Csv),
+            "txt" => Some(Format::Lines),
+            _ => None,
+        }
+    }
+}
+
+/// A file of rows.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// None is standard input.
+    path: Option<PathBuf>,
+    format: Format,
+    /// Whether a row is the one argument itself rather than a list of arguments.
+    unary: bool,
+    /// Where the file is named, for refusals.
+    at: Place,
+    spool: RefCell<Option<SpooledTempFile>>,
+}
+
+impl File {
+    /// The file named `path`; `-` is standard input.
+    pub(crate) fn new(path: &str, format: Format, unary: bool, at: Place) -> File {
+        let path = (path != "-").then(|| PathBuf::from(path));
+        File {
+            path,
+            format,
+            unary,
+            at,
+            spool: RefCell::new(None),
+        }
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        self.name()
+    }
+
+    fn name(&self) -> String {
+        self.path
+            .as_ref()
+            .map_or_else(|| "<stdin>".to_owned(), |path| path.display().to_string())
+    }
+
+    /// Refuses a file that cannot be opened.
+    pub(crate) fn check_exists(&self) -> Result<(), Diagnostic> {
+        match &self.path {
+            Some(path) => fs::metadata(path)
+                .map(drop)
+                .map_err(|error| self.unreadable(&error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads every row once and counts them.
+    pub(crate) fn check(&self, task: &TaskInfo) -> Result<u64, Diagnostic> {
+        let rewindable = match &self.path {
+            Some(path) => fs::metadata(path)
+                .map_err(|error| self.unreadable(&error))?
+                .is_file(),
+            None => false,
+        };
+        if rewindable {
+            return self.count(self.open()?, task);
+        }
+        let mut spool = SpooledTempFile::new(SPOOL_MEMORY_MAX);
+        io::copy(&mut self.open()?, &mut spool)
+            .and_then(|_| spool.seek(SeekFrom::Start(0)))
+            .map_err(|error| self.unreadable(&error))?;
+        let count = self.count(&mut spool, task)?;
+        spool
+            .seek(SeekFrom::Start(0))
+            .map_err(|error| self.unreadable(&error))?;
+        self.spool.replace(Some(spool));
+        Ok(count)
+    }
+
+    fn count(&self, reader: impl Read, task: &TaskInfo) -> Result<u64, Diagnostic> {
+        let mut count = 0;
+        for row in self.parse(reader, task)? {
+            row?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The rows, from what was spooled or from the file itself.
+    pub(crate) fn rows<'a>(&'a self, task: &'static TaskInfo) -> Result<Rows<'a>, Diagnostic> {
+        let reader: Box<dyn Read> = match self.spool.take() {
+            Some(spool) => Box::new(spool),
+            None => self.open()?,
+        };
+        self.parse(reader, task)
+    }
+
+    fn parse<'a>(&self, reader: impl Read + 'a, task: &'a TaskInfo) -> Result<Rows<'a>, Diagnostic> {
+        let name = self.name();
+        Ok(match self.format {
+            Format::Jsonl => Box::new(jsonl::Reader::new(BufReader::new(reader), name, task, self.unary)),
+            Format::Lines => Box::new(lines::Reader::new(BufReader::new(reader), name, task)),
+            Format::Csv => Box::new(csv::Reader::new(reader, name, task)?),
+        })
+    }
+
+    fn open(&self) -> Result<Box<dyn Read>, Diagnostic> {
+        match &self.path {
+            None => Ok(Box::new(io::stdin().lock())),
+            Some(path) => match fs::File::open(path) {
+                Ok(file) => Ok(Box::new(file)),
+                Err(error) => Err(self.unreadable(&error)),
+            },
+        }
+    }
+
+    fn unreadable(&self, error: &io::Error) -> Diagnostic {
+        self.at.error(format!(
+            "cannot read {}: {}",
+            self.name(),
+            crate::output::reason(error)
+        ))
+    }
+}

@@ -1,0 +1,69 @@
+//! The sources of items, and the two things each can do: check itself and stream its rows.
+
+use procession::{Payload, TaskInfo};
+
+use super::columns::Columns;
+use super::file::File;
+use super::generated::{Repeat, Series};
+use super::row::CellRow;
+use crate::diagnostic::Diagnostic;
+
+/// One item: its encoded arguments, or why it has none.
+pub(crate) type Row = Result<Payload, Diagnostic>;
+/// Items in order.
+pub(crate) type Rows<'a> = Box<dyn Iterator<Item = Row> + 'a>;
+/// How many items there are; None where only reading them all would tell.
+pub(crate) type Counted = Option<u64>;
+
+/// Where the items of a job come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Repeat(Repeat),
+    Range(Series),
+    Rows(Vec<CellRow>),
+    Columns(Columns),
+    File(File),
+}
+
+impl Source {
+    /// Checks every item against the task's parameters and counts them. Nothing is kept: memory stays bounded.
+    ///
+    /// A lenient check refuses only what no item can recover from, so that rows may fail one by one later.
+    pub(crate) fn check(&self, task: &TaskInfo, lenient: bool) -> Result<Counted, Diagnostic> {
+        match self {
+            Source::Repeat(repeat) => repeat.check(task).map(Some),
+            Source::Range(series) => series.check(task).map(Some),
+            Source::Rows(rows) => {
+                if !lenient {
+                    rows.iter().try_for_each(|row| row.encode(task).map(drop))?;
+                }
+                Ok(Some(rows.len() as u64))
+            }
+            Source::Columns(columns) => columns.check(task, lenient).map(Some),
+            Source::File(file) if lenient => file.check_exists().map(|()| None),
+            Source::File(file) => file.check(task).map(Some),
+        }
+    }
+
+    /// The items, encoded one by one as they are asked for.
+    pub(crate) fn rows<'a>(&'a self, task: &'static TaskInfo) -> Result<Rows<'a>, Diagnostic> {
+        Ok(match self {
+            Source::Repeat(repeat) => Box::new(repeat.rows(task)),
+            Source::Range(series) => Box::new(series.rows(task)),
+            Source::Rows(rows) => Box::new(rows.iter().map(move |row| row.encode(task))),
+            Source::Columns(columns) => Box::new(columns.rows(task)),
+            Source::File(file) => file.rows(task)?,
+        })
+    }
+
+    /// What the plan says of it.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Source::Repeat(repeat) => format!("repeat {}", repeat.count),
+            Source::Range(series) => format!("range {series}"),
+            Source::Rows(_) => "rows given".to_owned(),
+            Source::Columns(columns) => columns.describe(),
+            Source::File(file) => file.describe(),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The way of rows into the pool: malformed ones are set aside, the rest keep their item numbers.
+//!
+//! The pool counts the payloads it is given; items are counted from the input. This file is the map between the two.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use procession::Payload;
+
+use crate::diagnostic::Diagnostic;
+use crate::input::Rows;
+use crate::signals::{Request, Watch};
+
+/// Who hears of malformed rows. An error ends the input.
+pub(crate) trait Hearer {
+    /// Item `index` has no arguments. False: take nothing more in.
+    fn invalid(&self, index: u64, refusal: &Diagnostic) -> bool;
+}
+
+/// The payloads of a run: an iterator for the pool.
+pub(crate) struct Intake<'a, H> {
+    rows: Rows<'a>,
+    hearer: &'a H,
+    watch: Watch,
+    desk: Rc<RefCell<Desk>>,
+    closed: bool,
+}
+
+/// What is known of the items taken in and not yet answered. Shared with whoever reads the answers.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    /// Items read so far.
+    items: u64,
+    /// Payloads handed over so far.
+    payloads: u64,
+    /// From payload `.0` on, an item's number is `.1` more than the payload's: an entry for each run of malformed rows.
+    shifts: Vec<(u64, u64)>,
+    /// Copies of the arguments under way, if they may be asked for.
+    kept: Option<Kept>,
+    /// Nothing more is wanted.
+    stopped: bool,
+}
+
+/// Payloads by number, as long as they are unanswered.
+#[derive(Debug, Default)]
+struct Kept {
+    first: u64,
+    payloads: VecDeque<Option<Payload>>,
+}
+
+impl<'a, H: Hearer> Intake<'a, H> {
+    /// `keep` says whether the arguments of a failed item will be asked for.
+    pub(crate) fn new(rows: Rows<'a>, hearer: &'a H, watch: Watch, keep: bool) -> Intake<'a, H> {
+        let desk = Desk {
+            kept: keep.then(Kept::default),
+            ..Desk::default()
+        };
+        Intake {
+            rows,
+            hearer,
+            watch,
+            desk: Rc::new(RefCell::new(desk)),
+            closed: false,
+        }
+    }
+
+    pub(crate) fn desk(&self) -> Rc<RefCell<Desk>> {
+        Rc::clone(&self.desk)
+    }
+}
+
+impl<H: Hearer> Iterator for Intake<'_, H> {
+    type Item = Payload;
+
+    fn next(&mut self) -> Option<Payload> {
+        while !self.closed && !self.desk.borrow().stopped && self.watch.request() == Request::Run {
+            match self.rows.next() {
+                Some(Ok(payload)) => {
+                    self.desk.borrow_mut().take_in(&payload);
+                    return Some(payload);
+                }
+                Some(Err(refusal)) => {
+                    let index = self.desk.borrow_mut().set_aside();
+                    self.closed = !self.hearer.invalid(index, &refusal);
+                }
+                None => self.closed = true,
+            }
+        }
+        None
+    }
+}
+
+impl Desk {
+    fn take_in(&mut self, payload: &Payload) {
+        self.items += 1;
+        self.payloads += 1;
+        if let Some(kept) = &mut self.kept {
+            kept.payloads.push_back(Some(payload.clone()));
+        }
+    }
+
+    fn set_aside(&mut self) -> u64 {
+        let index = self.items;
+        self.items += 1;
+        match self.shifts.last_mut() {
+            Some((from, shift)) if *from == self.payloads => *shift += 1,
+            last => {
+                let shift = last.map_or(0, |(_, shift)| *shift) + 1;
+                self.shifts.push((self.payloads, shift));
+            }
+        }
+        index
+    }
+
+    /// The item that payload number `payload` belongs to.
+    pub(crate) fn item(&self, payload: u64) -> u64 {
+        let before = self.shifts.partition_point(|(from, _)| *from <= payload);
+        payload + before.checked_sub(1).map_or(0, |at| self.shifts[at].1)
+    }
+
+    /// The arguments of an answered payload, if they were kept; they are not kept any longer.
+    pub(crate) fn settle(&mut self, payload: u64) -> Option<Payload> {
+        let kept = self.kept.as_mut()?;
+        let at = usize::try_from(payload.checked_sub(kept.first)?).ok()?;
+        let args = kept.payloads.get_mut(at)?.take();
+        while matches!(kept.payloads.front(), Some(None)) {
+            kept.payloads.pop_front();
+            kept.first += 1;
+        }
+        args
+    }
+
+    /// Takes nothing more in.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(RefCell<Vec<u64>>);
+
+    impl Hearer for Heard {
+        fn invalid(&self, index: u64, _: &Diagnostic) -> bool {
+            self.0.borrow_mut().push(index);
+            true
+        }
+    }
+
+    fn row(good: bool, byte: u8) -> Result<Payload, Diagnostic> {
+        if good {
+            Ok(Payload::from(vec![byte]))
+        } else {
+            Err(Diagnostic::new("odd"))
+        }
+    }
+
+    #[test]
+    fn items_keep_their_numbers_around_malformed_rows() {
+        let good = [false, true, true, false, false, true, true, false];
+        let rows = Box::new(good.into_iter().enumerate().map(|(i, good)| row(good, i as u8)));
+        let heard = Heard::default();
+        let intake = Intake::new(rows, &heard, Watch::default(), true);
+        let desk = intake.desk();
+        let payloads: Vec<Payload> = intake.collect();
+        assert_eq!(*heard.0.borrow(), [0, 3, 4, 7]);
+        let items: Vec<u64> = (0..payloads.len() as u64)
+            .map(|payload| desk.borrow().item(payload))
+            .collect();
+        assert_eq!(items, [1, 2, 5, 6]);
+        // Out of order, and each once.
+        for payload in [2, 0, 1, 3] {
+            let args = desk.borrow_mut().settle(payload).unwrap();
+            assert_eq!(u64::from(args.as_bytes()[0]), desk.borrow().item(payload));
+            assert!(desk.borrow_mut().settle(payload).is_none());
+        }
+        assert!(desk.borrow().kept.as_ref().unwrap().payloads.is_empty());
+    }
+
+    #[test]
+    fn a_stop_ends_the_input() {
+        let rows = Box::new((0..).map(|i: u32| row(true, i as u8)));
+        let heard = Heard::default();
+        let mut intake = Intake::new(rows, &heard, Watch::default(), false);
+        assert!(intake.next().is_some());
+        intake.desk().borrow_mut().stop();
+        assert!(intake.next().is_none());
+    }
+}

@@ -1,0 +1,134 @@
+//! What every command makes and one function runs: a task, its items, and what becomes of the results.
+//!
+//! Plain data, already checked against each other. It knows neither TOML nor flags.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use procession::{Output, PoolBuilder, StartMethod, TaskInfo};
+
+use crate::input::Source;
+use crate::output::Format;
+use crate::reduce::Reduction;
+
+/// One job.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) name: String,
+    pub(crate) task: &'static TaskInfo,
+    pub(crate) call: Call,
+    pub(crate) reduce: Option<Reduction>,
+    pub(crate) pool: PoolSettings,
+    pub(crate) source: Source,
+    pub(crate) results: ResultSettings,
+    /// A malformed row is that item's outcome, not a refusal of the run.
+    pub(crate) skip_invalid: bool,
+}
+
+/// How items are handed to the pool, in `multiprocessing.Pool`'s words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// One argument an item, chunked, in order.
+    Map,
+    /// A row of arguments an item, chunked, in order.
+    Starmap,
+    /// Every item a call of its own: chunks of one.
+    ApplyAsync,
+    /// Chunked, in order, one by one.
+    Imap,
+    /// Chunked, as they complete.
+    ImapUnordered,
+}
+
+impl Call {
+    pub(crate) const NAMES: [(&'static str, Call); 5] = [
+        ("map", Call::Map),
+        ("starmap", Call::Starmap),
+        ("apply_async", Call::ApplyAsync),
+        ("imap", Call::Imap),
+        ("imap_unordered", Call::ImapUnordered),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        let named = Call::NAMES.iter().find(|(_, call)| *call == self);
+        named.map_or("call", |(name, _)| name)
+    }
+
+    /// What a job without `call` does.
+    pub(crate) fn for_task(task: &TaskInfo) -> Call {
+        if task.params().len() == 1 {
+            Call::Map
+        } else {
+            Call::Starmap
+        }
+    }
+
+    /// Whether a row of a file is the one argument itself.
+    pub(crate) fn is_unary(self, task: &TaskInfo) -> bool {
+        match self {
+            Call::Map => true,
+            Call::Starmap => false,
+            Call::ApplyAsync | Call::Imap | Call::ImapUnordered => task.params().len() == 1,
+        }
+    }
+}
+
+/// The pool a job asks for. None everywhere is the library's default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PoolSettings {
+    pub(crate) workers: Option<usize>,
+    pub(crate) start_method: Option<StartMethod>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) grace: Option<Duration>,
+    pub(crate) max_attempts: Option<u32>,
+    pub(crate) chunk_size: Option<usize>,
+    pub(crate) buffer: Option<usize>,
+    pub(crate) max_tasks_per_worker: Option<usize>,
+    pub(crate) restart_limit: Option<(u32, Duration)>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) nice: Option<i32>,
+    pub(crate) cpu_affinity: Option<Vec<Vec<usize>>>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) lazy_start: Option<bool>,
+    pub(crate) output: Option<Output>,
+}
+
+impl PoolSettings {
+    /// How many workers there will be.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.unwrap_or_else(procession::cpu_count)
+    }
+
+    /// Hands over what concerns the pool; the rest concerns the call.
+    pub(crate) fn configure(&self, mut pool: PoolBuilder) -> PoolBuilder {
+        pool = pool.workers(self.workers());
+        macro_rules! set {
+            ($($setting:ident)*) => {$(
+                if let Some(value) = self.$setting.clone() {
+                    pool = pool.$setting(value);
+                }
+            )*};
+        }
+        set!(start_method grace max_tasks_per_worker nice cpu_affinity idle_timeout lazy_start output);
+        if let Some((restarts, within)) = self.restart_limit {
+            pool = pool.restart_limit(restarts, within);
+        }
+        for (name, value) in &self.env {
+            pool = pool.env(name, value);
+        }
+        pool
+    }
+}
+
+/// What becomes of the values and of the items without one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ResultSettings {
+    /// None is stdout.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) format: Format,
+    pub(crate) indexed: bool,
+    /// Whether values are written as they complete.
+    pub(crate) unordered: bool,
+    pub(crate) failures: Option<PathBuf>,
+}

@@ -1,0 +1,306 @@
+//! Values on their way out: to stdout or a file, as JSON Lines, CSV or one JSON array.
+//!
+//! It decodes results only as far as serde needs. Items without a value are not its business.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use erased_serde::Serializer as Erased;
+use procession::{Payload, TaskInfo};
+use serde_json::Value;
+
+use crate::exit::Stop;
+use crate::job::ResultSettings;
+use crate::summary::counted;
+
+/// Results are gathered up to here before they are written, unless nothing more is at hand.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// How values are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A JSON value a line.
+    #[default]
+    Jsonl,
+    /// A record a value, with a header. The fields of a struct or map are columns; anything else is in `value`.
+    Csv,
+    /// One JSON array.
+    Json,
+}
+
+impl Format {
+    pub(crate) const NAMES: [(&'static str, Format); 3] = [
+        ("jsonl", Format::Jsonl),
+        ("csv", Format::Csv),
+        ("json", Format::Json),
+    ];
+
+    /// The format a file name speaks of.
+    pub(crate) fn of(path: &str) -> Option<Format> {
+        match Path::new(path).extension()?.to_str()? {
+            "jsonl" | "ndjson" => Some(Format::Jsonl),
+            "csv" => Some(Format::Csv),
+            "json" => Some(Format::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Where lines go: stdout or a file, by name.
+pub(crate) struct Sink {
+    name: String,
+    is_stdout: bool,
+    writer: BufWriter<Box<dyn Write>>,
+}
+
+impl Sink {
+    pub(crate) fn stdout() -> Sink {
+        // The handle's own line buffer would cut what is gathered here into lines: write to the descriptor's file.
+        let writer = BufWriter::with_capacity(BUFFER_BYTES, Box::new(io::stdout()) as Box<dyn Write>);
+        Sink {
+            name: "stdout".to_owned(),
+            is_stdout: true,
+            writer,
+        }
+    }
+
+    pub(crate) fn file(path: &Path) -> Result<Sink, Stop> {
+        let name = path.display().to_string();
+        let file = File::create(path)
+            .map_err(|error| Stop::Unwritable(format!("cannot create {name}: {}", reason(&error))))?;
+        Ok(Sink {
+            name,
+            is_stdout: false,
+            writer: BufWriter::with_capacity(BUFFER_BYTES, Box::new(file)),
+        })
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        self.writer.write_all(bytes).map_err(|error| self.stop(&error))
+    }
+
+    /// Lets readers see everything so far.
+    pub(crate) fn flush(&mut self) -> Result<(), Stop> {
+        self.writer.flush().map_err(|error| self.stop(&error))
+    }
+
+    fn stop(&self, error: &io::Error) -> Stop {
+        if self.is_stdout && error.kind() == io::ErrorKind::BrokenPipe {
+            return Stop::Unread;
+        }
+        Stop::Unwritable(format!("cannot write to {}: {}", self.name, reason(error)))
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        // After a failed write the buffer would be tried again: whoever cares has flushed.
+        let sink = BufWriter::new(Box::new(io::sink()) as Box<dyn Write>);
+        let _ = std::mem::replace(&mut self.writer, sink).into_parts();
+    }
+}
+
+/// The values of a run, being written.
+pub(crate) struct Values {
+    sink: Sink,
+    task: &'static TaskInfo,
+    format: Format,
+    indexed: bool,
+    written: u64,
+    /// How many of them have certainly left the buffer.
+    seen: u64,
+    /// The columns of a CSV, once the first value told them; empty for values without fields.
+    columns: Option<Vec<String>>,
+    line: Vec<u8>,
+}
+
+impl Values {
+    pub(crate) fn open(task: &'static TaskInfo, settings: &ResultSettings) -> Result<Values, Stop> {
+        let sink = match &settings.file {
+            Some(path) => Sink::file(path)?,
+            None => Sink::stdout(),
+        };
+        Ok(Values {
+            sink,
+            task,
+            format: settings.format,
+            indexed: settings.indexed,
+            written: 0,
+            seen: 0,
+            columns: None,
+            line: Vec::new(),
+        })
+    }
+
+    /// Writes one value. The inner error is the value's own: it cannot be written in this format.
+    pub(crate) fn write(&mut self, index: u64, result: &Payload) -> Result<Result<(), String>, Stop> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let made = match self.format {
+            Format::Jsonl | Format::Json => self.json_line(index, result, &mut line),
+            Format::Csv => self.csv_line(index, result, &mut line),
+        };
+        let done = match made {
+            Ok(()) => self
+                .sink
+                .write(&line)
+                .map(Ok)
+                .map_err(|stop| self.count_lost(stop)),
+            Err(what) => Ok(Err(what)),
+        };
+        self.written += u64::from(matches!(done, Ok(Ok(()))));
+        self.line = line;
+        done
+    }
+
+    /// Lets readers see everything so far.
+    pub(crate) fn flush(&mut self) -> Result<(), Stop> {
+        self.sink.flush().map_err(|stop| self.count_lost(stop))?;
+        self.seen = self.written;
+        Ok(())
+    }
+
+    /// Ends the text.
+    pub(crate) fn finish(&mut self) -> Result<(), Stop> {
+        if self.format == Format::Json {
+            let end: &[u8] = if self.written == 0 { b"[]\n" } else { b"\n]\n" };
+            self.sink.write(end).map_err(|stop| self.count_lost(stop))?;
+        }
+        self.flush()
+    }
+
+    /// Says how many values the buffer took with it, at most.
+    fn count_lost(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Unwritable(what) => {
+                let lost = counted(self.written - self.seen, "value");
+                Stop::Unwritable(format!("{what}; {lost} before that may be missing"))
+            }
+            other => other,
+        }
+    }
+
+    fn json_line(&self, index: u64, result: &Payload, line: &mut Vec<u8>) -> Result<(), String> {
+        if self.format == Format::Json {
+            line.extend_from_slice(if self.written == 0 { b"[\n" } else { b",\n" });
+        }
+        if self.indexed {
+            line.extend_from_slice(format!("{{\"index\": {index}, \"value\": ").as_bytes());
+        }
+        encode_json(self.task, result, line)?;
+        if self.indexed {
+            line.push(b'}');
+        }
+        if self.format == Format::Jsonl {
+            line.push(b'\n');
+        }
+        Ok(())
+    }
+
+    fn csv_line(&mut self, index: u64, result: &Payload, line: &mut Vec<u8>) -> Result<(), String> {
+        let mut json = Vec::new();
+        encode_json(self.task, result, &mut json)?;
+        let value: Value = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+        let mut csv = csv::Writer::from_writer(&mut *line);
+        let mut record = |cells: Vec<String>| csv.write_record(cells).map_err(|error| error.to_string());
+        let indexed = self.indexed;
+        let columns = match &mut self.columns {
+            Some(columns) => columns,
+            none => {
+                let columns: Vec<String> = match &value {
+                    Value::Object(fields) => fields.keys().cloned().collect(),
+                    _ => Vec::new(),
+                };
+                let mut header = if indexed {
+                    vec!["index".to_owned()]
+                } else {
+                    Vec::new()
+                };
+                header.extend(if columns.is_empty() {
+                    vec!["value".to_owned()]
+                } else {
+                    columns.clone()
+                });
+                record(header)?;
+                none.insert(columns)
+            }
+        };
+        let mut cells = if indexed {
+            vec![index.to_string()]
+        } else {
+            Vec::new()
+        };
+        match (&value, columns.as_slice()) {
+            (value, []) => cells.push(cell(value)),
+            (Value::Object(fields), columns) => {
+                if let Some(extra) = fields.keys().find(|field| !columns.contains(field)) {
+                    return Err(format!(
+                        "the CSV has no column `{extra}`: the first value had no such field"
+                    ));
+                }
+                cells.extend(
+                    columns
+                        .iter()
+                        .map(|column| fields.get(column).map_or_else(String::new, cell)),
+                );
+            }
+            (Value::Null, columns) => cells.extend(columns.iter().map(|_| String::new())),
+            (_, columns) => {
+                return Err(format!(
+                    "this value has no fields, and the CSV's columns are {}",
+                    crate::nearest::list(columns)
+                ));
+            }
+        }
+        record(cells)?;
+        csv.flush().map_err(|error| error.to_string())
+    }
+}
+
+/// Appends a result as compact JSON. Floats that JSON cannot say (NaN, infinities) become `null`.
+pub(crate) fn encode_json(task: &TaskInfo, result: &Payload, line: &mut Vec<u8>) -> Result<(), String> {
+    let mut json = serde_json::Serializer::new(&mut *line);
+    let written = task.decode_result(result.as_bytes(), &mut <dyn Erased>::erase(&mut json));
+    written.map_err(|error| error.to_string())
+}
+
+/// A JSON value as the text of a CSV cell.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// An I/O error in words, lower case and without its number.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => "unknown reason".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_plain_words() {
+        assert_eq!(
+            reason(&io::Error::from_raw_os_error(2)),
+            "no such file or directory"
+        );
+    }
+
+    #[test]
+    fn formats_go_by_extension() {
+        assert_eq!(Format::of("a/b.csv"), Some(Format::Csv));
+        assert_eq!(Format::of("b.parquet"), None);
+        assert_eq!(Format::of("plain"), None);
+    }
+}

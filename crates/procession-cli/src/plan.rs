@@ -1,0 +1,99 @@
+//! `--dry-run`: what a job would do, in a few lines, with nothing started.
+
+use std::fmt::Write as _;
+
+use erased_serde::Serializer as Erased;
+
+use crate::exit::{Ending, Stop};
+use crate::job::Job;
+use crate::output::{Format, Sink};
+
+/// Rows shown.
+const ROWS: usize = 3;
+/// A row is shown up to here, in characters.
+const ROW_WIDTH: usize = 100;
+
+/// Checks the whole input and prints the plan.
+pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
+    let total = job.source.check(job.task, job.skip_invalid)?;
+    let mut plan = String::new();
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(plan, "{name:<9} {value}");
+    };
+    line("job", &job.name);
+    line("task", &format!("{}  {}", job.task.path(), job.task.signature()));
+    line("call", job.call.name());
+    line("items", &items(job, total));
+    line("workers", &job.pool.workers().to_string());
+    for row in rows(job, total)? {
+        line("row", &row);
+    }
+    line("output", &output(job));
+    if let Some(path) = &job.results.failures {
+        line("failures", &path.display().to_string());
+    }
+    let mut stdout = Sink::stdout();
+    stdout.write(plan.as_bytes())?;
+    stdout.flush()?;
+    Ok(Ending::Complete)
+}
+
+fn items(job: &Job, total: Option<u64>) -> String {
+    match total {
+        Some(total) => format!("{total} ({})", job.source.describe()),
+        None => format!("not counted ({})", job.source.describe()),
+    }
+}
+
+fn rows(job: &Job, total: Option<u64>) -> Result<Vec<String>, Stop> {
+    let mut shown = Vec::new();
+    for row in job.source.rows(job.task)?.take(ROWS) {
+        shown.push(match row {
+            Ok(payload) => {
+                let mut json = Vec::new();
+                let mut serializer = serde_json::Serializer::new(&mut json);
+                let written = job
+                    .task
+                    .decode_args(payload.as_bytes(), &mut <dyn Erased>::erase(&mut serializer));
+                match written {
+                    Ok(()) => cut(&String::from_utf8_lossy(&json)),
+                    Err(error) => format!("not sayable in JSON: {error}"),
+                }
+            }
+            Err(refusal) => format!("invalid: {}", refusal.headline()),
+        });
+    }
+    if total.is_some_and(|total| total > ROWS as u64) {
+        shown.push("…".to_owned());
+    }
+    Ok(shown)
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(ROW_WIDTH) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+fn output(job: &Job) -> String {
+    let results = &job.results;
+    let format = Format::NAMES
+        .iter()
+        .find(|(_, format)| *format == results.format)
+        .map_or("", |(name, _)| name);
+    let order = if results.unordered { "completion" } else { "input" };
+    let values = |to: &str| format!("{format} to {to}, in {order} order");
+    match (job.reduce, &results.file) {
+        (None, None) => values("stdout"),
+        (None, Some(path)) => values(&path.display().to_string()),
+        (Some(reduction), None) => format!("{} to stdout", reduction.name()),
+        (Some(reduction), Some(path)) => {
+            format!(
+                "{} to stdout; {}",
+                reduction.name(),
+                values(&path.display().to_string())
+            )
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The books of a run: what became of every item, in the tally, in the failures file and on the progress bar.
+
+use std::cell::{Ref, RefCell};
+
+use procession::{Error, Payload};
+
+use crate::diagnostic::Diagnostic;
+use crate::exit::Stop;
+use crate::failures::{self, Failures, INVALID, UNWRITTEN};
+use crate::intake::Hearer;
+use crate::progress::Progress;
+use crate::summary::Tally;
+use crate::terminal;
+
+/// Written by the loop that reads outcomes and by the input it pulls, hence the cells.
+pub(super) struct Books {
+    tally: RefCell<Tally>,
+    failures: RefCell<Option<Failures>>,
+    progress: RefCell<Progress>,
+    /// Why the run must stop, found while the input was pulled.
+    stop: RefCell<Option<Stop>>,
+    /// Why the pool gave up.
+    broken: RefCell<Option<String>>,
+}
+
+impl Books {
+    pub(super) fn new(failures: Option<Failures>, progress: Progress) -> Books {
+        Books {
+            tally: RefCell::default(),
+            failures: RefCell::new(failures),
+            progress: RefCell::new(progress),
+            stop: RefCell::default(),
+            broken: RefCell::default(),
+        }
+    }
+
+    /// One more value was written.
+    pub(super) fn value(&self) {
+        self.tally.borrow_mut().values += 1;
+    }
+
+    /// An item ended without a value.
+    pub(super) fn failed(
+        &self,
+        item: u64,
+        args: Option<&Payload>,
+        error: &Error,
+        message: &str,
+    ) -> Result<(), Stop> {
+        self.tally.borrow_mut().fail(failures::outcome(error.kind()));
+        self.record(|failures| failures.item(item, args, error, message))
+    }
+
+    /// An item has a value, and it cannot be written or reduced.
+    pub(super) fn unwritten(&self, item: u64, args: Option<&Payload>, what: &str) -> Result<(), Stop> {
+        let what = format!("item {item}: {}", terminal::printable(what));
+        self.aside(|| terminal::say(&what));
+        self.tally.borrow_mut().fail(UNWRITTEN);
+        self.record(|failures| failures.unwritten(item, args, &what))
+    }
+
+    /// The pool gave up; the first reason is the one to tell.
+    pub(super) fn broke(&self, message: &str) {
+        self.broken.borrow_mut().get_or_insert_with(|| message.to_owned());
+    }
+
+    pub(super) fn broken(&self) -> Option<String> {
+        self.broken.borrow().clone()
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.borrow().is_some()
+    }
+
+    /// Why the run must stop, once.
+    pub(super) fn stop(&self) -> Option<Stop> {
+        self.stop.borrow_mut().take()
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally.borrow().clone()
+    }
+
+    pub(super) fn flush(&self) -> Result<(), Stop> {
+        self.record(Failures::flush)
+    }
+
+    pub(super) fn show_progress(&self) {
+        self.progress.borrow_mut().update(&self.tally.borrow());
+    }
+
+    pub(super) fn end_progress(&self) {
+        self.progress.borrow().finish();
+    }
+
+    /// Says something without tearing the progress bar.
+    pub(super) fn aside(&self, say: impl FnOnce()) {
+        Ref::map(self.progress.borrow(), |progress| progress).aside(say);
+    }
+
+    fn record(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {
+        self.failures.borrow_mut().as_mut().map_or(Ok(()), write)
+    }
+}
+
+impl Hearer for Books {
+    fn invalid(&self, index: u64, refusal: &Diagnostic) -> bool {
+        self.aside(|| terminal::say(&format!("invalid input: item {index}: {}", refusal.headline())));
+        self.tally.borrow_mut().fail(INVALID);
+        match self.record(|failures| failures.invalid(index, refusal)) {
+            Ok(()) => true,
+            Err(stop) => {
+                self.stop.borrow_mut().get_or_insert(stop);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `[pool]`: the workers, their limits and their surroundings.
+
+use procession::{Output, StartMethod};
+
+use super::document::{Entry, Table, Value};
+use crate::diagnostic::Diagnostic;
+use crate::job::PoolSettings;
+
+const KEYS: [&str; 16] = [
+    "workers",
+    "start_method",
+    "timeout",
+    "deadline",
+    "grace",
+    "max_attempts",
+    "chunk_size",
+    "buffer",
+    "max_tasks_per_worker",
+    "restart_limit",
+    "env",
+    "nice",
+    "cpu_affinity",
+    "idle_timeout",
+    "lazy_start",
+    "output",
+];
+
+/// The names of the ways to start a worker.
+pub(crate) const START_METHODS: [(&str, StartMethod); 3] = [
+    ("forkserver", StartMethod::ForkServer),
+    ("spawn", StartMethod::Spawn),
+    ("fork", StartMethod::Fork),
+];
+
+const OUTPUTS: [(&str, Output); 3] = [
+    ("inherit", Output::Inherit),
+    ("null", Output::Null),
+    ("capture", Output::Capture),
+];
+
+/// More workers than this are a slip of the finger: no machine runs them.
+pub(crate) const WORKERS_MAX: usize = 4096;
+
+pub(super) fn read(table: &Table) -> Result<PoolSettings, Diagnostic> {
+    table.only("[pool]", &KEYS)?;
+    let mut pool = PoolSettings::default();
+    for entry in &table.entries {
+        match entry.key.as_str() {
+            "workers" => pool.workers = Some(workers(entry)?),
+            "start_method" => pool.start_method = Some(entry.choice(&START_METHODS)?),
+            "timeout" => pool.timeout = Some(entry.duration()?),
+            "deadline" => pool.deadline = Some(entry.duration()?),
+            "grace" => pool.grace = Some(entry.duration()?),
+            "max_attempts" => pool.max_attempts = Some(entry.integer(1..=u32::MAX)?),
+            "chunk_size" => pool.chunk_size = Some(entry.count()?),
+            "buffer" => pool.buffer = Some(entry.count()?),
+            "max_tasks_per_worker" => pool.max_tasks_per_worker = Some(entry.count()?),
+            "restart_limit" => pool.restart_limit = Some(restart_limit(entry)?),
+            "env" => pool.env = env(entry)?,
+            "nice" => pool.nice = Some(entry.integer(-20..=19)?),
+            "cpu_affinity" => pool.cpu_affinity = Some(cpu_affinity(entry)?),
+            "idle_timeout" => pool.idle_timeout = Some(entry.duration()?),
+            "lazy_start" => pool.lazy_start = Some(entry.boolean()?),
+            "output" => pool.output = Some(entry.choice(&OUTPUTS)?),
+            key => unreachable!("`{key}` is in KEYS and has no reader"),
+        }
+    }
+    Ok(pool)
+}
+
+fn workers(entry: &Entry) -> Result<usize, Diagnostic> {
+    match entry.count()? {
+        workers if workers <= WORKERS_MAX => Ok(workers),
+        workers => Err(entry.error(format!(
+            "{workers} workers are more than the {WORKERS_MAX} there can be"
+        ))),
+    }
+}
+
+fn restart_limit(entry: &Entry) -> Result<(u32, std::time::Duration), Diagnostic> {
+    const HELP: &str = "for example `restart_limit = { restarts = 15, within = \"30s\" }`";
+    let table = entry.table().map_err(|refusal| refusal.help(HELP))?;
+    table.only("`restart_limit`", &["restarts", "within"])?;
+    match (table.get("restarts"), table.get("within")) {
+        (Some(restarts), Some(within)) => Ok((restarts.integer(0..=u32::MAX)?, within.duration()?)),
+        _ => Err(entry.error("needs both `restarts` and `within`").help(HELP)),
+    }
+}
+
+fn env(entry: &Entry) -> Result<Vec<(String, String)>, Diagnostic> {
+    let variable = |entry: &Entry| {
+        if entry.key.is_empty() || entry.key.contains(['=', '\0']) {
+            return Err(entry
+                .key_at
+                .error("this cannot be the name of an environment variable"));
+        }
+        match &entry.node.value {
+            Value::String(value) if value.contains('\0') => Err(entry.error("must not contain a zero byte")),
+            Value::String(value) => Ok((entry.key.clone(), value.clone())),
+            Value::Integer(value) => Ok((entry.key.clone(), value.to_string())),
+            _ => Err(entry.error("an environment variable must be a string")),
+        }
+    };
+    entry.table()?.entries.iter().map(variable).collect()
+}
+
+/// `[[0, 1], [2, 3]]`: the cores of the first worker, of the second, and so on again.
+fn cpu_affinity(entry: &Entry) -> Result<Vec<Vec<usize>>, Diagnostic> {
+    const HELP: &str = "for example `cpu_affinity = [[0], [1]]`: the cores of each worker in turn";
+    let refuse =
+        |at: &crate::diagnostic::Place| Err(at.error("`cpu_affinity` must be lists of cores").help(HELP));
+    let mut lists = Vec::new();
+    for list in entry.array().map_err(|refusal| refusal.help(HELP))? {
+        let Value::Array(cores) = &list.value else {
+            return refuse(&list.at);
+        };
+        if cores.is_empty() {
+            return Err(list.at.error("a worker needs at least one core").help(HELP));
+        }
+        let mut cpus = Vec::new();
+        for core in cores {
+            match core.value {
+                Value::Integer(core @ 0..=65_535) => cpus.push(core as usize),
+                _ => return refuse(&core.at),
+            }
+        }
+        lists.push(cpus);
+    }
+    if lists.is_empty() {
+        return refuse(&entry.node.at);
+    }
+    Ok(lists)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Text;
+    use crate::spec::document;
+
+    #[test]
+    fn every_key_has_a_reader() {
+        for key in KEYS {
+            let table = document::parse(&Text::new("t", format!("{key} = {{}}"))).unwrap();
+            // An empty table suits only `env`; the others must refuse it, and none may be unreachable.
+            assert_eq!(read(&table).is_ok(), key == "env", "{key}");
+        }
+    }
+
+    #[test]
+    fn reads_a_full_table() {
+        let text = r#"
+            workers = 3
+            timeout = "1m"
+            restart_limit = { restarts = 4, within = 10 }
+            env = { A = "x", N = 3 }
+            cpu_affinity = [[0, 1], [2]]
+            start_method = "spawn"
+        "#;
+        let pool = read(&document::parse(&Text::new("t", text)).unwrap()).unwrap();
+        assert_eq!(pool.workers(), 3);
+        assert_eq!(pool.restart_limit, Some((4, std::time::Duration::from_secs(10))));
+        assert_eq!(
+            pool.env,
+            [("A".to_owned(), "x".to_owned()), ("N".to_owned(), "3".to_owned())]
+        );
+        assert_eq!(pool.cpu_affinity, Some(vec![vec![0, 1], vec![2]]));
+    }
+}

@@ -1,0 +1,119 @@
+//! Durations as people write and read them: `30s`, `1m30s`, `250ms`.
+//!
+//! Used by the job spec and by the flags alike; it knows neither.
+
+use std::time::Duration;
+
+/// What a duration may look like, for help texts.
+pub(crate) const DURATION_HELP: &str = "write a duration as `500ms`, `30s`, `1m30s` or `2h`";
+
+/// Parses a duration longer than zero. A number without a unit counts seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let bad = || format!("`{text}` is not a duration");
+    if text.is_empty() {
+        return Err("a duration is empty".to_owned());
+    }
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
+        rest = rest[digits..].trim_start();
+        let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
+        let seconds = match &rest[..letters] {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" | "sec" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3_600.0,
+            "d" => 86_400.0,
+            // Only a lone number may do without: `1m30` is more likely a slip than ninety seconds.
+            "" if rest.is_empty() && digits == text.len() => 1.0,
+            "" => return Err(bad()),
+            unit => return Err(format!("`{text}` is not a duration: unknown unit `{unit}`")),
+        };
+        total += number * seconds;
+        rest = rest[letters..].trim_start();
+    }
+    seconds(total)
+}
+
+/// A duration of that many seconds, longer than zero.
+pub(crate) fn seconds(seconds: f64) -> Result<Duration, String> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) => Err("a duration must be longer than zero".to_owned()),
+        Err(_) => Err(format!("`{seconds}` is not a duration that can be waited for")),
+    }
+}
+
+/// A duration as a person reads it, in at most three digits and one unit.
+pub(crate) fn show(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    match seconds {
+        s if s < 1e-3 => format!("{:.0} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+        s if s < 10.0 => format!("{s:.2} s"),
+        s if s < 100.0 => format!("{s:.1} s"),
+        _ => {
+            let whole = duration.as_secs();
+            let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+            if hours > 0 {
+                format!("{hours}h{minutes:02}m")
+            } else {
+                format!("{minutes}m{seconds:02}s")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("500ms", 500),
+            ("1m30s", 90_000),
+            ("1.5 s", 1_500),
+            ("2h", 7_200_000),
+            ("3", 3_000),
+            ("0.25", 250),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "1x",
+            "1m30",
+            "0s",
+            "1..2s",
+            "soon",
+            "1e300s",
+            "99999999999999999999d",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shown_durations_are_short() {
+        for (millis, shown) in [
+            (12, "12 ms"),
+            (1_234, "1.23 s"),
+            (61_000, "61.0 s"),
+            (125_000, "2m05s"),
+            (7_260_000, "2h01m"),
+        ] {
+            assert_eq!(show(Duration::from_millis(millis)), shown);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How text reaches a person: whether colours are welcome, and how bytes that come from elsewhere are made harmless.
+//!
+//! It knows streams and environment variables, and nothing of what is said.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+/// Writes one line to stderr. A closed stderr is not a reason to stop a run, so failures are ignored.
+pub(crate) fn say(line: &str) {
+    let mut text = String::with_capacity(line.len() + 1);
+    text.push_str(line);
+    text.push('\n');
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Writes one error paragraph to stderr.
+pub(crate) fn say_error(message: &str) {
+    say(&format!("{} {message}", label("error:", "1;31")));
+}
+
+/// Writes one warning to stderr.
+pub(crate) fn say_warning(message: &str) {
+    say(&format!("{} {message}", label("warning:", "1;33")));
+}
+
+/// Text that came from a worker, a file or an argument, fit for one line of a terminal: control characters are escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+fn label(word: &str, colour: &str) -> String {
+    if colours() {
+        format!("\x1b[{colour}m{word}\x1b[0m")
+    } else {
+        word.to_owned()
+    }
+}
+
+/// Colours go to a terminal, unless `NO_COLOR` is set to anything (<https://no-color.org>).
+fn colours() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(printable("a\x1b[31mb\nc"), "a\\u{1b}[31mb\\nc");
+        assert_eq!(printable("π is fine"), "π is fine");
+    }
+}

@@ -1,0 +1,8 @@
+//! The policies, one conversation each: every script says exactly what the scheduler must say, and nothing more.
+
+mod dispatch;
+mod ends;
+mod losses;
+mod script;
+mod starts;
+mod stops;
