@@ -223,6 +223,7 @@ impl State {
         if matches!(self.phase, Phase::Open | Phase::Closing) {
             self.phase = Phase::Terminating;
             self.jobs.stop_all(effects);
+            self.drop_queues();
             self.tell(now, CoreEvent::Terminate, effects);
         }
     }
@@ -443,6 +444,7 @@ impl State {
     pub(crate) fn abort(&mut self, error: Error) -> Vec<Arc<Job>> {
         self.phase = Phase::Finished;
         self.broken.get_or_insert(error);
+        self.drop_queues();
         self.jobs.drain().into_iter().map(|entry| entry.job).collect()
     }
 
@@ -548,11 +550,20 @@ impl State {
                 self.broken = Some(error);
                 self.gave_up = true;
                 self.jobs.stop_all(effects);
+                self.drop_queues();
             }
             Command::Finished => {
                 self.phase = Phase::Finished;
                 effects.finished = true;
             }
+        }
+    }
+
+    /// The scheduler settles whatever has no outcome: nothing of it may be planned for sending any more, since its
+    /// arguments go with it.
+    fn drop_queues(&mut self) {
+        for seat in &mut self.seats {
+            seat.drop_queue();
         }
     }
 
