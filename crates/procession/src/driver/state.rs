@@ -16,7 +16,7 @@ use super::jobs::{JobEntry, Jobs};
 use super::seat::{Handout, Origin, Seat};
 use crate::error::{Error, ErrorKind, Loss};
 use crate::event::Event;
-use crate::job::{Arrival, Job, Records};
+use crate::job::{Arrival, Job, Records, StopReason};
 use crate::stats::{Counters, Stats};
 use crate::wire::{self, ResultsHeader};
 
@@ -58,7 +58,7 @@ pub(crate) struct Effects {
     pub(crate) deliveries: Vec<(Arc<Job>, Arrival)>,
     pub(crate) totals: Vec<(Arc<Job>, u64)>,
     /// Jobs whose further input would not run.
-    pub(crate) stopped: Vec<Arc<Job>>,
+    pub(crate) stopped: Vec<(Arc<Job>, StopReason)>,
     pub(crate) events: Vec<Event>,
     /// The supervisor must look at the clock earlier than it planned to.
     pub(crate) rearm: bool,
@@ -535,6 +535,13 @@ impl State {
                 attempts,
             } => {
                 self.settle(job, first, items, outcome, attempts, effects);
+            }
+            Command::StopInput { job } => {
+                if let Some(entry) = self.jobs.entry(job) {
+                    effects
+                        .stopped
+                        .push((Arc::clone(&entry.job), StopReason::Deadline));
+                }
             }
             Command::JobSettled { job } => {
                 if let Some(entry) = self.jobs.remove(job) {
