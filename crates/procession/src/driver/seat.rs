@@ -140,6 +140,11 @@ impl Seat {
         self.outbox.push_back(handout);
     }
 
+    /// What waits here has its outcome already: it is not sent.
+    pub(crate) fn drop_queue(&mut self) {
+        self.outbox.clear();
+    }
+
     pub(crate) fn queue_stop(&mut self) {
         self.stop = true;
     }

@@ -16,7 +16,7 @@ use super::jobs::{JobEntry, Jobs};
 use super::seat::{Handout, Origin, Seat};
 use crate::error::{Error, ErrorKind, Loss};
 use crate::event::Event;
-use crate::job::{Arrival, Job, Records};
+use crate::job::{Arrival, Job, Records, StopReason};
 use crate::stats::{Counters, Stats};
 use crate::wire::{self, ResultsHeader};
 
@@ -58,7 +58,7 @@ pub(crate) struct Effects {
     pub(crate) deliveries: Vec<(Arc<Job>, Arrival)>,
     pub(crate) totals: Vec<(Arc<Job>, u64)>,
     /// Jobs whose further input would not run.
-    pub(crate) stopped: Vec<Arc<Job>>,
+    pub(crate) stopped: Vec<(Arc<Job>, StopReason)>,
     pub(crate) events: Vec<Event>,
     /// The supervisor must look at the clock earlier than it planned to.
     pub(crate) rearm: bool,
@@ -223,6 +223,7 @@ impl State {
         if matches!(self.phase, Phase::Open | Phase::Closing) {
             self.phase = Phase::Terminating;
             self.jobs.stop_all(effects);
+            self.drop_queues();
             self.tell(now, CoreEvent::Terminate, effects);
         }
     }
@@ -443,6 +444,7 @@ impl State {
     pub(crate) fn abort(&mut self, error: Error) -> Vec<Arc<Job>> {
         self.phase = Phase::Finished;
         self.broken.get_or_insert(error);
+        self.drop_queues();
         self.jobs.drain().into_iter().map(|entry| entry.job).collect()
     }
 
@@ -539,6 +541,13 @@ impl State {
             } => {
                 self.settle(job, first, items, outcome, attempts, effects);
             }
+            Command::StopInput { job } => {
+                if let Some(entry) = self.jobs.entry(job) {
+                    effects
+                        .stopped
+                        .push((Arc::clone(&entry.job), StopReason::Deadline));
+                }
+            }
             Command::JobSettled { job } => {
                 if let Some(entry) = self.jobs.remove(job) {
                     effects.totals.push((entry.job, entry.total));
@@ -553,11 +562,20 @@ impl State {
                 self.broken = Some(error);
                 self.gave_up = true;
                 self.jobs.stop_all(effects);
+                self.drop_queues();
             }
             Command::Finished => {
                 self.phase = Phase::Finished;
                 effects.finished = true;
             }
+        }
+    }
+
+    /// The scheduler settles whatever has no outcome: nothing of it may be planned for sending any more, since its
+    /// arguments go with it.
+    fn drop_queues(&mut self) {
+        for seat in &mut self.seats {
+            seat.drop_queue();
         }
     }
 
