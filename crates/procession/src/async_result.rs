@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use procession_core::JobId;
@@ -172,10 +172,6 @@ impl<T> AsyncResult<T> {
 
     pub(crate) fn register(&self, waker: &Waker) -> bool {
         self.job.register(waker)
-    }
-
-    pub(crate) fn wait_until(&self, until: Option<Instant>) -> bool {
-        self.job.wait_complete(until)
     }
 }
 
