@@ -462,3 +462,6 @@ fn expect_frame(frames: &mut VecDeque<InFlight>, number: u32) -> Result<&mut InF
         None => Err(format!("news of frame {number}, which it was never sent")),
     }
 }
+
+#[cfg(test)]
+mod tests;
