@@ -122,8 +122,7 @@ impl<T> AsyncResult<T> {
         if self.cancelled.load(Ordering::Acquire) {
             return true;
         }
-        // Its outcome may be there before the pool has closed the books on it.
-        let cancelled = !self.job.is_complete() && self.driver.cancel(id);
+        let cancelled = self.driver.cancel(id);
         if cancelled {
             self.cancelled.store(true, Ordering::Release);
         }
