@@ -128,6 +128,22 @@ impl Desk {
         payload + before.checked_sub(1).map_or(0, |at| self.shifts[at].1)
     }
 
+    /// Whether that payload was handed over: an answer to one that was not concerns the call as a whole.
+    pub(crate) fn has(&self, payload: u64) -> bool {
+        payload < self.payloads
+    }
+
+    /// The kept payloads that have no answer, with their items' numbers; they are not kept any longer.
+    pub(crate) fn unanswered(&mut self) -> Vec<(u64, Payload)> {
+        let Some(kept) = self.kept.take() else {
+            return Vec::new();
+        };
+        let numbered = (kept.first..).zip(kept.payloads);
+        numbered
+            .filter_map(|(number, payload)| Some((self.item(number), payload?)))
+            .collect()
+    }
+
     /// The arguments of an answered payload, if they were kept; they are not kept any longer.
     pub(crate) fn settle(&mut self, payload: u64) -> Option<Payload> {
         let kept = self.kept.as_mut()?;
@@ -181,12 +197,14 @@ mod tests {
             .collect();
         assert_eq!(items, [1, 2, 5, 6]);
         // Out of order, and each once.
-        for payload in [2, 0, 1, 3] {
+        assert!(desk.borrow().has(3) && !desk.borrow().has(4));
+        for payload in [2, 0, 1] {
             let args = desk.borrow_mut().settle(payload).unwrap();
             assert_eq!(u64::from(args.as_bytes()[0]), desk.borrow().item(payload));
             assert!(desk.borrow_mut().settle(payload).is_none());
         }
-        assert!(desk.borrow().kept.as_ref().unwrap().payloads.is_empty());
+        let left = desk.borrow_mut().unanswered();
+        assert_eq!(left, [(6, Payload::from(vec![6]))]);
     }
 
     #[test]

@@ -148,6 +148,10 @@ impl Run<'_> {
             match step {
                 None => {}
                 Some(None) => return self.books.stop().map_or(Ok(()), Err),
+                Some(Some((payload, Err(error)))) if !desk.borrow().has(payload) => {
+                    // Not an item's: the call as a whole was refused or given up.
+                    self.books.broke(&terminal::printable(&error.to_string()));
+                }
                 Some(Some((payload, outcome))) => {
                     let item = desk.borrow().item(payload);
                     let args = desk.borrow_mut().settle(payload);
@@ -186,6 +190,10 @@ impl Run<'_> {
             (None, Some(signal)) => format!("stopped by {}", signals::name(signal)),
             (None, None) => "the run stopped".to_owned(),
         };
+        let why = format!("not run: {why}");
+        for (item, args) in desk.borrow_mut().unanswered() {
+            self.books.not_run(item, Some(&args), &why)?;
+        }
         for row in rows.borrow_mut().by_ref() {
             let item = desk.borrow_mut().next_item();
             self.books
