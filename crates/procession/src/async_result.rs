@@ -122,7 +122,8 @@ impl<T> AsyncResult<T> {
         if self.cancelled.load(Ordering::Acquire) {
             return true;
         }
-        let cancelled = self.driver.cancel(id);
+        // Its outcome may be there before the pool has closed the books on it.
+        let cancelled = !self.job.is_complete() && self.driver.cancel(id);
         if cancelled {
             self.cancelled.store(true, Ordering::Release);
         }

@@ -63,7 +63,7 @@ struct Inbox {
     delivered: u64,
     /// Outcomes the caller found itself, without the scheduler.
     own: u64,
-    /// How many items the scheduler had, once every one of them is settled.
+    /// How many items the scheduler has, once it gets no more.
     scheduled: Option<u64>,
     /// The pool failed; outcomes that are missing never come.
     aborted: Option<Error>,
@@ -195,8 +195,8 @@ impl Job {
         self.announce(inbox)
     }
 
-    /// The scheduler had exactly `items` items of this job; their outcomes are delivered, or about to be.
-    pub(crate) fn settled(&self, items: u64) -> Callbacks {
+    /// The scheduler has exactly `items` items of this job, and gets no more.
+    pub(crate) fn set_total(&self, items: u64) -> Callbacks {
         let mut inbox = self.inbox.lock();
         inbox.scheduled = Some(items);
         self.announce(inbox)

@@ -459,7 +459,7 @@ impl Pool {
                 error,
             },
         );
-        let callbacks = job.settled(0);
+        let callbacks = job.set_total(0);
         driver.run_callbacks(job, callbacks);
     }
 

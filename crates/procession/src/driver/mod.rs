@@ -220,7 +220,7 @@ impl Driver {
             self.run_callbacks(&job, callbacks);
         }
         for (job, total) in totals {
-            let callbacks = job.settled(total);
+            let callbacks = job.set_total(total);
             self.run_callbacks(&job, callbacks);
         }
         for (job, reason) in stopped {

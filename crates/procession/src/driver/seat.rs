@@ -14,7 +14,7 @@ use super::jobs::Jobs;
 use crate::error::{Error, Loss};
 use crate::page::PageMaster;
 use crate::process::WorkerExit;
-use crate::wire::{self, ResultsHeader, Run};
+use crate::wire::{self, ResultsHeader, Run, ToMaster};
 
 /// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
 const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
@@ -52,6 +52,8 @@ pub(crate) struct Seat {
     bytes_out: usize,
     next_frame: u32,
     pages_seen: u32,
+    /// Results still in the worker's page that their callers have already: the next reply repeats them.
+    harvested: u32,
 }
 
 /// How results came.
@@ -104,6 +106,16 @@ pub(crate) enum Message {
         end: usize,
     },
     Stop,
+}
+
+impl Message {
+    /// Whether the worker may come to keep finished results in its page, behind a longer item.
+    pub(crate) fn may_hold_results(&self) -> bool {
+        match self {
+            Message::Work { runs, .. } => runs.len() > 1 || runs.iter().any(|run| run.slice.items > 1),
+            Message::LargeWork { .. } | Message::Part { .. } | Message::Stop => false,
+        }
+    }
 }
 
 pub(crate) struct WorkRun {
@@ -261,8 +273,9 @@ impl Seat {
         number
     }
 
-    /// Checks a reply against what the worker was sent and accounts for it.
-    pub(crate) fn accept(&mut self, results: &ResultsHeader, origin: Origin) -> Result<(), String> {
+    /// Checks a reply against what the worker was sent and accounts for it. Returns how many of its first results
+    /// were harvested before.
+    pub(crate) fn accept(&mut self, results: &ResultsHeader, origin: Origin) -> Result<u32, String> {
         let frame = expect_frame(&mut self.frames, results.frame_no)?;
         if results.first != frame.done {
             return Err(format!(
@@ -274,6 +287,12 @@ impl Seat {
         if results.items > owed {
             return Err(format!("{} results where {owed} are owed", results.items));
         }
+        if results.items < self.harvested {
+            return Err(format!(
+                "{} results where {} were seen before",
+                results.items, self.harvested
+            ));
+        }
         frame.done += results.items;
         let is_finished = frame.done == frame.items;
         match origin {
@@ -283,7 +302,52 @@ impl Seat {
         if is_finished {
             self.retire_frame();
         }
-        Ok(())
+        Ok(std::mem::take(&mut self.harvested))
+    }
+
+    /// Results that are finished but not sent, because the worker is busy with the item after them: a copy of the
+    /// reply as it is so far, and how many of its first results were harvested before.
+    pub(crate) fn harvest(&mut self) -> Option<(Vec<u8>, u32)> {
+        let frame = self.frames.front()?;
+        let link = self
+            .link
+            .as_ref()
+            .filter(|_| self.death.is_none() && self.violation.is_none())?;
+        // All claimed items but the last are finished.
+        if link.page.claimed(frame.number)? <= frame.done + self.harvested + 1 {
+            return None;
+        }
+        let reply = link.page.salvage(self.pages_seen)?;
+        let ToMaster::Results(view) = ToMaster::parse(&reply).ok()? else {
+            return None;
+        };
+        let ResultsHeader {
+            frame_no,
+            first,
+            items,
+            ..
+        } = view.header;
+        let owed = frame.items - frame.done - frame.reclaimed;
+        let is_sound = frame_no == frame.number && first == frame.done && items <= owed;
+        if !is_sound || items <= self.harvested {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.harvested, items);
+        Some((reply, before))
+    }
+
+    /// The worker died without repeating what was harvested: it counts all the same.
+    pub(crate) fn keep_harvest(&mut self) -> u32 {
+        let harvested = std::mem::take(&mut self.harvested);
+        if let Some(frame) = self.frames.front_mut() {
+            frame.done += harvested;
+        }
+        harvested
+    }
+
+    /// Whether results may be waiting in the worker's page behind a longer item.
+    pub(crate) fn may_hold_results(&self) -> bool {
+        self.death.is_none() && self.frames.iter().any(|frame| frame.items - frame.reclaimed > 1)
     }
 
     /// The worker is past a frame of which something was taken back.

@@ -3,6 +3,7 @@
 //! Events go in, the scheduler's commands are obeyed as far as that needs no system call; the rest is written down
 //! in [`Effects`] and carried out by whoever held the lock, after letting it go.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,11 @@ use crate::error::{Error, ErrorKind, Loss};
 use crate::event::Event;
 use crate::job::{Arrival, Job, Records, StopReason};
 use crate::stats::{Counters, Stats};
-use crate::wire::{self, ResultsHeader};
+use crate::wire::{self, ResultsHeader, ToMaster};
+
+/// How long a finished result may wait in a worker's page before it is fetched from there. Long beside a frame of
+/// short items, short beside what a person notices.
+const HARVEST_AFTER: Duration = Duration::from_millis(10);
 
 /// Everything the driver's mutex protects.
 pub(crate) struct State {
@@ -34,6 +39,8 @@ pub(crate) struct State {
     loss: Option<Loss>,
     /// When the supervisor will look at the clock next.
     armed: Option<Time>,
+    /// When it will look for results that workers hold back.
+    harvest_at: Option<Time>,
     /// Jobs the reply being handled belongs to; kept for its allocation.
     touched: Vec<JobId>,
     counters: Counters,
@@ -93,6 +100,7 @@ impl State {
             gave_up: false,
             loss: None,
             armed: None,
+            harvest_at: None,
             touched: Vec::new(),
             counters: Counters::default(),
         }
@@ -194,6 +202,9 @@ impl State {
     }
 
     pub(crate) fn close_input(&mut self, now: Time, id: JobId, effects: &mut Effects) {
+        if let Some(entry) = self.jobs.entry(id) {
+            effects.totals.push((Arc::clone(&entry.job), entry.total));
+        }
         self.tell(now, CoreEvent::InputClosed { job: id }, effects);
     }
 
@@ -300,10 +311,11 @@ impl State {
         let Some(seat) = self.seat(worker) else {
             return Ok(());
         };
-        seat.accept(header, origin)?;
+        let harvested = seat.accept(header, origin)?;
         let busy = Duration::from_nanos(header.busy_ns);
         self.count(worker, header.items, busy);
-        self.route(worker, header.items, records, effects);
+        self.deliver(worker, harvested..header.items, records, effects);
+        self.settle_front(worker, header.items);
         if header.items > 0 {
             let busy = Duration::from_nanos(header.busy_ns);
             self.tell(
@@ -334,53 +346,40 @@ impl State {
         self.counters.record(worker.slot, items, busy, item);
     }
 
-    /// Cuts a reply into the parts of the jobs whose items the worker had, oldest first.
-    fn route(&mut self, worker: WorkerId, items: u32, buffer: &Arc<[u8]>, effects: &mut Effects) {
-        let mut start = 0;
-        let mut left = u64::from(items);
-        let Self {
-            core, jobs, touched, ..
-        } = self;
-        for run in core.front_runs(worker) {
-            if left == 0 {
-                break;
-            }
-            let here = left.min(u64::from(run.items));
-            left -= here;
-            if touched.last() != Some(&run.job) {
-                touched.push(run.job);
-            }
-            let entry = jobs.entry_mut(run.job);
-            let mut first = run.first;
-            let mut remaining = here;
+    /// Hands the results in `range` of a reply to the jobs whose items the worker had, oldest first.
+    fn deliver(&self, worker: WorkerId, range: Range<u32>, buffer: &Arc<[u8]>, effects: &mut Effects) {
+        let mut start = wire::skip_records(buffer, 0, u64::from(range.start));
+        let (mut skip, mut left) = (u64::from(range.start), u64::from(range.end - range.start));
+        for run in self.core.front_runs(worker) {
+            let skipped = skip.min(u64::from(run.items));
+            skip -= skipped;
+            let mut first = run.first + skipped;
+            let mut remaining = left.min(u64::from(run.items) - skipped);
+            left -= remaining;
+            let Some(entry) = self.jobs.entry(run.job) else {
+                continue;
+            };
             while remaining > 0 {
-                let (input_first, piece) = match &entry {
-                    Some(entry) => entry.backlog.input_range(first, remaining),
-                    None => (first, remaining),
-                };
-                let end = if left == 0 && piece == remaining {
+                let (input_first, piece) = entry.backlog.input_range(first, remaining);
+                let is_last = left == 0 && piece == remaining;
+                let end = if is_last {
                     buffer.len()
                 } else {
                     wire::skip_records(buffer, start, piece)
                 };
-                if let Some(entry) = &entry {
-                    let records = Records::new(Arc::clone(buffer), start, end);
-                    effects.deliveries.push((
-                        Arc::clone(&entry.job),
-                        Arrival::Replies {
-                            first: input_first,
-                            items: piece as u32,
-                            attempt: run.attempt,
-                            records,
-                        },
-                    ));
-                }
+                let arrival = Arrival::Replies {
+                    first: input_first,
+                    items: piece as u32,
+                    attempt: run.attempt,
+                    records: Records::new(Arc::clone(buffer), start, end),
+                };
+                effects.deliveries.push((Arc::clone(&entry.job), arrival));
                 start = end;
                 first += piece;
                 remaining -= piece;
             }
-            if let Some(entry) = entry {
-                entry.backlog.settle(run.first, here);
+            if left == 0 {
+                break;
             }
         }
         // Once the pool's end was told, the scheduler has forgotten whatever a worker still says.
@@ -391,8 +390,74 @@ impl State {
         );
     }
 
+    /// The first `items` items of the worker's queue have their outcome: their arguments are not needed any more.
+    fn settle_front(&mut self, worker: WorkerId, items: u32) {
+        let mut left = u64::from(items);
+        for run in self.core.front_runs(worker) {
+            let here = left.min(u64::from(run.items));
+            left -= here;
+            if self.touched.last() != Some(&run.job) {
+                self.touched.push(run.job);
+            }
+            if let Some(entry) = self.jobs.entry_mut(run.job) {
+                entry.backlog.settle(run.first, here);
+            }
+            if left == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Delivers what workers have finished and not sent, because they are busy with a longer item. The books stay
+    /// as they are: the reply, when it comes, repeats these results and says how long they took.
+    pub(crate) fn harvest(&mut self, now: Time, effects: &mut Effects) {
+        for slot in 0..self.seats.len() {
+            let seat = &mut self.seats[slot];
+            let worker = WorkerId {
+                slot: slot as u32,
+                generation: seat.generation,
+            };
+            let Some((reply, before)) = seat.harvest() else {
+                continue;
+            };
+            if let Ok(ToMaster::Results(view)) = ToMaster::parse(&reply) {
+                let records: Arc<[u8]> = view.encoded().into();
+                self.deliver(worker, before..view.header.items, &records, effects);
+            }
+        }
+        let is_worth_coming_back = self.seats.iter().any(Seat::may_hold_results);
+        self.harvest_at = is_worth_coming_back.then(|| now + HARVEST_AFTER);
+    }
+
+    /// Sees to it that results held back are looked for; `true`: the supervisor has to be told.
+    pub(crate) fn arm_harvest(&mut self, now: Time) -> bool {
+        let is_news = self.harvest_at.is_none();
+        self.harvest_at.get_or_insert(now + HARVEST_AFTER);
+        is_news
+    }
+
+    /// When the supervisor has to look at the clock.
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        self.armed.into_iter().chain(self.harvest_at).min()
+    }
+
+    pub(crate) fn harvest_at(&self) -> Option<Time> {
+        self.harvest_at
+    }
+
     /// The worker is dead and everything it ever sent has been handled.
     pub(crate) fn exited(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) {
+        let Some(seat) = self.seat(worker) else { return };
+        let harvested = seat.keep_harvest();
+        if harvested > 0 {
+            self.settle_front(worker, harvested);
+            let done = CoreEvent::Done {
+                worker,
+                items: u64::from(harvested),
+                busy: Duration::ZERO,
+            };
+            self.tell(now, done, effects);
+        }
         let Some(seat) = self.seat(worker) else { return };
         let running = seat.is_running();
         let loss = seat.loss();
@@ -548,11 +613,7 @@ impl State {
                         .push((Arc::clone(&entry.job), StopReason::Deadline));
                 }
             }
-            Command::JobSettled { job } => {
-                if let Some(entry) = self.jobs.remove(job) {
-                    effects.totals.push((entry.job, entry.total));
-                }
-            }
+            Command::JobSettled { job } => drop(self.jobs.remove(job)),
             Command::Broken { reason } => {
                 let error = self.broken_error(reason);
                 effects.events.push(Event::PoolBroken {

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
-use procession_core::{Signal, WorkerId};
+use procession_core::{Signal, Time, WorkerId};
 
 use super::reader::Reader;
 use super::seat::{BootFailure, Death, Link};
@@ -187,7 +187,7 @@ impl Supervisor {
 
     /// How long to wait: until the scheduler's next deadline, rounded up to the clock of epoll.
     fn patience(&self) -> EpollTimeout {
-        let Some(due) = self.driver.state.lock().armed() else {
+        let Some(due) = self.driver.state.lock().next_due() else {
             return EpollTimeout::NONE;
         };
         let wait = due.saturating_since(now()).as_nanos().div_ceil(1_000_000);
@@ -196,9 +196,18 @@ impl Supervisor {
 
     fn mind_the_clock(&self) {
         let time = now();
-        if self.driver.state.lock().armed().is_some_and(|due| due <= time) {
+        let is_past = |due: Option<Time>| due.is_some_and(|due| due <= time);
+        let (tick, harvest) = {
+            let state = self.driver.state.lock();
+            (is_past(state.armed()), is_past(state.harvest_at()))
+        };
+        if tick {
             self.driver
                 .with_state(|state, now, effects| state.tick(now, effects));
+        }
+        if harvest {
+            self.driver
+                .with_state(|state, now, effects| state.harvest(now, effects));
         }
     }
 
