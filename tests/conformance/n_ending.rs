@@ -33,7 +33,10 @@ fn hold(pool: &Pool, calls: i64, running: usize, ledger: &Ledger, gate: &Gate) -
     let handles = (0..calls)
         .map(|x| pool.apply_async(note_and_wait, (ledger.path(), x, gate.path())))
         .collect();
-    assert!(wait_until(LIMIT, || ledger.lines().len() >= running), "they begin");
+    assert!(
+        wait_until(LIMIT, || ledger.lines().len() >= running),
+        "they begin"
+    );
     handles
 }
 
@@ -45,7 +48,9 @@ fn kinds(handles: Vec<AsyncResult<i64>>) -> Vec<Result<i64, ErrorKind>> {
 }
 
 fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").expect("/proc is mounted").count()
+    std::fs::read_dir("/proc/self/task")
+        .expect("/proc is mounted")
+        .count()
 }
 
 /// Keeps the text of every warning.

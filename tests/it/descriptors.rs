@@ -96,7 +96,11 @@ fn check(pool: &Pool, misuse: impl Fn(&Pool) -> procession::AsyncResult<i64>) {
 }
 
 fn grandchildren(ledger: &Ledger) -> Vec<u32> {
-    ledger.lines().iter().map(|pid| pid.parse().expect("a process id")).collect()
+    ledger
+        .lines()
+        .iter()
+        .map(|pid| pid.parse().expect("a process id"))
+        .collect()
 }
 
 procession_harness::cases! {

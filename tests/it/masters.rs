@@ -65,7 +65,11 @@ fn check(part: &str, method: &str, signal: Signal) {
     send_signal(master.id(), signal);
     master.wait().unwrap();
     let left = || pids.iter().copied().filter(|pid| alive(*pid)).collect::<Vec<_>>();
-    assert!(wait_until(DEATH_LIMIT, || left().is_empty()), "{method}, {signal}: {:?} live on", left());
+    assert!(
+        wait_until(DEATH_LIMIT, || left().is_empty()),
+        "{method}, {signal}: {:?} live on",
+        left()
+    );
 }
 
 procession_harness::cases! {

@@ -109,7 +109,9 @@ impl<T> AsyncResult<T> {
     /// The result is there, and it is an error other than having been cancelled.
     pub(crate) fn has_failed(&self) -> bool {
         let is_failure = |result: &Result<T, Error>| {
-            result.as_ref().is_err_and(|error| error.kind() != ErrorKind::Cancelled)
+            result
+                .as_ref()
+                .is_err_and(|error| error.kind() != ErrorKind::Cancelled)
         };
         self.look(is_failure) == Some(true)
     }

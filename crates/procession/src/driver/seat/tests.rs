@@ -100,16 +100,15 @@ impl Scene {
         }
     }
 
+    /// How many of the results are new.
     fn results(&mut self, frame_no: u32, first: u32, items: u32) -> Result<u32, String> {
-        self.seat.accept(
-            &ResultsHeader {
-                frame_no,
-                first,
-                items,
-                busy_ns: 1,
-            },
-            Origin::Page,
-        )
+        let header = ResultsHeader {
+            frame_no,
+            first,
+            items,
+            busy_ns: 1,
+        };
+        self.seat.accept(&header, Origin::Page).map(|fresh| fresh.items)
     }
 }
 
@@ -133,7 +132,7 @@ fn a_handout_too_large_for_a_frame_is_cut() {
     assert_eq!(scene.plan(), "frame 1: 2+2");
     // Its credit is used up by bytes before it is by frames.
     assert_eq!(scene.plan(), "nothing");
-    assert_eq!(scene.results(0, 0, 2), Ok(0));
+    assert_eq!(scene.results(0, 0, 2), Ok(2));
     assert_eq!(scene.plan(), "frame 2: 4+1");
 }
 
@@ -146,7 +145,7 @@ fn no_more_frames_than_credit() {
     }
     scene.queue(9, 1);
     assert_eq!(scene.plan(), "nothing");
-    assert_eq!(scene.results(0, 0, 1), Ok(0));
+    assert_eq!(scene.results(0, 0, 1), Ok(1));
     assert_eq!(scene.plan(), "frame 4: 9+1");
 }
 
@@ -188,9 +187,9 @@ fn only_what_is_owed_is_believed() {
     assert!(scene.results(0, 1, 1).is_err(), "out of turn");
     assert!(scene.results(0, 0, 5).is_err(), "too many");
     assert!(scene.seat.frame_done(0).is_err(), "items are missing");
-    assert_eq!(scene.results(0, 0, 3), Ok(0));
+    assert_eq!(scene.results(0, 0, 3), Ok(3));
     assert!(scene.results(0, 0, 3).is_err(), "twice");
-    assert_eq!(scene.results(0, 3, 1), Ok(0));
+    assert_eq!(scene.results(0, 3, 1), Ok(1));
     assert!(scene.results(0, 4, 0).is_err(), "the frame is over");
 }
 
@@ -208,7 +207,7 @@ fn what_is_not_begun_is_taken_back_from_the_end() {
     assert_eq!(scene.seat.reclaim(), 0);
     assert_eq!(scene.plan(), "nothing");
     assert_eq!((scene.page.claim(0), scene.page.claim(1)), (None, None));
-    assert_eq!(scene.results(0, 0, 1), Ok(0));
+    assert_eq!(scene.results(0, 0, 1), Ok(1));
     assert!(!scene.seat.is_running());
     // The credit of frames with a gap returns when the worker is past them.
     assert_eq!(
@@ -218,62 +217,51 @@ fn what_is_not_begun_is_taken_back_from_the_end() {
 }
 
 #[test]
-fn finished_results_are_harvested_once() {
+fn late_results_are_taken_once_and_sent_again() {
     let mut scene = Scene::new(&[1; 4]);
     scene.queue(0, 4);
     scene.plan();
     let mut end = wire::RESULTS_HEADER_BYTES;
-    wire::put_results_header(
-        scene.page.area(),
-        &ResultsHeader {
-            frame_no: 0,
-            first: 0,
-            items: 0,
-            busy_ns: 0,
-        },
-    );
-    let mut finish = |scene: &mut Scene| {
+    let header = ResultsHeader {
+        frame_no: 0,
+        first: 0,
+        items: 0,
+        busy_ns: 0,
+    };
+    wire::put_results_header(scene.page.area(), &header);
+    let mut finish_one = |scene: &mut Scene| {
+        scene.page.claim(0);
         end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
         scene.page.commit(end);
     };
-    scene.page.claim(0);
-    assert!(scene.seat.harvest().is_none(), "the first is running");
-    finish(&mut scene);
-    scene.page.claim(0);
-    assert_eq!(scene.seat.harvest().map(|(_, before)| before), Some(0));
-    assert!(scene.seat.harvest().is_none(), "nothing new");
-    finish(&mut scene);
-    scene.page.claim(0);
-    assert_eq!(scene.seat.harvest().map(|(_, before)| before), Some(1));
-    assert!(
-        scene.results(0, 0, 1).is_err(),
-        "a reply repeats what was harvested"
-    );
-    assert_eq!(scene.results(0, 0, 3), Ok(2));
-    assert!(scene.seat.harvest().is_none());
+    let late = |scene: &mut Scene| scene.seat.take_late().map(|(late, _)| (late.first, late.items));
+    assert_eq!(late(&mut scene), None, "nothing is finished");
+    finish_one(&mut scene);
+    assert_eq!(late(&mut scene), Some((0, 1)));
+    assert_eq!(late(&mut scene), None, "nothing is new");
+    finish_one(&mut scene);
+    assert_eq!(late(&mut scene), Some((1, 1)));
+    assert!(scene.results(0, 0, 1).is_err(), "a reply repeats what was taken");
 }
 
 #[test]
-fn a_harvest_outlives_its_worker() {
-    let mut scene = Scene::new(&[1; 3]);
-    scene.queue(0, 3);
+fn a_reply_counts_for_what_is_new_in_it() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
     scene.plan();
-    let mut end = wire::RESULTS_HEADER_BYTES;
-    wire::put_results_header(
-        scene.page.area(),
-        &ResultsHeader {
-            frame_no: 0,
-            first: 0,
-            items: 0,
-            busy_ns: 0,
-        },
-    );
+    let header = ResultsHeader {
+        frame_no: 0,
+        first: 0,
+        items: 0,
+        busy_ns: 0,
+    };
+    wire::put_results_header(scene.page.area(), &header);
     scene.page.claim(0);
-    end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
+    let end = wire::RESULTS_HEADER_BYTES;
+    let end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
     scene.page.commit(end);
-    scene.page.claim(0);
-    assert!(scene.seat.harvest().is_some());
-    assert_eq!(scene.seat.keep_harvest(), 1);
-    assert!(scene.seat.is_running());
-    assert_eq!(scene.seat.keep_harvest(), 0);
+    assert!(scene.seat.take_late().is_some());
+    assert_eq!(scene.results(0, 0, 3), Ok(2));
+    assert_eq!(scene.results(0, 3, 1), Ok(1));
+    assert!(scene.results(0, 4, 0).is_err(), "the frame is over");
 }
