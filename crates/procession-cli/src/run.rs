@@ -76,11 +76,12 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     if total.is_some() && keep_args && run.stage < Request::Stop && done.is_ok() {
         done = run.record_rest(&rows, &desk);
     }
+    // The bar goes before the last results come: they may share its terminal.
+    books.end_progress();
     let done = done
         .and_then(|()| run.results.finish(&books))
         .and_then(|()| books.flush());
     run.end_pool(&done);
-    books.end_progress();
 
     let mut tally = books.tally();
     // What was never taken in, because a signal or a failure came first, was not run either.
