@@ -27,6 +27,9 @@ use std::panic::catch_unwind;
 /// ```
 ///
 /// In a worker the hook does not return, so nothing that the program does in `main` happens there.
+///
+/// A constructor is `unsafe` code of its own, so a crate with `#![forbid(unsafe_code)]` cannot have one; with
+/// `#![deny(unsafe_code)]` it can.
 #[macro_export]
 macro_rules! before_main {
     () => {

@@ -56,7 +56,7 @@ fn colour(shade: u8) -> [u8; 3] {
         (1.0, [0.0, 0.0, 0.0]),
     ];
     // Most points escape early: the root gives them most of the colours.
-    let depth = (f64::from(255 - shade) / 255.0).powf(0.4);
+    let depth = (f64::from(255 - shade) / 255.0).powf(0.3);
     let above = STOPS
         .iter()
         .position(|&(at, _)| at >= depth)
