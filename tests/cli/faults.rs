@@ -152,3 +152,37 @@ fn items_keep_their_numbers_beside_malformed_rows() {
         "{failed}"
     );
 }
+
+#[test]
+fn a_pool_that_gives_up_leaves_no_item_unaccounted_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = within(&folder, "failed.jsonl");
+    let args = "input.args=[\"{index}\", 1, \"segv\"]";
+    let end = run(&[
+        "run",
+        &example("faults.toml"),
+        "--set",
+        args,
+        "--workers",
+        "2",
+        "--failures",
+        &path,
+    ]);
+    assert_eq!(end.code(), Some(70), "{}", end.stderr);
+    assert_eq!(end.stdout, "");
+    assert!(
+        end.stderr.contains("every task kills its worker"),
+        "{}",
+        end.stderr
+    );
+    let text = fs::read_to_string(&path).expect("the failures were written");
+    let indices: Vec<u64> = text
+        .lines()
+        .map(|line| {
+            let failure: serde_json::Value = serde_json::from_str(line).expect("a failure is a JSON line");
+            assert_eq!(failure["args"][0], failure["index"], "{line}");
+            failure["index"].as_u64().expect("an index")
+        })
+        .collect();
+    assert_eq!(indices, (0..200).collect::<Vec<u64>>());
+}

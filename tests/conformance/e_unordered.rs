@@ -16,6 +16,13 @@ fn wait_if(x: i64, slow: i64, gate: String) -> i64 {
     x
 }
 
+/// Waits for the gate if its argument is `slow`, and then ends its process; its argument.
+#[procession::task]
+fn crash_if(x: i64, slow: i64, gate: String) -> i64 {
+    wait_if(x, slow, gate);
+    if x == slow { std::process::abort() } else { x }
+}
+
 procession_harness::cases! {
     fn e1_sorted_results_equal_the_serial_map() {
         both(2, |pool| {
@@ -74,5 +81,51 @@ procession_harness::cases! {
             assert!(stream.next().is_none());
         }
         pool.close().unwrap();
+    }
+
+    fn e5_a_value_does_not_wait_for_the_item_behind_it() {
+        both(1, |pool| {
+            let gate = Gate::new("gate");
+            let items = (0..8).map(|x| (x, 3, gate.path()));
+            let mut stream = pool.istarmap_unordered(wait_if.chunk_size(8), items);
+            for x in 0..3 {
+                let value = stream.next_timeout(LIMIT).expect("it is done");
+                assert_eq!(value.unwrap().unwrap(), x);
+            }
+            gate.open();
+            assert!((3..8).eq(stream.map(Result::unwrap)));
+        });
+    }
+
+    fn e5_a_single_call_does_not_wait_for_the_one_behind_it() {
+        let pool = pool(1);
+        let gate = Gate::new("gate");
+        let submit = |x| pool.apply_async(wait_if, (x, 6, gate.path()));
+        let handles: Vec<_> = (0..8).map(submit).collect();
+        for (x, handle) in (0..).zip(&handles) {
+            assert!(x >= 6 || handle.wait(Some(LIMIT)), "call {x} waits");
+        }
+        assert!(!handles[6].is_ready());
+        gate.open();
+        for (x, handle) in (0..).zip(handles) {
+            assert_eq!(handle.get().unwrap(), x);
+        }
+        pool.close().unwrap();
+    }
+
+    fn e5_values_that_did_not_wait_survive_a_crash_and_come_once() {
+        both(1, |pool| {
+            let gate = Gate::new("gate");
+            let items = (0..8).map(|x| (x, 3, gate.path()));
+            let mut stream = pool.istarmap_unordered(crash_if.chunk_size(8), items);
+            for x in 0..3 {
+                let value = stream.next_timeout(LIMIT).expect("it is done");
+                assert_eq!(value.unwrap().unwrap(), x);
+            }
+            gate.open();
+            let error = stream.next().unwrap().unwrap_err();
+            assert_eq!((error.kind(), error.item()), (ErrorKind::WorkerLost, Some(3)), "{error}");
+            assert!((4..8).eq(stream.map(Result::unwrap)));
+        });
     }
 }

@@ -5,6 +5,10 @@ mod b_apply;
 mod c_map;
 mod d_imap;
 mod e_unordered;
+mod g_callbacks;
+mod h_wait;
+mod m_initializer;
+mod n_ending;
 mod scenes;
 mod tasks;
 

@@ -103,6 +103,21 @@ impl<T> AsyncResult<T> {
 
     /// Whether the result is a value; `None` while it is not there, and once it was taken.
     pub fn is_successful(&self) -> Option<bool> {
+        self.look(Result::is_ok)
+    }
+
+    /// The result is there, and it is an error other than having been cancelled.
+    pub(crate) fn has_failed(&self) -> bool {
+        let is_failure = |result: &Result<T, Error>| {
+            result
+                .as_ref()
+                .is_err_and(|error| error.kind() != ErrorKind::Cancelled)
+        };
+        self.look(is_failure) == Some(true)
+    }
+
+    /// Looks at the result, decoding it first if nobody has; `None` while it is not there, and once it was taken.
+    fn look<V>(&self, view: impl FnOnce(&Result<T, Error>) -> V) -> Option<V> {
         if !self.is_ready() {
             return None;
         }
@@ -111,7 +126,7 @@ impl<T> AsyncResult<T> {
             *slot = Slot::Decoded((self.decode)(&self.job));
         }
         match &*slot {
-            Slot::Decoded(result) => Some(result.is_ok()),
+            Slot::Decoded(result) => Some(view(result)),
             Slot::Encoded | Slot::Taken => None,
         }
     }
@@ -132,7 +147,8 @@ impl<T> AsyncResult<T> {
     /// Calls `f` exactly once with the result, on the pool's callback thread and before
     /// [`wait`](AsyncResult::wait) returns; at once and here if the result is there already.
     ///
-    /// A callback that panics is logged and changes nothing else.
+    /// A callback that panics is logged and changes nothing else. One that waits keeps back those of all other calls:
+    /// it must not wait for a call that has a callback itself.
     pub fn on_done(self, f: impl FnOnce(Result<&T, &Error>) + Send + 'static) -> AsyncResult<T>
     where
         T: Send + 'static,
@@ -153,8 +169,6 @@ impl<T> AsyncResult<T> {
             }
         });
         if let Some(callback) = self.job.on_complete(callback) {
-            // Earlier callbacks may still be running; this one must not overtake them.
-            self.job.wait_complete(None);
             crate::driver::run_callback(callback);
         }
         self

@@ -210,7 +210,8 @@ impl Job {
     }
 
     fn announce(&self, mut inbox: parking_lot::MutexGuard<'_, Inbox>) -> Callbacks {
-        let callbacks = if inbox.is_all_in() {
+        // While some run, later ones wait for them to end.
+        let callbacks = if inbox.is_all_in() && !inbox.callbacks_running {
             std::mem::take(&mut inbox.callbacks)
         } else {
             Vec::new()
@@ -239,11 +240,13 @@ impl Job {
         self.wake(self.inbox.lock());
     }
 
-    /// The callbacks have run: the job is complete now.
-    pub(crate) fn callbacks_done(&self) {
+    /// The callbacks have run. Those that were registered meanwhile are to run next; without any the job is complete.
+    pub(crate) fn callbacks_done(&self) -> Callbacks {
         let mut inbox = self.inbox.lock();
-        inbox.callbacks_running = false;
+        let late = std::mem::take(&mut inbox.callbacks);
+        inbox.callbacks_running = !late.is_empty();
         self.wake(inbox);
+        Callbacks(late)
     }
 
     // Caller's side.
@@ -264,7 +267,7 @@ impl Job {
     /// Registers a callback for completion; gives it back when it is too late: the job is complete.
     pub(crate) fn on_complete(&self, callback: Box<dyn FnOnce() + Send>) -> Option<Box<dyn FnOnce() + Send>> {
         let mut inbox = self.inbox.lock();
-        if inbox.is_all_in() {
+        if inbox.is_all_in() && !inbox.callbacks_running {
             return Some(callback);
         }
         inbox.callbacks.push(callback);

@@ -17,7 +17,7 @@ pub enum When {
     All,
     /// When at least one handle is done.
     First,
-    /// When at least one handle has failed, or all are done.
+    /// When at least one handle has failed, or all are done. A cancelled call has not failed: somebody wanted it so.
     FirstError,
 }
 
@@ -43,7 +43,7 @@ pub fn wait<T>(handles: &[AsyncResult<T>], when: When, timeout: Option<Duration>
         pending.retain(|&position| {
             let handle = &handles[position];
             let is_pending = handle.register(&waker);
-            failed |= !is_pending && when == When::FirstError && handle.is_successful() == Some(false);
+            failed |= !is_pending && when == When::FirstError && handle.has_failed();
             is_pending
         });
         let enough = match when {

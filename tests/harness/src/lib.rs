@@ -13,12 +13,17 @@
 //!
 //! It knows nothing of what is tested.
 
+mod gate;
 mod invariants;
+mod part;
 mod runner;
 mod tools;
 
+pub use gate::Gate;
 pub use linkme;
-pub use tools::{Ledger, alive, children, wait_until};
+pub use nix::sys::signal::Signal;
+pub use part::{Part, start_part};
+pub use tools::{Ledger, alive, children, parent_of, send_signal, wait_until};
 
 /// One test.
 pub struct Case {
@@ -31,6 +36,26 @@ pub struct Case {
 /// All tests of this binary, filled by [`cases!`].
 #[linkme::distributed_slice]
 pub static CASES: [Case];
+
+/// All parts that processes of this binary play, filled by [`parts!`].
+#[linkme::distributed_slice]
+pub static PARTS: [Part];
+
+/// Defines parts for processes that a test starts with [`start_part`].
+#[macro_export]
+macro_rules! parts {
+    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
+        $(
+            $(#[$meta])*
+            fn $name() {
+                #[$crate::linkme::distributed_slice($crate::PARTS)]
+                #[linkme(crate = $crate::linkme)]
+                static PART: $crate::Part = $crate::Part { name: stringify!($name), play: $name };
+                $body
+            }
+        )*
+    };
+}
 
 /// Defines tests.
 #[macro_export]
@@ -61,5 +86,5 @@ macro_rules! main {
 
 /// Runs the tests the command line asks for; in a test's own process, that test.
 pub fn run() -> std::process::ExitCode {
-    runner::run()
+    part::play().unwrap_or_else(runner::run)
 }

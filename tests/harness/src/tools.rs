@@ -5,6 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// Waits until `reached`, at most `limit` long; `false`: it was not reached.
 ///
 /// For states of the system that announce themselves to nobody. Whatever can be waited for is waited for.
@@ -39,6 +42,18 @@ pub fn children() -> Vec<u32> {
                 .collect::<Vec<u32>>()
         })
         .collect()
+}
+
+/// Sends a signal to a process.
+pub fn send_signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).expect("a process id");
+    kill(Pid::from_raw(pid), signal).expect("the process is there to be signalled");
+}
+
+/// The parent of a process, while the process exists.
+pub fn parent_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    status.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn state_of(pid: u32) -> Option<char> {

@@ -1,12 +1,12 @@
 //! The books of a run: what became of every item, in the tally, in the failures file and on the progress bar.
 
-use std::cell::{Ref, RefCell};
+use std::cell::RefCell;
 
 use procession::{Error, Payload};
 
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
-use crate::failures::{self, Failures, INVALID, UNWRITTEN};
+use crate::failures::{self, Failures, INVALID, NOT_RUN, UNWRITTEN};
 use crate::intake::Hearer;
 use crate::progress::Progress;
 use crate::summary::Tally;
@@ -59,6 +59,12 @@ impl Books {
         self.record(|failures| failures.unwritten(item, args, &what))
     }
 
+    /// An item was never handed out.
+    pub(super) fn not_run(&self, item: u64, args: Option<&Payload>, why: &str) -> Result<(), Stop> {
+        self.tally.borrow_mut().fail(NOT_RUN);
+        self.record(|failures| failures.not_run(item, args, why))
+    }
+
     /// The pool gave up; the first reason is the one to tell.
     pub(super) fn broke(&self, message: &str) {
         self.broken.borrow_mut().get_or_insert_with(|| message.to_owned());
@@ -66,10 +72,6 @@ impl Books {
 
     pub(super) fn broken(&self) -> Option<String> {
         self.broken.borrow().clone()
-    }
-
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken.borrow().is_some()
     }
 
     /// Why the run must stop, once.
@@ -95,7 +97,7 @@ impl Books {
 
     /// Says something without tearing the progress bar.
     pub(super) fn aside(&self, say: impl FnOnce()) {
-        Ref::map(self.progress.borrow(), |progress| progress).aside(say);
+        self.progress.borrow().aside(say);
     }
 
     fn record(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {

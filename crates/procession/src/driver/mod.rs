@@ -246,7 +246,15 @@ impl Driver {
             self.callbacks.run(callback);
         }
         let job = Arc::clone(job);
-        self.callbacks.run(Box::new(move || job.callbacks_done()));
+        self.callbacks.run(Box::new(move || {
+            loop {
+                let Callbacks(late) = job.callbacks_done();
+                if late.is_empty() {
+                    break;
+                }
+                late.into_iter().for_each(run_callback);
+            }
+        }));
     }
 
     /// Outcomes the caller found itself, without any worker: an input that does not encode.

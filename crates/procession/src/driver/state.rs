@@ -3,6 +3,8 @@
 //! Events go in, the scheduler's commands are obeyed as far as that needs no system call; the rest is written down
 //! in [`Effects`] and carried out by whoever held the lock, after letting it go.
 
+mod late;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +36,8 @@ pub(crate) struct State {
     loss: Option<Loss>,
     /// When the supervisor will look at the clock next.
     armed: Option<Time>,
+    /// When to look for results that are late; `None` while no worker could have any.
+    look_at: Option<Time>,
     /// Jobs the reply being handled belongs to; kept for its allocation.
     touched: Vec<JobId>,
     counters: Counters,
@@ -93,6 +97,7 @@ impl State {
             gave_up: false,
             loss: None,
             armed: None,
+            look_at: None,
             touched: Vec::new(),
             counters: Counters::default(),
         }
@@ -300,12 +305,27 @@ impl State {
         let Some(seat) = self.seat(worker) else {
             return Ok(());
         };
-        seat.accept(header, origin)?;
+        let fresh = seat.accept(header, origin)?;
+        let start = wire::skip_records(records, 0, u64::from(header.items - fresh.items));
+        self.take_results(now, worker, &fresh, records, start, effects);
+        effects.pump.push(worker.slot);
+        Ok(())
+    }
+
+    /// Results that are accounted for; their records begin at `start`.
+    fn take_results(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        header: &ResultsHeader,
+        records: &Arc<[u8]>,
+        start: usize,
+        effects: &mut Effects,
+    ) {
         let busy = Duration::from_nanos(header.busy_ns);
         self.count(worker, header.items, busy);
-        self.route(worker, header.items, records, effects);
+        self.route(worker, header.items, records, start, effects);
         if header.items > 0 {
-            let busy = Duration::from_nanos(header.busy_ns);
             self.tell(
                 now,
                 CoreEvent::Done {
@@ -316,8 +336,6 @@ impl State {
                 effects,
             );
         }
-        effects.pump.push(worker.slot);
-        Ok(())
     }
 
     fn count(&mut self, worker: WorkerId, items: u32, busy: Duration) {
@@ -335,8 +353,14 @@ impl State {
     }
 
     /// Cuts a reply into the parts of the jobs whose items the worker had, oldest first.
-    fn route(&mut self, worker: WorkerId, items: u32, buffer: &Arc<[u8]>, effects: &mut Effects) {
-        let mut start = 0;
+    fn route(
+        &mut self,
+        worker: WorkerId,
+        items: u32,
+        buffer: &Arc<[u8]>,
+        mut start: usize,
+        effects: &mut Effects,
+    ) {
         let mut left = u64::from(items);
         let Self {
             core, jobs, touched, ..
@@ -433,6 +457,7 @@ impl State {
 
     pub(crate) fn tick(&mut self, now: Time, effects: &mut Effects) {
         self.armed = None;
+        self.look_for_late_results(now, effects);
         self.tell(now, CoreEvent::Tick, effects);
     }
 
@@ -471,7 +496,11 @@ impl State {
         while let Some(id) = self.touched.pop() {
             self.update_wanted(id);
         }
-        if let Some(due) = self.core.poll_timeout()
+        let due = [self.core.poll_timeout(), self.look_at]
+            .into_iter()
+            .flatten()
+            .min();
+        if let Some(due) = due
             && self.armed.is_none_or(|armed| due < armed)
         {
             self.armed = Some(due);

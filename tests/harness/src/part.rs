@@ -1,0 +1,40 @@
+//! Parts of a test that are played by a process of their own: masters that are to die, or that end in a way of
+//! their own.
+
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use crate::PARTS;
+
+/// Names the part that a process is to play.
+const PART_VARIABLE: &str = "PROCESSION_TEST_PART";
+
+/// What a process of this program does instead of running tests.
+pub struct Part {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does; it fails by panicking.
+    pub play: fn(),
+}
+
+/// Starts a process of this program that plays a part, with some variables set. Its stdin and stdout are pipes.
+pub fn start_part(name: &str, variables: &[(&str, &str)]) -> Child {
+    let program = std::env::current_exe().expect("/proc is mounted");
+    Command::new(program)
+        .env(PART_VARIABLE, name)
+        .envs(variables.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the system has a process to spare")
+}
+
+/// Plays the part that this process was started for; `None`: for none.
+pub(crate) fn play() -> Option<ExitCode> {
+    let name = std::env::var(PART_VARIABLE).ok()?;
+    let Some(part) = PARTS.iter().find(|part| part.name == name) else {
+        eprintln!("no part is called {name}");
+        return Some(ExitCode::FAILURE);
+    };
+    (part.play)();
+    Some(ExitCode::SUCCESS)
+}
