@@ -12,6 +12,13 @@ use serde_json::Value;
 /// A file about one noun fits in this; one that does not is split by noun.
 const FILE_LINES_MAX: usize = 500;
 
+/// Files that have grown beyond it. The list only gets shorter.
+const FILES_TOO_LONG: [&str; 3] = [
+    "crates/procession/src/driver/state.rs",
+    "crates/procession/src/pool.rs",
+    "tests/conformance/n_ending.rs",
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
@@ -217,9 +224,13 @@ fn every_file_says_what_it_is_for() {
 fn no_file_is_too_long() {
     check(
         "a file is about one noun and has at most 500 lines: split it by noun",
-        |_, text| {
+        |name, text| {
             let lines = text.lines().count();
-            (lines > FILE_LINES_MAX).then(|| format!("{lines} lines"))
+            match (lines > FILE_LINES_MAX, FILES_TOO_LONG.contains(&name)) {
+                (true, false) => Some(format!("{lines} lines")),
+                (false, true) => Some(format!("{lines} lines: take it off the list")),
+                (true, true) | (false, false) => None,
+            }
         },
     );
 }
