@@ -152,3 +152,63 @@ fn items_keep_their_numbers_beside_malformed_rows() {
         "{failed}"
     );
 }
+
+#[test]
+fn a_pool_that_gives_up_leaves_no_item_unaccounted_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = within(&folder, "failed.jsonl");
+    let args = "input.args=[\"{index}\", 1, \"segv\"]";
+    let end = run(&[
+        "run",
+        &example("faults.toml"),
+        "--set",
+        args,
+        "--workers",
+        "2",
+        "--failures",
+        &path,
+    ]);
+    assert_eq!(end.code(), Some(70), "{}", end.stderr);
+    assert_eq!(end.stdout, "");
+    assert!(
+        end.stderr.contains("every task kills its worker"),
+        "{}",
+        end.stderr
+    );
+    let text = fs::read_to_string(&path).expect("the failures were written");
+    let indices: Vec<u64> = text
+        .lines()
+        .map(|line| {
+            let failure: serde_json::Value = serde_json::from_str(line).expect("a failure is a JSON line");
+            assert_eq!(failure["args"][0], failure["index"], "{line}");
+            failure["index"].as_u64().expect("an index")
+        })
+        .collect();
+    assert_eq!(indices, (0..200).collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_deadline_ends_the_run_and_names_what_it_cost() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let failed = within(&folder, "failed.jsonl");
+    let spec = within(&folder, "late.toml");
+    let text = "task = \"faults::sleep\"\n[pool]\nworkers = 2\ndeadline = \"300ms\"\nbuffer = 4\n\
+                [input]\nrepeat = 500\nargs = [0.05]\n";
+    fs::write(&spec, text).expect("a spec is written");
+    let end = run(&["run", &spec, "--failures", &failed]);
+    assert_eq!(end.code(), Some(1), "{}", end.stderr);
+    assert!(
+        end.stderr.contains("warning: the deadline of the run passed"),
+        "{}",
+        end.stderr
+    );
+    let values = end.lines().len();
+    assert!(values < 30, "{values} items of 50 ms in 300 ms");
+    let failed = fs::read_to_string(&failed).expect("the failures were written");
+    assert_eq!(values + failed.lines().count(), 500);
+    assert!(failed.lines().all(|line| line.contains("deadline")), "{failed}");
+    assert!(
+        failed.contains(r#""error":"not run: the deadline of the run passed""#),
+        "{failed}"
+    );
+}

@@ -83,3 +83,25 @@ fn no_file_is_touched_by_a_refused_run() {
         "kept\n"
     );
 }
+
+#[test]
+fn the_input_is_never_written_over() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rows = within(&folder, "rows.jsonl");
+    std::fs::write(&rows, "1\n2\n").expect("rows are written");
+    // The same file by another name.
+    let alias = within(&folder, "alias.jsonl");
+    std::os::unix::fs::symlink(&rows, &alias).expect("a link is made");
+    for flags in [["--output", &rows], ["--output", &alias], ["--failures", &alias]] {
+        let end = run(&["map", "square", "--jsonl", &rows, flags[0], flags[1]]);
+        assert_eq!(end.code(), Some(2), "{}", end.stderr);
+        assert!(end.stderr.contains("would be overwritten"), "{}", end.stderr);
+        assert_eq!(
+            std::fs::read_to_string(&rows).expect("it is still there"),
+            "1\n2\n"
+        );
+    }
+    let both = within(&folder, "both.jsonl");
+    let end = run(&["map", "square", "1", "--output", &both, "--failures", &both]);
+    assert_eq!(end.code(), Some(2), "{}", end.stderr);
+}

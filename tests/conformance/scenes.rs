@@ -1,5 +1,6 @@
 //! What the tests of several sections begin with. It knows nothing of what they test.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,5 +49,18 @@ impl Drop for Gate {
     fn drop(&mut self) {
         // It may never have been opened.
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// 0, 1, 2 and so on, and a panic in the place of item `bad`.
+pub(crate) fn input_failing_at(bad: i64) -> impl Iterator<Item = i64> {
+    (0..10).inspect(move |&x| assert!(x != bad, "the input fails at {bad}"))
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    match panic.downcast_ref::<String>() {
+        Some(text) => text,
+        None => panic.downcast_ref::<&str>().expect("the panic has a text"),
     }
 }

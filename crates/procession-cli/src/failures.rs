@@ -80,6 +80,11 @@ impl Failures {
         self.plain(index, args, &UNWRITTEN, 1, what)
     }
 
+    /// Records an item that was never handed out.
+    pub(crate) fn not_run(&mut self, index: u64, args: Option<&Payload>, why: &str) -> Result<(), Stop> {
+        self.plain(index, args, &NOT_RUN, 0, why)
+    }
+
     pub(crate) fn flush(&mut self) -> Result<(), Stop> {
         self.sink.flush()
     }

@@ -18,9 +18,9 @@ pub(crate) trait Hearer {
     fn invalid(&self, index: u64, refusal: &Diagnostic) -> bool;
 }
 
-/// The payloads of a run: an iterator for the pool.
-pub(crate) struct Intake<'a, H> {
-    rows: Rows<'a>,
+/// The payloads of a run: an iterator for the pool. The rows are only lent: what the pool does not take can be read on.
+pub(crate) struct Intake<'a, 's, H> {
+    rows: &'a RefCell<Rows<'s>>,
     hearer: &'a H,
     watch: Watch,
     desk: Rc<RefCell<Desk>>,
@@ -38,8 +38,6 @@ pub(crate) struct Desk {
     shifts: Vec<(u64, u64)>,
     /// Copies of the arguments under way, if they may be asked for.
     kept: Option<Kept>,
-    /// Nothing more is wanted.
-    stopped: bool,
 }
 
 /// Payloads by number, as long as they are unanswered.
@@ -49,9 +47,14 @@ struct Kept {
     payloads: VecDeque<Option<Payload>>,
 }
 
-impl<'a, H: Hearer> Intake<'a, H> {
+impl<'a, 's, H: Hearer> Intake<'a, 's, H> {
     /// `keep` says whether the arguments of a failed item will be asked for.
-    pub(crate) fn new(rows: Rows<'a>, hearer: &'a H, watch: Watch, keep: bool) -> Intake<'a, H> {
+    pub(crate) fn new(
+        rows: &'a RefCell<Rows<'s>>,
+        hearer: &'a H,
+        watch: Watch,
+        keep: bool,
+    ) -> Intake<'a, 's, H> {
         let desk = Desk {
             kept: keep.then(Kept::default),
             ..Desk::default()
@@ -70,12 +73,12 @@ impl<'a, H: Hearer> Intake<'a, H> {
     }
 }
 
-impl<H: Hearer> Iterator for Intake<'_, H> {
+impl<H: Hearer> Iterator for Intake<'_, '_, H> {
     type Item = Payload;
 
     fn next(&mut self) -> Option<Payload> {
-        while !self.closed && !self.desk.borrow().stopped && self.watch.request() == Request::Run {
-            match self.rows.next() {
+        while !self.closed && self.watch.request() == Request::Run {
+            match self.rows.borrow_mut().next() {
                 Some(Ok(payload)) => {
                     self.desk.borrow_mut().take_in(&payload);
                     return Some(payload);
@@ -93,16 +96,22 @@ impl<H: Hearer> Iterator for Intake<'_, H> {
 
 impl Desk {
     fn take_in(&mut self, payload: &Payload) {
-        self.items += 1;
+        self.next_item();
         self.payloads += 1;
         if let Some(kept) = &mut self.kept {
             kept.payloads.push_back(Some(payload.clone()));
         }
     }
 
-    fn set_aside(&mut self) -> u64 {
+    /// The number of one more item.
+    pub(crate) fn next_item(&mut self) -> u64 {
         let index = self.items;
         self.items += 1;
+        index
+    }
+
+    fn set_aside(&mut self) -> u64 {
+        let index = self.next_item();
         match self.shifts.last_mut() {
             Some((from, shift)) if *from == self.payloads => *shift += 1,
             last => {
@@ -119,6 +128,22 @@ impl Desk {
         payload + before.checked_sub(1).map_or(0, |at| self.shifts[at].1)
     }
 
+    /// Whether that payload was handed over: an answer to one that was not concerns the call as a whole.
+    pub(crate) fn has(&self, payload: u64) -> bool {
+        payload < self.payloads
+    }
+
+    /// The kept payloads that have no answer, with their items' numbers; they are not kept any longer.
+    pub(crate) fn unanswered(&mut self) -> Vec<(u64, Payload)> {
+        let Some(kept) = self.kept.take() else {
+            return Vec::new();
+        };
+        let numbered = (kept.first..).zip(kept.payloads);
+        numbered
+            .filter_map(|(number, payload)| Some((self.item(number), payload?)))
+            .collect()
+    }
+
     /// The arguments of an answered payload, if they were kept; they are not kept any longer.
     pub(crate) fn settle(&mut self, payload: u64) -> Option<Payload> {
         let kept = self.kept.as_mut()?;
@@ -129,11 +154,6 @@ impl Desk {
             kept.first += 1;
         }
         args
-    }
-
-    /// Takes nothing more in.
-    pub(crate) fn stop(&mut self) {
-        self.stopped = true;
     }
 }
 
@@ -164,9 +184,11 @@ mod tests {
     #[test]
     fn items_keep_their_numbers_around_malformed_rows() {
         let good = [false, true, true, false, false, true, true, false];
-        let rows = Box::new(good.into_iter().enumerate().map(|(i, good)| row(good, i as u8)));
+        let rows: RefCell<Rows<'_>> = RefCell::new(Box::new(
+            good.into_iter().enumerate().map(|(i, good)| row(good, i as u8)),
+        ));
         let heard = Heard::default();
-        let intake = Intake::new(rows, &heard, Watch::default(), true);
+        let intake = Intake::new(&rows, &heard, Watch::default(), true);
         let desk = intake.desk();
         let payloads: Vec<Payload> = intake.collect();
         assert_eq!(*heard.0.borrow(), [0, 3, 4, 7]);
@@ -175,21 +197,28 @@ mod tests {
             .collect();
         assert_eq!(items, [1, 2, 5, 6]);
         // Out of order, and each once.
-        for payload in [2, 0, 1, 3] {
+        assert!(desk.borrow().has(3) && !desk.borrow().has(4));
+        for payload in [2, 0, 1] {
             let args = desk.borrow_mut().settle(payload).unwrap();
             assert_eq!(u64::from(args.as_bytes()[0]), desk.borrow().item(payload));
             assert!(desk.borrow_mut().settle(payload).is_none());
         }
-        assert!(desk.borrow().kept.as_ref().unwrap().payloads.is_empty());
+        let left = desk.borrow_mut().unanswered();
+        assert_eq!(left, [(6, Payload::from(vec![6]))]);
     }
 
     #[test]
-    fn a_stop_ends_the_input() {
-        let rows = Box::new((0..).map(|i: u32| row(true, i as u8)));
-        let heard = Heard::default();
-        let mut intake = Intake::new(rows, &heard, Watch::default(), false);
-        assert!(intake.next().is_some());
-        intake.desk().borrow_mut().stop();
-        assert!(intake.next().is_none());
+    fn a_hearer_that_has_heard_enough_ends_the_input() {
+        struct Once;
+        impl Hearer for Once {
+            fn invalid(&self, _: u64, _: &Diagnostic) -> bool {
+                false
+            }
+        }
+        let rows: RefCell<Rows<'_>> = RefCell::new(Box::new((0..9).map(|i| row(i != 2, i))));
+        let intake = Intake::new(&rows, &Once, Watch::default(), false);
+        assert_eq!(intake.count(), 2);
+        // The rest is still there for whoever has to account for it.
+        assert_eq!(rows.borrow_mut().by_ref().count(), 6);
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! Plain data, already checked against each other. It knows neither TOML nor flags.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use procession::{Output, PoolBuilder, StartMethod, TaskInfo};
 
+use crate::diagnostic::Diagnostic;
 use crate::input::Source;
 use crate::output::Format;
 use crate::reduce::Reduction;
@@ -23,6 +26,43 @@ pub(crate) struct Job {
     pub(crate) results: ResultSettings,
     /// A malformed row is that item's outcome, not a refusal of the run.
     pub(crate) skip_invalid: bool,
+}
+
+impl Job {
+    /// Refuses a job that would write over its own input, or two kinds of results into one file.
+    pub(crate) fn refuse_overwriting(&self) -> Result<(), Diagnostic> {
+        let (values, failures) = (self.results.file.as_deref(), self.results.failures.as_deref());
+        let input = self.source.path();
+        for (path, other, what) in [
+            (
+                values,
+                input,
+                "the items are read from the file that the values go to",
+            ),
+            (
+                failures,
+                input,
+                "the items are read from the file that the failures go to",
+            ),
+            (values, failures, "values and failures go to the same file"),
+        ] {
+            if let (Some(path), Some(other)) = (path, other)
+                && is_same_file(path, other)
+            {
+                let refusal = Diagnostic::new(format!("{} would be overwritten: {what}", path.display()));
+                return Err(refusal.help("name another file"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two names are one file, now or once both are written. Devices take what several write.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    match (fs::metadata(a), fs::metadata(b)) {
+        (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => a == b,
+    }
 }
 
 /// How items are handed to the pool, in `multiprocessing.Pool`'s words.

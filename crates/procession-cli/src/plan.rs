@@ -16,6 +16,7 @@ const ROW_WIDTH: usize = 100;
 /// Checks the whole input and prints the plan.
 pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     let total = job.source.check(job.task, job.skip_invalid)?;
+    job.refuse_overwriting()?;
     let mut plan = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(plan, "{name:<9} {value}");

@@ -4,6 +4,7 @@
 
 mod books;
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
@@ -12,13 +13,14 @@ use self::books::Books;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
+use crate::input::Rows;
 use crate::intake::{Desk, Intake};
 use crate::job::{Call, Job};
 use crate::output::{Sink, Values};
 use crate::progress::Progress;
 use crate::reduce::Reducer;
 use crate::signals::{self, Request, Watch};
-use crate::summary::{Summary, counted};
+use crate::summary::{Summary, Tally, counted};
 use crate::terminal;
 
 /// How long to wait for an outcome before looking at signals and progress again.
@@ -36,15 +38,14 @@ pub(crate) struct Talk {
 /// Runs `job` to its end. Nothing has started when this returns a refusal.
 pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let total = job.source.check(job.task, job.skip_invalid)?;
-    let rows = job.source.rows(job.task)?;
-    let mut results = Results::open(job)?;
-    let failures = job
-        .results
-        .failures
-        .as_deref()
-        .map(|path| Failures::open(path, job.task))
-        .transpose()?;
+    let rows = RefCell::new(job.source.rows(job.task)?);
+    job.refuse_overwriting()?;
+    let results = Results::open(job)?;
+    let path = job.results.failures.as_deref();
+    let failures = path.map(|path| Failures::open(path, job.task)).transpose()?;
     let keep_args = failures.is_some();
+    let progress = Progress::new(talk.progress, total, results.go_to_terminal());
+    let books = Books::new(failures, progress);
 
     let start = Instant::now();
     let pool = job
@@ -59,102 +60,45 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
             crate::output::reason(&error)
         ))
     })?;
-    let books = Books::new(
-        failures,
-        Progress::new(talk.progress, total, results.go_to_terminal()),
-    );
-    let intake = Intake::new(rows, &books, watch.clone(), keep_args);
-    let desk = intake.desk();
-    let mut stream = pool.stream(job.task, intake, options(job));
-
-    let mut stage = Request::Run;
-    let done = loop {
-        let request = watch.request();
-        if request > stage {
-            stage = request;
-            watch.hear();
-            obey(request, &watch, &pool, &mut stream, &books);
-        }
-        if let Some(stop) = books.stop() {
-            break Err(stop);
-        }
-        let step = match stream.next_timeout(Duration::ZERO) {
-            Some(step) => Some(step),
-            None => {
-                // Nothing at hand: let readers see what there is, and wait.
-                if let Err(stop) = results.flush() {
-                    break Err(stop);
-                }
-                stream.next_timeout(LOOK_UP_EVERY)
-            }
-        };
-        match step {
-            None => {}
-            Some(None) => break Ok(()),
-            Some(Some((payload, outcome))) => {
-                let item = desk.borrow().item(payload);
-                let args = desk.borrow_mut().settle(payload);
-                let taken = match outcome {
-                    Ok(value) => results.take(item, &value, args.as_ref(), &books),
-                    Err(error) => lose(&books, &desk.borrow(), payload, args.as_ref(), &error),
-                };
-                if let Err(stop) = taken {
-                    break Err(stop);
-                }
-            }
-        }
-        books.show_progress();
-    };
-    desk.borrow_mut().stop();
-    let done = done.and_then(|()| books.stop().map_or(Ok(()), Err));
-    let done = done
-        .and_then(|()| results.finish(&books))
-        .and_then(|()| books.flush());
-    match &done {
-        Ok(()) if stage < Request::Stop && !books.is_broken() => leave(&pool),
-        _ => stop_now(&pool),
-    }
-    drop(stream);
-    books.end_progress();
-    conclude(
+    let mut run = Run {
         job,
-        talk,
-        &books,
-        total,
-        &pool,
-        start.elapsed(),
-        done,
-        watch.signal(),
-    )
-}
+        books: &books,
+        results,
+        pool,
+        watch,
+        stage: Request::Run,
+    };
+    let intake = Intake::new(&rows, &books, run.watch.clone(), keep_args);
+    let desk = intake.desk();
 
-/// What the rest of the pool's life says about the run.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the last step of `run`, split off to be read on its own"
-)]
-fn conclude(
-    job: &Job,
-    talk: Talk,
-    books: &Books,
-    total: Option<u64>,
-    pool: &Pool,
-    wall: Duration,
-    done: Result<(), Stop>,
-    signal: Option<i32>,
-) -> Result<Ending, Stop> {
+    let mut done = run.drive(intake, &desk);
+    // A source that was not counted may never end: its rest stays unread.
+    if total.is_some() && keep_args && run.stage < Request::Stop && done.is_ok() {
+        done = run.record_rest(&rows, &desk);
+    }
+    // The bar goes before the last results come: they may share its terminal.
+    books.end_progress();
+    let done = done
+        .and_then(|()| run.results.finish(&books))
+        .and_then(|()| books.flush());
+    run.end_pool(&done);
+
     let mut tally = books.tally();
     // What was never taken in, because a signal or a failure came first, was not run either.
-    let unread = total.map_or(0, |total| total.saturating_sub(tally.items()));
-    tally.fail_many(NOT_RUN, unread);
+    tally.fail_many(
+        NOT_RUN,
+        total.map_or(0, |total| total.saturating_sub(tally.items())),
+    );
     if talk.summary && done.is_ok() {
-        let restarts = pool
+        let restarts = run
+            .pool
             .stats()
             .workers
             .iter()
             .map(|worker| u64::from(worker.restarts))
             .sum();
         let workers = job.pool.workers();
+        let wall = start.elapsed();
         terminal::say(
             &Summary {
                 name: &job.name,
@@ -166,15 +110,143 @@ fn conclude(
             .to_string(),
         );
     }
-    match (done, books.broken()) {
-        (Err(Stop::Unread), _) if books.tally().failures() > 0 => Ok(Ending::Incomplete),
-        (Err(stop), _) => Err(stop),
-        (Ok(()), Some(message)) => Err(Stop::Broken(message)),
-        (Ok(()), None) => Ok(match signal {
-            Some(signal) => Ending::Signalled(signal),
-            None if tally.failures() > 0 => Ending::Incomplete,
-            None => Ending::Complete,
-        }),
+    run.ending(done, &tally)
+}
+
+/// A run under way.
+struct Run<'a> {
+    job: &'a Job,
+    books: &'a Books,
+    results: Results,
+    pool: Pool,
+    watch: Watch,
+    /// What the signals so far have led to.
+    stage: Request,
+}
+
+impl Run<'_> {
+    /// Takes outcome after outcome until there are no more.
+    fn drive(&mut self, intake: Intake<'_, '_, Books>, desk: &RefCell<Desk>) -> Result<(), Stop> {
+        let mut stream = self.pool.stream(self.job.task, intake, options(self.job));
+        loop {
+            let request = self.watch.request();
+            if request > self.stage {
+                self.stage = request;
+                self.watch.hear();
+                self.obey(&mut stream);
+            }
+            if let Some(stop) = self.books.stop() {
+                return Err(stop);
+            }
+            let step = match stream.next_timeout(Duration::ZERO) {
+                Some(step) => Some(step),
+                None => {
+                    // Nothing at hand: let readers see what there is, and wait.
+                    self.results.flush()?;
+                    stream.next_timeout(LOOK_UP_EVERY)
+                }
+            };
+            match step {
+                None => {}
+                Some(None) => return self.books.stop().map_or(Ok(()), Err),
+                Some(Some((payload, Err(error)))) if !desk.borrow().has(payload) => {
+                    // Not an item's: the call as a whole was refused, ran out of time or was given up.
+                    self.cut_short(&error)?;
+                }
+                Some(Some((payload, outcome))) => {
+                    let item = desk.borrow().item(payload);
+                    let args = desk.borrow_mut().settle(payload);
+                    match outcome {
+                        Ok(value) => self.results.take(item, &value, args.as_ref(), self.books)?,
+                        Err(error) => lose(self.books, (payload, item), args.as_ref(), &error)?,
+                    }
+                }
+            }
+            self.books.show_progress();
+        }
+    }
+
+    /// The pool takes no more items, and says why.
+    fn cut_short(&self, error: &Error) -> Result<(), Stop> {
+        match (error.kind(), unstarted(error)) {
+            (ErrorKind::TimedOut, _) => {
+                let why = "the deadline of the run passed".to_owned();
+                self.books
+                    .aside(|| terminal::say_warning(&format!("{why}; what was not begun does not run")));
+                self.books.cut_short(why);
+            }
+            (_, Stop::Broken(message)) => self.books.broke(&message),
+            (_, stop) => return Err(stop),
+        }
+        Ok(())
+    }
+
+    /// Does what the signals ask for, and says so.
+    fn obey<I: Iterator<Item = Payload>>(&self, stream: &mut PayloadStream<I>) {
+        let name = self.watch.signal().map_or("signal", signals::name);
+        match self.stage {
+            Request::Run => {}
+            Request::Drain => {
+                stream.drain();
+                let warning = format!("{name}: finishing what runs; once more to stop it");
+                self.books.aside(|| terminal::say_warning(&warning));
+            }
+            Request::Stop => {
+                self.pool.terminate();
+                self.books
+                    .aside(|| terminal::say_warning("stopping what runs; once more to kill it"));
+            }
+        }
+    }
+
+    /// Books the items that were never taken in, so that every item without a value is in the failures.
+    fn record_rest(&self, rows: &RefCell<Rows<'_>>, desk: &RefCell<Desk>) -> Result<(), Stop> {
+        let signal = || {
+            self.watch
+                .signal()
+                .map(|signal| format!("stopped by {}", signals::name(signal)))
+        };
+        let why = self
+            .books
+            .broken()
+            .or_else(|| self.books.why_cut_short())
+            .or_else(signal);
+        let why = format!("not run: {}", why.as_deref().unwrap_or("the run ended early"));
+        for (item, args) in desk.borrow_mut().unanswered() {
+            self.books.not_run(item, Some(&args), &why)?;
+        }
+        for row in rows.borrow_mut().by_ref() {
+            let item = desk.borrow_mut().next_item();
+            self.books.not_run(item, row.as_ref().ok(), &why)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the workers leave, or makes them.
+    fn end_pool(&self, done: &Result<(), Stop>) {
+        let in_order = done.is_ok() && self.stage < Request::Stop && self.books.broken().is_none();
+        // A pool that does not close is not worth failing a finished run for.
+        if in_order && self.pool.close().is_ok() {
+            return;
+        }
+        self.pool.terminate();
+        if let Err(error) = self.pool.join(Some(LEAVE_WITHIN)) {
+            terminal::say_warning(&terminal::printable(&error.to_string()));
+        }
+    }
+
+    fn ending(&self, done: Result<(), Stop>, tally: &Tally) -> Result<Ending, Stop> {
+        match (done, self.books.broken()) {
+            // Nobody reads on: what was not run is nobody's loss, what failed is.
+            (Err(Stop::Unread), _) if self.books.tally().failures() > 0 => Ok(Ending::Incomplete),
+            (Err(stop), _) => Err(stop),
+            (Ok(()), Some(message)) => Err(Stop::Broken(message)),
+            (Ok(()), None) => Ok(match self.watch.signal() {
+                Some(signal) => Ending::Signalled(signal),
+                None if tally.failures() > 0 => Ending::Incomplete,
+                None => Ending::Complete,
+            }),
+        }
     }
 }
 
@@ -260,36 +332,15 @@ fn options(job: &Job) -> StreamOptions {
     options
 }
 
-/// Does what a signal asks for, and says so.
-fn obey<I: Iterator<Item = Payload>>(
-    request: Request,
-    watch: &Watch,
-    pool: &Pool,
-    stream: &mut PayloadStream<I>,
+/// Books an item that ended without a value. The pool counts payloads, the books count items.
+fn lose(
     books: &Books,
-) {
-    let name = watch.signal().map_or("signal", signals::name);
-    match request {
-        Request::Run => {}
-        Request::Drain => {
-            stream.drain();
-            books.aside(|| {
-                terminal::say_warning(&format!("{name}: finishing what runs; once more to stop it"))
-            });
-        }
-        Request::Stop => {
-            pool.terminate();
-            books.aside(|| terminal::say_warning("stopping what runs; once more to kill it"));
-        }
-    }
-}
-
-/// Books an item that ended without a value.
-fn lose(books: &Books, desk: &Desk, payload: u64, args: Option<&Payload>, error: &Error) -> Result<(), Stop> {
-    let item = desk.item(payload);
+    (payload, item): (u64, u64),
+    args: Option<&Payload>,
+    error: &Error,
+) -> Result<(), Stop> {
     let mut message = error.to_string();
     if item != payload {
-        // The pool counts only the rows it was given.
         message = message.replacen(&format!(", item {payload}"), &format!(", item {item}"), 1);
     }
     let message = terminal::printable(&message);
@@ -310,19 +361,5 @@ fn unstarted(error: &Error) -> Stop {
     match error.kind() {
         ErrorKind::Usage => Diagnostic::new(message).into(),
         _ => Stop::Broken(message),
-    }
-}
-
-/// Lets the workers leave. A pool that does not close is not worth failing a finished run for.
-fn leave(pool: &Pool) {
-    if pool.close().is_err() {
-        stop_now(pool);
-    }
-}
-
-fn stop_now(pool: &Pool) {
-    pool.terminate();
-    if let Err(error) = pool.join(Some(LEAVE_WITHIN)) {
-        terminal::say_warning(&terminal::printable(&error.to_string()));
     }
 }

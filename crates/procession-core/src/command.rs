@@ -70,6 +70,11 @@ pub enum Command {
         /// How many starts were charged to each of them.
         attempts: u32,
     },
+    /// The job's deadline passed while its input is open: items that are still input settle without having run.
+    StopInput {
+        /// Which one.
+        job: JobId,
+    },
     /// The input is closed and every item has its outcome. The last thing said about a job.
     JobSettled {
         /// Which one.

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use procession_core::JobId;
@@ -109,7 +109,9 @@ impl<T> AsyncResult<T> {
     /// The result is there, and it is an error other than having been cancelled.
     pub(crate) fn has_failed(&self) -> bool {
         let is_failure = |result: &Result<T, Error>| {
-            result.as_ref().is_err_and(|error| error.kind() != ErrorKind::Cancelled)
+            result
+                .as_ref()
+                .is_err_and(|error| error.kind() != ErrorKind::Cancelled)
         };
         self.look(is_failure) == Some(true)
     }
@@ -184,10 +186,6 @@ impl<T> AsyncResult<T> {
 
     pub(crate) fn register(&self, waker: &Waker) -> bool {
         self.job.register(waker)
-    }
-
-    pub(crate) fn wait_until(&self, until: Option<Instant>) -> bool {
-        self.job.wait_complete(until)
     }
 }
 

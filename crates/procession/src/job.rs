@@ -5,8 +5,8 @@
 //! This file knows neither workers nor the scheduler.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -50,8 +50,8 @@ pub(crate) struct Job {
     /// Counts deliveries, so that a spinning caller sees news without taking the lock.
     news: AtomicU32,
     complete: AtomicBool,
-    /// The pool ends or is broken: further input would not run.
-    stopped: AtomicBool,
+    /// Further input would not run. Set once: the first reason counts.
+    stopped: OnceLock<StopReason>,
     /// Protects the fields of [`Inbox`]. A leaf: no other lock is taken while it is held.
     inbox: Mutex<Inbox>,
     arrived: Condvar,
@@ -70,6 +70,15 @@ struct Inbox {
     callbacks: Vec<Box<dyn FnOnce() + Send>>,
     callbacks_running: bool,
     wakers: Vec<Waker>,
+}
+
+/// Why further input of a job would not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    /// The pool ends or is broken.
+    Pool,
+    /// The call's deadline passed.
+    Deadline,
 }
 
 /// What a delivery asks of the driver: the callbacks to run, on the callback thread, because the job is complete.
@@ -157,7 +166,7 @@ impl Job {
             wanted: AtomicU64::new(0),
             news: AtomicU32::new(0),
             complete: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
+            stopped: OnceLock::new(),
             inbox: Mutex::new(Inbox::default()),
             arrived: Condvar::new(),
         }
@@ -226,8 +235,8 @@ impl Job {
     }
 
     /// Further input would not run: the caller need not wait for a wish for more.
-    pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
+    pub(crate) fn stop(&self, reason: StopReason) {
+        self.stopped.get_or_init(|| reason);
         self.wake(self.inbox.lock());
     }
 
@@ -246,8 +255,8 @@ impl Job {
         self.wanted.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
+    pub(crate) fn stopped(&self) -> Option<StopReason> {
+        self.stopped.get().copied()
     }
 
     /// Every item has its outcome, and the callbacks have run.

@@ -14,7 +14,7 @@ use procession_core::JobId;
 use crate::codec::CodecError;
 use crate::driver::{CallOptions, Driver, Segment, deadline};
 use crate::error::{Error, ErrorKind};
-use crate::job::{Arrival, Job};
+use crate::job::{Arrival, Job, StopReason};
 use crate::registry::TaskInfo;
 use crate::reorder::Reorder;
 
@@ -294,11 +294,11 @@ impl<I: Iterator> Source<I> {
         }
     }
 
-    /// The pool ends: what the input still has gets one error that says so.
+    /// The pool ends, or the call is out of time: what the input still has gets one error that says so.
     fn end_if_stopped(&mut self) {
         if let Some(id) = self.id
             && self.input.is_some()
-            && self.job.is_stopped()
+            && self.job.stopped().is_some()
         {
             let error = self.stopped();
             self.end_input(id);
@@ -349,10 +349,23 @@ impl<I: Iterator> Source<I> {
     /// Why the job takes no more input.
     fn stopped(&mut self) -> Error {
         self.input = None;
-        self.driver.broken().unwrap_or_else(|| match self.driver.phase() {
-            crate::driver::Phase::Open => Error::new(ErrorKind::Cancelled, ""),
-            _ => Error::new(ErrorKind::Terminated, "it had no outcome yet"),
-        })
+        stop_error(&self.driver, &self.job)
+    }
+}
+
+/// What further input of a stopped job would settle as.
+fn stop_error(driver: &Driver, job: &Job) -> Error {
+    match job.stopped() {
+        Some(StopReason::Deadline) => Error::new(
+            ErrorKind::TimedOut,
+            "the call's deadline passed before the rest of its input was pulled",
+        ),
+        Some(StopReason::Pool) => driver
+            .broken()
+            .unwrap_or_else(|| Error::new(ErrorKind::Terminated, "it had no outcome yet")),
+        None => driver
+            .broken()
+            .unwrap_or_else(|| Error::new(ErrorKind::Cancelled, "")),
     }
 }
 
@@ -395,14 +408,24 @@ pub(crate) fn encode_all<I: Iterator>(
         };
         let items = segment.items() as u64;
         if items > 0 && !driver.input(id, segment, first) {
-            // The job was stopped; the outcomes it has say why.
-            let error = driver
-                .broken()
-                .unwrap_or_else(|| Error::new(ErrorKind::Terminated, ""));
+            // The pool has forgotten the job, and said why in every outcome it still had.
+            let error = stop_error(driver, job);
             driver.deliver(job, Arrival::Failed { first, items, error });
             return;
         }
         first += items;
+        if end.is_none() && job.stopped().is_some() {
+            let error = stop_error(driver, job);
+            driver.deliver(
+                job,
+                Arrival::Failed {
+                    first,
+                    items: 1,
+                    error,
+                },
+            );
+            return driver.close_input(id);
+        }
         match end {
             None => {}
             Some(Ok(())) => return driver.close_input(id),

@@ -77,6 +77,10 @@ impl File {
         self.name()
     }
 
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     fn name(&self) -> String {
         self.path
             .as_ref()

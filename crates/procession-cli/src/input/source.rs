@@ -1,5 +1,7 @@
 //! The sources of items, and the two things each can do: check itself and stream its rows.
 
+use std::path::Path;
+
 use procession::{Payload, TaskInfo};
 
 use super::columns::Columns;
@@ -54,6 +56,14 @@ impl Source {
             Source::Columns(columns) => Box::new(columns.rows(task)),
             Source::File(file) => file.rows(task)?,
         })
+    }
+
+    /// The file the items are read from, if they are read from one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Source::File(file) => file.path(),
+            Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) => None,
+        }
     }
 
     /// What the plan says of it.

@@ -1,12 +1,12 @@
 //! The books of a run: what became of every item, in the tally, in the failures file and on the progress bar.
 
-use std::cell::{Ref, RefCell};
+use std::cell::RefCell;
 
 use procession::{Error, Payload};
 
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
-use crate::failures::{self, Failures, INVALID, UNWRITTEN};
+use crate::failures::{self, Failures, INVALID, NOT_RUN, UNWRITTEN};
 use crate::intake::Hearer;
 use crate::progress::Progress;
 use crate::summary::Tally;
@@ -21,6 +21,8 @@ pub(super) struct Books {
     stop: RefCell<Option<Stop>>,
     /// Why the pool gave up.
     broken: RefCell<Option<String>>,
+    /// Why the pool took no more items although it is well.
+    cut_short: RefCell<Option<String>>,
 }
 
 impl Books {
@@ -31,6 +33,7 @@ impl Books {
             progress: RefCell::new(progress),
             stop: RefCell::default(),
             broken: RefCell::default(),
+            cut_short: RefCell::default(),
         }
     }
 
@@ -59,17 +62,27 @@ impl Books {
         self.record(|failures| failures.unwritten(item, args, &what))
     }
 
+    /// An item was never handed out.
+    pub(super) fn not_run(&self, item: u64, args: Option<&Payload>, why: &str) -> Result<(), Stop> {
+        self.tally.borrow_mut().fail(NOT_RUN);
+        self.record(|failures| failures.not_run(item, args, why))
+    }
+
     /// The pool gave up; the first reason is the one to tell.
     pub(super) fn broke(&self, message: &str) {
         self.broken.borrow_mut().get_or_insert_with(|| message.to_owned());
     }
 
-    pub(super) fn broken(&self) -> Option<String> {
-        self.broken.borrow().clone()
+    pub(super) fn cut_short(&self, why: String) {
+        self.cut_short.borrow_mut().get_or_insert(why);
     }
 
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken.borrow().is_some()
+    pub(super) fn why_cut_short(&self) -> Option<String> {
+        self.cut_short.borrow().clone()
+    }
+
+    pub(super) fn broken(&self) -> Option<String> {
+        self.broken.borrow().clone()
     }
 
     /// Why the run must stop, once.
@@ -95,7 +108,7 @@ impl Books {
 
     /// Says something without tearing the progress bar.
     pub(super) fn aside(&self, say: impl FnOnce()) {
-        Ref::map(self.progress.borrow(), |progress| progress).aside(say);
+        self.progress.borrow().aside(say);
     }
 
     fn record(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {

@@ -78,12 +78,15 @@ impl Scheduler {
         };
         if is_news {
             job.fate = Some(fate);
-            let (id, held) = (job.id, job.held);
+            let (id, held, input_open) = (job.id, job.held, job.input_open);
             // A dropped job keeps its deadline: nobody listens, but a stuck item must not hold the pool up for ever.
             if fate.stops_running()
                 && let Some(at) = job.deadline.take()
             {
                 self.deadlines.remove(&(at, index));
+            }
+            if fate == Fate::Expired && input_open {
+                self.say(Command::StopInput { job: id });
             }
             self.settle_waiting(index, fate.outcome());
             if held > 0 {

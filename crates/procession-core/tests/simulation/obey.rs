@@ -97,6 +97,9 @@ impl World {
                     self.call(job).settle(item, outcome, attempts, now, over);
                 }
             }
+            Command::StopInput { job } => {
+                self.call(job);
+            }
             Command::JobSettled { job } => {
                 self.call(job).settle_job();
                 self.places[job.index as usize].1 = false;

@@ -8,7 +8,7 @@ use procession_core::JobId;
 use super::backlog::Backlog;
 use super::state::Effects;
 use crate::error::Loss;
-use crate::job::Job;
+use crate::job::{Job, StopReason};
 
 /// A slab of jobs: an index is used again once its job is settled, under a new generation.
 #[derive(Default)]
@@ -81,10 +81,12 @@ impl Jobs {
         Some(entry)
     }
 
-    /// Whatever is open takes no more input that would run.
+    /// Whatever is open takes no more input that would run: the pool ends.
     pub(crate) fn stop_all(&self, effects: &mut Effects) {
         let open = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
-        effects.stopped.extend(open.map(|entry| Arc::clone(&entry.job)));
+        effects
+            .stopped
+            .extend(open.map(|entry| (Arc::clone(&entry.job), StopReason::Pool)));
     }
 
     /// Empties the slab: the driver is broken.

@@ -223,8 +223,8 @@ impl Driver {
             let callbacks = job.settled(total);
             self.run_callbacks(&job, callbacks);
         }
-        for job in stopped {
-            job.stop();
+        for (job, reason) in stopped {
+            job.stop(reason);
         }
         for event in events {
             self.observe(event);

@@ -96,8 +96,7 @@ impl Reader {
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
             ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message)),
             ToMaster::Results(view) => {
-                let records = bytes[wire::RESULTS_HEADER_BYTES..].into();
-                self.results(&view.header, Origin::Page, records)?;
+                self.results(&view.header, Origin::Page, view.encoded().into())?;
             }
             ToMaster::LargeResult(head) => self.begin_large(head)?,
             ToMaster::Part(part) => self.part(part)?,

@@ -14,7 +14,7 @@ use super::jobs::Jobs;
 use crate::error::{Error, Loss};
 use crate::page::PageMaster;
 use crate::process::WorkerExit;
-use crate::wire::{self, ResultsHeader, Run};
+use crate::wire::{self, ResultsHeader, Run, ToMaster};
 
 /// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
 const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
@@ -52,6 +52,17 @@ pub(crate) struct Seat {
     bytes_out: usize,
     next_frame: u32,
     pages_seen: u32,
+    early: Early,
+    /// Replies heard so far, and how many of them were at the last look for results that are late.
+    replies: u64,
+    replies_at_look: u64,
+}
+
+/// What was taken from the shared page before the worker sent it: it will be sent again.
+#[derive(Clone, Copy, Default)]
+struct Early {
+    items: u32,
+    busy_ns: u64,
 }
 
 /// How results came.
@@ -106,6 +117,16 @@ pub(crate) enum Message {
     Stop,
 }
 
+impl Message {
+    /// Whether results of it could be kept back by an item of it.
+    pub(crate) fn holds_several_items(&self) -> bool {
+        match self {
+            Message::Work { runs, .. } => runs.len() > 1 || runs.iter().any(|run| run.slice.items > 1),
+            Message::LargeWork { .. } | Message::Part { .. } | Message::Stop => false,
+        }
+    }
+}
+
 pub(crate) struct WorkRun {
     pub(crate) run: Run,
     pub(crate) slice: Slice,
@@ -138,6 +159,11 @@ impl Seat {
 
     pub(crate) fn queue(&mut self, handout: Handout) {
         self.outbox.push_back(handout);
+    }
+
+    /// What waits here has its outcome already: it is not sent.
+    pub(crate) fn drop_queue(&mut self) {
+        self.outbox.clear();
     }
 
     pub(crate) fn queue_stop(&mut self) {
@@ -256,8 +282,30 @@ impl Seat {
         number
     }
 
-    /// Checks a reply against what the worker was sent and accounts for it.
-    pub(crate) fn accept(&mut self, results: &ResultsHeader, origin: Origin) -> Result<(), String> {
+    /// Checks a reply against what the worker was sent and accounts for it. Returns what is new in it: all but its
+    /// first records, if those were taken early.
+    pub(crate) fn accept(
+        &mut self,
+        results: &ResultsHeader,
+        origin: Origin,
+    ) -> Result<ResultsHeader, String> {
+        let mut results = *results;
+        if origin == Origin::Page {
+            let early = std::mem::take(&mut self.early);
+            self.pages_seen = self.pages_seen.wrapping_add(1);
+            results.items = results
+                .items
+                .checked_sub(early.items)
+                .ok_or("results that were in the shared page are not in the reply")?;
+            results.first = results.first.saturating_add(early.items);
+            results.busy_ns = results.busy_ns.saturating_sub(early.busy_ns);
+        }
+        self.account(&results)?;
+        Ok(results)
+    }
+
+    /// Accounts for results of the frame that is first in turn.
+    fn account(&mut self, results: &ResultsHeader) -> Result<(), String> {
         let frame = expect_frame(&mut self.frames, results.frame_no)?;
         if results.first != frame.done {
             return Err(format!(
@@ -271,14 +319,54 @@ impl Seat {
         }
         frame.done += results.items;
         let is_finished = frame.done == frame.items;
-        match origin {
-            Origin::Page => self.pages_seen = self.pages_seen.wrapping_add(1),
-            Origin::Parts => {}
-        }
+        self.replies += 1;
         if is_finished {
             self.retire_frame();
         }
         Ok(())
+    }
+
+    /// Whether a frame holds results that another item of it could keep back.
+    pub(crate) fn could_be_late(&self) -> bool {
+        self.frames
+            .iter()
+            .any(|frame| frame.items - frame.done - frame.reclaimed > 1)
+    }
+
+    /// Results that lie finished in the shared page because the item after them takes long: nothing was heard since
+    /// the last call. They are accounted for; the worker sends them once more when it comes to it.
+    ///
+    /// What is read is a hint: whatever does not fit is left alone, and the reply will tell.
+    pub(crate) fn take_late(&mut self) -> Option<(ResultsHeader, Vec<u8>)> {
+        let replies = std::mem::replace(&mut self.replies_at_look, self.replies);
+        if replies != self.replies || !self.could_be_late() {
+            return None;
+        }
+        let frame = self.frames.front()?;
+        let bytes = self.salvage()?;
+        let ToMaster::Results(view) = ToMaster::parse(&bytes).ok()? else {
+            return None;
+        };
+        let Early { items, busy_ns } = self.early;
+        // The last item of a frame ends it, and only a reply may do that.
+        let fitting = frame.items - frame.done - frame.reclaimed.max(1);
+        let late = ResultsHeader {
+            frame_no: view.header.frame_no,
+            first: view.header.first.checked_add(items)?,
+            items: view.header.items.checked_sub(items)?.min(fitting),
+            busy_ns: view.header.busy_ns.saturating_sub(busy_ns),
+        };
+        if late.items == 0 {
+            return None;
+        }
+        self.account(&late).ok()?;
+        self.early = Early {
+            items: items + late.items,
+            busy_ns: busy_ns + late.busy_ns,
+        };
+        let start = wire::skip_records(&bytes, wire::RESULTS_HEADER_BYTES, u64::from(items));
+        let end = wire::skip_records(&bytes, start, u64::from(late.items));
+        Some((late, bytes[start..end].to_vec()))
     }
 
     /// The worker is past a frame of which something was taken back.
@@ -393,3 +481,6 @@ fn expect_frame(frames: &mut VecDeque<InFlight>, number: u32) -> Result<&mut InF
         None => Err(format!("news of frame {number}, which it was never sent")),
     }
 }
+
+#[cfg(test)]
+mod tests;

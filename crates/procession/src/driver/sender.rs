@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use ipc_channel::ipc::IpcBytesSender;
 
-use super::Driver;
 use super::seat::{Link, Message, WorkRun};
+use super::{Driver, now};
 use crate::wire::{self, WorkBuilder};
 
 thread_local! {
@@ -51,7 +51,12 @@ impl Driver {
         let link = Arc::clone(seat.link.as_ref()?);
         let planned = seat.plan(jobs);
         seat.sending = planned.is_some();
-        Some((seat.generation, link, planned?))
+        let (generation, message) = (seat.generation, planned?);
+        if message.holds_several_items() && state.expect_late_results(now()) {
+            drop(state);
+            self.mailbox.post(Vec::new());
+        }
+        Some((generation, link, message))
     }
 }
 

@@ -3,6 +3,8 @@
 //! Events go in, the scheduler's commands are obeyed as far as that needs no system call; the rest is written down
 //! in [`Effects`] and carried out by whoever held the lock, after letting it go.
 
+mod late;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use super::jobs::{JobEntry, Jobs};
 use super::seat::{Handout, Origin, Seat};
 use crate::error::{Error, ErrorKind, Loss};
 use crate::event::Event;
-use crate::job::{Arrival, Job, Records};
+use crate::job::{Arrival, Job, Records, StopReason};
 use crate::stats::{Counters, Stats};
 use crate::wire::{self, ResultsHeader};
 
@@ -34,6 +36,8 @@ pub(crate) struct State {
     loss: Option<Loss>,
     /// When the supervisor will look at the clock next.
     armed: Option<Time>,
+    /// When to look for results that are late; `None` while no worker could have any.
+    look_at: Option<Time>,
     /// Jobs the reply being handled belongs to; kept for its allocation.
     touched: Vec<JobId>,
     counters: Counters,
@@ -58,7 +62,7 @@ pub(crate) struct Effects {
     pub(crate) deliveries: Vec<(Arc<Job>, Arrival)>,
     pub(crate) totals: Vec<(Arc<Job>, u64)>,
     /// Jobs whose further input would not run.
-    pub(crate) stopped: Vec<Arc<Job>>,
+    pub(crate) stopped: Vec<(Arc<Job>, StopReason)>,
     pub(crate) events: Vec<Event>,
     /// The supervisor must look at the clock earlier than it planned to.
     pub(crate) rearm: bool,
@@ -93,6 +97,7 @@ impl State {
             gave_up: false,
             loss: None,
             armed: None,
+            look_at: None,
             touched: Vec::new(),
             counters: Counters::default(),
         }
@@ -223,6 +228,7 @@ impl State {
         if matches!(self.phase, Phase::Open | Phase::Closing) {
             self.phase = Phase::Terminating;
             self.jobs.stop_all(effects);
+            self.drop_queues();
             self.tell(now, CoreEvent::Terminate, effects);
         }
     }
@@ -299,12 +305,27 @@ impl State {
         let Some(seat) = self.seat(worker) else {
             return Ok(());
         };
-        seat.accept(header, origin)?;
+        let fresh = seat.accept(header, origin)?;
+        let start = wire::skip_records(records, 0, u64::from(header.items - fresh.items));
+        self.take_results(now, worker, &fresh, records, start, effects);
+        effects.pump.push(worker.slot);
+        Ok(())
+    }
+
+    /// Results that are accounted for; their records begin at `start`.
+    fn take_results(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        header: &ResultsHeader,
+        records: &Arc<[u8]>,
+        start: usize,
+        effects: &mut Effects,
+    ) {
         let busy = Duration::from_nanos(header.busy_ns);
         self.count(worker, header.items, busy);
-        self.route(worker, header.items, records, effects);
+        self.route(worker, header.items, records, start, effects);
         if header.items > 0 {
-            let busy = Duration::from_nanos(header.busy_ns);
             self.tell(
                 now,
                 CoreEvent::Done {
@@ -315,8 +336,6 @@ impl State {
                 effects,
             );
         }
-        effects.pump.push(worker.slot);
-        Ok(())
     }
 
     fn count(&mut self, worker: WorkerId, items: u32, busy: Duration) {
@@ -334,8 +353,14 @@ impl State {
     }
 
     /// Cuts a reply into the parts of the jobs whose items the worker had, oldest first.
-    fn route(&mut self, worker: WorkerId, items: u32, buffer: &Arc<[u8]>, effects: &mut Effects) {
-        let mut start = 0;
+    fn route(
+        &mut self,
+        worker: WorkerId,
+        items: u32,
+        buffer: &Arc<[u8]>,
+        mut start: usize,
+        effects: &mut Effects,
+    ) {
         let mut left = u64::from(items);
         let Self {
             core, jobs, touched, ..
@@ -432,6 +457,7 @@ impl State {
 
     pub(crate) fn tick(&mut self, now: Time, effects: &mut Effects) {
         self.armed = None;
+        self.look_for_late_results(now, effects);
         self.tell(now, CoreEvent::Tick, effects);
     }
 
@@ -443,6 +469,7 @@ impl State {
     pub(crate) fn abort(&mut self, error: Error) -> Vec<Arc<Job>> {
         self.phase = Phase::Finished;
         self.broken.get_or_insert(error);
+        self.drop_queues();
         self.jobs.drain().into_iter().map(|entry| entry.job).collect()
     }
 
@@ -469,7 +496,11 @@ impl State {
         while let Some(id) = self.touched.pop() {
             self.update_wanted(id);
         }
-        if let Some(due) = self.core.poll_timeout()
+        let due = [self.core.poll_timeout(), self.look_at]
+            .into_iter()
+            .flatten()
+            .min();
+        if let Some(due) = due
             && self.armed.is_none_or(|armed| due < armed)
         {
             self.armed = Some(due);
@@ -539,6 +570,13 @@ impl State {
             } => {
                 self.settle(job, first, items, outcome, attempts, effects);
             }
+            Command::StopInput { job } => {
+                if let Some(entry) = self.jobs.entry(job) {
+                    effects
+                        .stopped
+                        .push((Arc::clone(&entry.job), StopReason::Deadline));
+                }
+            }
             Command::JobSettled { job } => {
                 if let Some(entry) = self.jobs.remove(job) {
                     effects.totals.push((entry.job, entry.total));
@@ -553,11 +591,20 @@ impl State {
                 self.broken = Some(error);
                 self.gave_up = true;
                 self.jobs.stop_all(effects);
+                self.drop_queues();
             }
             Command::Finished => {
                 self.phase = Phase::Finished;
                 effects.finished = true;
             }
+        }
+    }
+
+    /// The scheduler settles whatever has no outcome: nothing of it may be planned for sending any more, since its
+    /// arguments go with it.
+    fn drop_queues(&mut self) {
+        for seat in &mut self.seats {
+            seat.drop_queue();
         }
     }
 

@@ -7,8 +7,6 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver};
-use nix::sys::prctl;
-use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 
 use super::boot::{Boot, BootError, Identity, Nonce, Order, ROLE_VARIABLE, Reply, Role};
@@ -16,6 +14,7 @@ use super::boot::{receive_boot, receive_descriptors, send_reply};
 use super::descriptors::{Ballast, null_stdin, sweep_inherited};
 use super::exit::{code, leave};
 use super::seat::Seat;
+use super::signals::OnParentDeath;
 use super::{serve, signals};
 
 /// Takes the role that the environment names.
@@ -27,7 +26,7 @@ pub(super) fn enter(role: &OsStr) -> ! {
             "{ROLE_VARIABLE} names no role: it is not to be set by hand"
         ));
     };
-    if prctl::set_pdeathsig(Signal::SIGKILL).is_err() {
+    if signals::bind_to_parent(OnParentDeath::Kill).is_err() {
         give_up("the system refused to bind this process to its parent's life");
     }
     signals::reset();
@@ -117,6 +116,10 @@ fn become_worker(stream: UnixStream, orders: IpcReceiver<Order>, ballast: Ballas
         Ok(received) => received,
         Err(error) => give_up(&format!("the pool sent no page: {error}")),
     };
+    // What a task starts goes with its worker; there is no zygote here to see to it.
+    if signals::bind_to_parent(OnParentDeath::KillGroup).is_err() || getppid().as_raw() != boot.parent {
+        give_up("the pool is gone");
+    }
     Seat {
         ends,
         page,

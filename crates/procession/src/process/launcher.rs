@@ -119,6 +119,7 @@ impl Launcher {
     }
 
     /// The process that workers are forked from, if there is one.
+    #[cfg(test)]
     pub(crate) fn zygote_pid(&self) -> Option<u32> {
         self.zygote.as_ref().map(Zygote::pid)
     }

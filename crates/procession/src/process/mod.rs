@@ -29,10 +29,8 @@ pub use exit::WorkerExit;
 pub use init::init;
 pub use settings::{Output, StartMethod};
 
-pub(crate) use descriptors::{descriptors_needed, ensure_descriptors};
+pub(crate) use descriptors::ensure_descriptors;
 pub(crate) use error::LaunchError;
-pub(crate) use exit::Exit;
-pub(crate) use init::require_init;
 pub(crate) use launcher::{Launched, Launcher, PendingBoot};
 pub(crate) use settings::LaunchSettings;
 pub(crate) use worker_process::WorkerProcess;

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use ipc_channel::IpcError;
 use ipc_channel::ipc::IpcReceiver;
-use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{ForkResult, Pid, getpid, getppid, setpgid};
 
 use super::boot::{DEPTH_VARIABLE, Ends, Order, Reply, receive_descriptors, send_reply};
@@ -20,7 +19,7 @@ use super::init::depth;
 use super::launcher::count_threads;
 use super::seat::Seat;
 use super::settings::SeatSettings;
-use super::signals;
+use super::signals::{self, OnParentDeath};
 use crate::worker;
 
 /// Start method `fork`: what the forked copy of the master does first.
@@ -32,7 +31,7 @@ pub(super) fn enter_forked(
     env: &[(OsString, OsString)],
 ) -> ! {
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-    if prctl::set_pdeathsig(Signal::SIGKILL).is_err() || getppid().as_raw() != parent {
+    if signals::bind_to_parent(OnParentDeath::Kill).is_err() || getppid().as_raw() != parent {
         refuse(&stream, "the program that forked it is gone");
     }
     signals::reset();
@@ -57,11 +56,23 @@ pub(super) fn serve(
         let _ = send_reply(&stream, &Reply::PreloadFailed { message });
         leave(code::INIT_FAILED);
     }
+    // The master's death must not kill this process before it has killed what its workers have started.
+    let parent = getppid();
+    if signals::bind_to_parent(OnParentDeath::Interrupt).is_err() {
+        refuse(&stream, "the system refused to bind it to the program's life");
+    }
+    let mut workers = Vec::new();
     let mut said = send_reply(&stream, &Reply::Prepared);
-    while said.is_ok() {
+    // Usually the end of the order channel tells; a copy of it in a process that the program forked would keep it open.
+    while said.is_ok() && getppid() == parent {
         said = match orders.recv() {
             Ok(Order::Fork(ends)) => match fork_worker(&stream, ends) {
-                Ok(Forked::Parent(reply)) => send_reply(&stream, &reply),
+                Ok(Forked::Parent(reply)) => {
+                    if let Reply::Forked { pid } = reply {
+                        workers.push(Pid::from_raw(pid));
+                    }
+                    send_reply(&stream, &reply)
+                }
                 Ok(Forked::Child(new, zygote)) => {
                     let NewWorker { ends, page, output } = *new;
                     let seat = Seat {
@@ -75,10 +86,20 @@ pub(super) fn serve(
                 }
                 Err(error) => Err(error),
             },
-            Ok(Order::Reap { pid }) => send_reply(&stream, &reap(Pid::from_raw(pid))),
+            Ok(Order::Reap { pid }) => {
+                let reply = reap(Pid::from_raw(pid));
+                if let Reply::Reaped { .. } = reply {
+                    workers.retain(|worker| worker.as_raw() != pid);
+                }
+                send_reply(&stream, &reply)
+            }
             Err(IpcError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             Ok(Order::Hello { .. }) | Err(_) => break,
         };
+    }
+    // Nobody else has reaped them, so these groups are still theirs.
+    for worker in workers {
+        let _ = killpg(worker, Signal::SIGKILL);
     }
     leave(0)
 }
@@ -132,7 +153,7 @@ fn fork_worker(stream: &UnixStream, ends: Ends) -> io::Result<Forked> {
 
 fn enter_worker(seat: Seat, zygote: Pid, close_zygote_ends: impl FnOnce()) -> ! {
     // The binding to a parent's life is not inherited. If the zygote died before this call, nobody would tell us.
-    if prctl::set_pdeathsig(Signal::SIGKILL).is_err() || getppid() != zygote {
+    if signals::bind_to_parent(OnParentDeath::Kill).is_err() || getppid() != zygote {
         leave(code::MISMATCH);
     }
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));

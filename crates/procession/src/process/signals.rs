@@ -9,7 +9,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 /// Largest signal number; real-time signals included.
 const SIGNAL_MAX: libc::c_int = 64;
@@ -37,6 +38,48 @@ fn set(number: libc::c_int, disposition: libc::sighandler_t) {
     // SAFETY: default and ignore run no code of ours. Numbers that libc keeps for itself are refused, harmlessly.
     unsafe { libc::signal(number, disposition) };
 }
+
+/// What happens to this process when the thread that started it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnParentDeath {
+    /// It is killed, even while it is stopped.
+    Kill,
+    /// It kills its process group, and so itself. If it is stopped then, the kernel sends SIGHUP to the group, which is
+    /// orphaned by that very death.
+    KillGroup,
+    /// Its present wait is interrupted, so that it can clean up.
+    Interrupt,
+}
+
+/// Announces a parent's death. Chosen because nothing else on a modern system sends it.
+const PARENT_DIED: Signal = Signal::SIGPWR;
+
+/// Binds this process to its parent's life. A parent that is dead already is not noticed: ask for its id afterwards.
+pub(super) fn bind_to_parent(on_death: OnParentDeath) -> nix::Result<()> {
+    let handler: Option<extern "C" fn(libc::c_int)> = match on_death {
+        OnParentDeath::Kill => None,
+        OnParentDeath::KillGroup => Some(kill_group),
+        OnParentDeath::Interrupt => Some(interrupt),
+    };
+    let Some(handler) = handler else {
+        set(PARENT_DIED as libc::c_int, libc::SIG_DFL);
+        return prctl::set_pdeathsig(Signal::SIGKILL);
+    };
+    // SAFETY: the struct is valid; both handlers are async-signal-safe. Without SA_RESTART a wait is interrupted.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as libc::sighandler_t;
+        libc::sigaction(PARENT_DIED as libc::c_int, &raw const action, ptr::null_mut());
+    }
+    prctl::set_pdeathsig(PARENT_DIED)
+}
+
+extern "C" fn kill_group(_: libc::c_int) {
+    // SAFETY: allowed in a handler. 0 means the caller's group, which a worker leads.
+    unsafe { libc::kill(0, libc::SIGKILL) };
+}
+
+extern "C" fn interrupt(_: libc::c_int) {}
 
 /// What handled SIGSEGV and SIGBUS before us.
 static EARLIER: [OnceLock<libc::sigaction>; 2] = [OnceLock::new(), OnceLock::new()];

@@ -195,6 +195,7 @@ impl Zygote {
     }
 
     /// Its process id.
+    #[cfg(test)]
     pub(super) fn pid(&self) -> u32 {
         self.process.pid()
     }

@@ -253,7 +253,13 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> ResultsView<'a> {
+    /// The encoded records, `header.items` of them, to be read by [`read_record`].
+    pub(crate) fn encoded(&self) -> &'a [u8] {
+        self.records.rest()
+    }
+
     /// The outcomes in order, `header.items` of them.
+    #[cfg(test)]
     pub(crate) fn records(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
         let mut cursor = self.records;
         std::iter::from_fn(move || take_record(&mut cursor).ok())

@@ -25,10 +25,6 @@ pub(crate) const ITEM_HEADER_BYTES: usize = 4;
 /// Bytes of runs that fit a `Work` frame.
 pub(crate) const WORK_BYTES_MAX: usize = FRAME_BYTES_MAX - WORK_HEADER_BYTES;
 
-/// Largest arguments that fit a `Work` frame of one item. Larger ones travel as `LargeWork` and parts.
-pub(crate) const ITEM_BYTES_MAX: usize =
-    FRAME_BYTES_MAX - WORK_HEADER_BYTES - RUN_HEADER_BYTES - ITEM_HEADER_BYTES;
-
 /// What consecutive items of one call have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -81,11 +77,6 @@ impl<'a> WorkBuilder<'a> {
         }
     }
 
-    /// Whether an item of this size still fits, together with the header of a new run.
-    pub(crate) fn has_room_for(&self, payload_len: usize) -> bool {
-        self.out.len() + RUN_HEADER_BYTES + ITEM_HEADER_BYTES + payload_len <= FRAME_BYTES_MAX
-    }
-
     /// Starts the next run: the items pushed from now on belong to it.
     pub(crate) fn run(&mut self, run: &Run) {
         self.close_run();
@@ -100,7 +91,7 @@ impl<'a> WorkBuilder<'a> {
     /// Appends the next item of the current run.
     ///
     /// # Panics
-    /// If no run was started, or the item does not fit: ask [`has_room_for`](Self::has_room_for) first.
+    /// If no run was started, or the item does not fit: a frame holds [`WORK_BYTES_MAX`] of runs.
     pub(crate) fn push(&mut self, payload: &[u8]) {
         let run = self.run.as_mut().expect("an item belongs to a run");
         assert!(
@@ -111,11 +102,6 @@ impl<'a> WorkBuilder<'a> {
         put_prefixed(self.out, payload);
         run.items += 1;
         self.items += 1;
-    }
-
-    /// Items so far.
-    pub(crate) fn items(&self) -> u32 {
-        self.items
     }
 
     /// Completes the frame in the buffer and returns the number of its items.
@@ -328,7 +314,6 @@ mod tests {
             timeout_ns: 5,
         });
         builder.push(b"three");
-        assert_eq!(builder.items(), 3);
         assert_eq!(builder.finish(), 3);
         out
     }
@@ -376,11 +361,8 @@ mod tests {
     fn the_largest_item_fills_a_frame_exactly() {
         let mut out = Vec::new();
         let mut builder = WorkBuilder::begin(&mut out, 0, false);
-        assert!(builder.has_room_for(ITEM_BYTES_MAX));
-        assert!(!builder.has_room_for(ITEM_BYTES_MAX + 1));
         builder.run(&RUN);
-        builder.push(&vec![1; ITEM_BYTES_MAX]);
-        assert!(!builder.has_room_for(0));
+        builder.push(&vec![1; WORK_BYTES_MAX - RUN_HEADER_BYTES - ITEM_HEADER_BYTES]);
         builder.finish();
         assert_eq!(out.len(), FRAME_BYTES_MAX);
     }

@@ -186,8 +186,13 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         item: Item<'_>,
         is_stamped: bool,
     ) -> Result<bool, WorkerEnd> {
-        if is_stamped && self.outbox.is_waiting_since(monotonic_ns()) >= FLUSH_AFTER_NS {
-            self.outbox.flush()?;
+        if is_stamped {
+            let now_ns = monotonic_ns();
+            if self.outbox.is_waiting_since(now_ns) >= FLUSH_AFTER_NS {
+                self.outbox.flush()?;
+            } else {
+                self.outbox.note_busy(now_ns);
+            }
         }
         match self.outbox.page().claim(frame_no) {
             None => return Ok(false),

@@ -67,6 +67,14 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
         }
     }
 
+    /// Notes how long the results in the page took, in case the next item takes long and the master reads them there.
+    pub(super) fn note_busy(&mut self, now_ns: u64) {
+        if self.header.items > 0 {
+            self.header.busy_ns = now_ns.saturating_sub(self.segment_start_ns);
+            put_results_header(self.page.area(), &self.header);
+        }
+    }
+
     /// Takes the outcome of the next item of a frame.
     pub(super) fn record(
         &mut self,

@@ -220,12 +220,11 @@ fn master() {
             .map(|worker| worker.launched.process.pid())
             .collect();
         println!(
-            "{} {} {}",
+            "{} {} {} {grandchild}",
             pids[0],
             pids[1],
             launcher.zygote_pid().unwrap_or(pids[0])
         );
-        let _ = grandchild;
         launchers.push((launcher, workers));
     }
     println!("ready");
@@ -236,7 +235,7 @@ fn master() {
 }
 
 #[test]
-fn when_the_master_is_killed_its_workers_are_gone_at_once() {
+fn when_the_master_is_killed_all_its_processes_are_gone_at_once() {
     let mut master = stage("master").stdout(Stdio::piped()).spawn().unwrap();
     let mut pids = Vec::new();
     for line in BufReader::new(master.stdout.take().unwrap()).lines() {
@@ -246,7 +245,7 @@ fn when_the_master_is_killed_its_workers_are_gone_at_once() {
         }
         pids.extend(line.split(' ').map(|pid| Pid::from_raw(pid.parse().unwrap())));
     }
-    assert_eq!(pids.len(), 6);
+    assert_eq!(pids.len(), 8, "workers, zygotes, and what tasks have started");
     let processes: Vec<_> = pids.into_iter().map(|pid| pidfd::open(pid).unwrap()).collect();
     master.kill().unwrap();
     master.wait().unwrap();

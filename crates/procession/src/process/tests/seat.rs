@@ -8,8 +8,9 @@ use procession_core::WorkerId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::super::exit::Exit;
 use super::super::pidfd::readable_within;
-use super::super::{Exit, LaunchSettings, Launched, Launcher, WorkerExit};
+use super::super::{LaunchSettings, Launched, Launcher, WorkerExit};
 use crate::codec;
 use crate::task::Task;
 use crate::wire::{self, Inbox, Received, Run, Status, ToMaster, WorkBuilder};

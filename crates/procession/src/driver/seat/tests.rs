@@ -1,0 +1,267 @@
+//! A seat with a page and no process: what it plans, what it believes, what it takes back.
+#![expect(
+    unsafe_code,
+    reason = "registration names a link section; in other crates the lint does not see it"
+)]
+
+use std::sync::Arc;
+
+use ipc_channel::ipc;
+use procession_core::JobId;
+
+use super::*;
+use crate::driver::backlog::Backlog;
+use crate::driver::jobs::JobEntry;
+use crate::job::Job;
+use crate::page::PageWorker;
+use crate::registry::TaskInfo;
+
+#[crate::task]
+fn noop() {}
+
+fn task() -> &'static TaskInfo {
+    noop.info()
+}
+
+/// A seat, its worker's side of the page, and one job with these items.
+struct Scene {
+    seat: Seat,
+    jobs: Jobs,
+    job: JobId,
+    page: PageWorker,
+}
+
+impl Scene {
+    fn new(item_sizes: &[usize]) -> Scene {
+        let (page, fd) = PageMaster::create().unwrap();
+        let (sender, _) = ipc::bytes_channel().unwrap();
+        let (goodbye, _) = ipc::bytes_channel().unwrap();
+        let link = Link {
+            sender,
+            goodbye,
+            page,
+            pid: 1,
+        };
+        let mut segment = Segment::default();
+        for &size in item_sizes {
+            let encoded: Result<(), ()> = segment.push(|out| {
+                out.resize(out.len() + size, 7);
+                Ok(())
+            });
+            encoded.unwrap();
+        }
+        let mut backlog = Backlog::default();
+        backlog.push(segment, 0);
+        let mut jobs = Jobs::default();
+        let job = jobs.insert(JobEntry {
+            job: Arc::new(Job::new(task())),
+            task: 0,
+            backlog,
+            timeout: None,
+            deadline: None,
+            total: item_sizes.len() as u64,
+            losses: Vec::new(),
+        });
+        let seat = Seat {
+            link: Some(Arc::new(link)),
+            ..Seat::default()
+        };
+        Scene {
+            seat,
+            jobs,
+            job,
+            page: PageWorker::open(&fd).unwrap(),
+        }
+    }
+
+    fn queue(&mut self, first: u64, items: u64) {
+        self.seat.queue(Handout {
+            job: self.job,
+            first,
+            items,
+            attempt: 1,
+        });
+    }
+
+    /// What is planned now: `frame: first+items, …`.
+    fn plan(&mut self) -> String {
+        match self.seat.plan(&self.jobs) {
+            None => "nothing".to_owned(),
+            Some(Message::Stop) => "stop".to_owned(),
+            Some(Message::Part { start, end, .. }) => format!("part {start}..{end}"),
+            Some(Message::LargeWork { frame, run }) => format!("large {frame}: {}", run.run.first),
+            Some(Message::Work { frame, runs, .. }) => {
+                let runs: Vec<_> = runs
+                    .iter()
+                    .map(|run| format!("{}+{}", run.run.first, run.slice.items))
+                    .collect();
+                format!("frame {frame}: {}", runs.join(", "))
+            }
+        }
+    }
+
+    /// How many of the results are new.
+    fn results(&mut self, frame_no: u32, first: u32, items: u32) -> Result<u32, String> {
+        let header = ResultsHeader {
+            frame_no,
+            first,
+            items,
+            busy_ns: 1,
+        };
+        self.seat.accept(&header, Origin::Page).map(|fresh| fresh.items)
+    }
+}
+
+#[test]
+fn queued_handouts_share_a_frame() {
+    let mut scene = Scene::new(&[1; 10]);
+    scene.queue(0, 2);
+    scene.queue(5, 1);
+    assert_eq!(scene.plan(), "frame 0: 0+2, 5+1");
+    assert_eq!(scene.plan(), "nothing");
+    scene.seat.queue_stop();
+    assert_eq!(scene.plan(), "stop");
+    assert_eq!(scene.plan(), "nothing");
+}
+
+#[test]
+fn a_handout_too_large_for_a_frame_is_cut() {
+    let mut scene = Scene::new(&[23_000; 5]);
+    scene.queue(0, 5);
+    assert_eq!(scene.plan(), "frame 0: 0+2");
+    assert_eq!(scene.plan(), "frame 1: 2+2");
+    // Its credit is used up by bytes before it is by frames.
+    assert_eq!(scene.plan(), "nothing");
+    assert_eq!(scene.results(0, 0, 2), Ok(2));
+    assert_eq!(scene.plan(), "frame 2: 4+1");
+}
+
+#[test]
+fn no_more_frames_than_credit() {
+    let mut scene = Scene::new(&[1; 10]);
+    for frame in 0..u64::from(wire::CREDIT_FRAMES_MAX) {
+        scene.queue(frame, 1);
+        assert_eq!(scene.plan(), format!("frame {frame}: {frame}+1"));
+    }
+    scene.queue(9, 1);
+    assert_eq!(scene.plan(), "nothing");
+    assert_eq!(scene.results(0, 0, 1), Ok(1));
+    assert_eq!(scene.plan(), "frame 4: 9+1");
+}
+
+#[test]
+fn a_large_item_travels_in_parts_and_nothing_comes_between() {
+    let size = 4 * wire::PART_BYTES_MAX - 5;
+    let mut scene = Scene::new(&[size, 1]);
+    scene.queue(0, 2);
+    let part = |n: usize| {
+        format!(
+            "part {}..{}",
+            n * wire::PART_BYTES_MAX,
+            size.min((n + 1) * wire::PART_BYTES_MAX)
+        )
+    };
+    assert_eq!(scene.plan(), "large 0: 0");
+    for n in 0..3 {
+        assert_eq!(scene.plan(), part(n));
+    }
+    assert_eq!(scene.plan(), "nothing");
+    assert_eq!(scene.seat.part_taken(), Ok(()));
+    assert_eq!(scene.plan(), part(3));
+    // The parts still under way fill the socket: the next frame waits for them.
+    assert_eq!(scene.plan(), "nothing");
+    for _ in 0..3 {
+        assert_eq!(scene.seat.part_taken(), Ok(()));
+    }
+    assert_eq!(scene.plan(), "frame 1: 1+1");
+    assert!(scene.seat.part_taken().is_err());
+}
+
+#[test]
+fn only_what_is_owed_is_believed() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
+    assert!(scene.results(0, 0, 1).is_err(), "nothing was sent");
+    assert_eq!(scene.plan(), "frame 0: 0+4");
+    assert!(scene.results(1, 0, 1).is_err(), "another frame");
+    assert!(scene.results(0, 1, 1).is_err(), "out of turn");
+    assert!(scene.results(0, 0, 5).is_err(), "too many");
+    assert!(scene.seat.frame_done(0).is_err(), "items are missing");
+    assert_eq!(scene.results(0, 0, 3), Ok(3));
+    assert!(scene.results(0, 0, 3).is_err(), "twice");
+    assert_eq!(scene.results(0, 3, 1), Ok(1));
+    assert!(scene.results(0, 4, 0).is_err(), "the frame is over");
+}
+
+#[test]
+fn what_is_not_begun_is_taken_back_from_the_end() {
+    let mut scene = Scene::new(&[1; 10]);
+    scene.queue(0, 3);
+    scene.plan();
+    scene.queue(3, 2);
+    scene.plan();
+    scene.queue(5, 4);
+    assert_eq!(scene.page.claim(0), Some(0));
+    assert!(scene.seat.is_running());
+    assert_eq!(scene.seat.reclaim(), 4 + 2 + 2);
+    assert_eq!(scene.seat.reclaim(), 0);
+    assert_eq!(scene.plan(), "nothing");
+    assert_eq!((scene.page.claim(0), scene.page.claim(1)), (None, None));
+    assert_eq!(scene.results(0, 0, 1), Ok(1));
+    assert!(!scene.seat.is_running());
+    // The credit of frames with a gap returns when the worker is past them.
+    assert_eq!(
+        (scene.seat.frame_done(0), scene.seat.frame_done(1)),
+        (Ok(()), Ok(()))
+    );
+}
+
+#[test]
+fn late_results_are_taken_once_and_sent_again() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
+    scene.plan();
+    let mut end = wire::RESULTS_HEADER_BYTES;
+    let header = ResultsHeader {
+        frame_no: 0,
+        first: 0,
+        items: 0,
+        busy_ns: 0,
+    };
+    wire::put_results_header(scene.page.area(), &header);
+    let mut finish_one = |scene: &mut Scene| {
+        scene.page.claim(0);
+        end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
+        scene.page.commit(end);
+    };
+    let late = |scene: &mut Scene| scene.seat.take_late().map(|(late, _)| (late.first, late.items));
+    assert_eq!(late(&mut scene), None, "nothing is finished");
+    finish_one(&mut scene);
+    assert_eq!(late(&mut scene), Some((0, 1)));
+    assert_eq!(late(&mut scene), None, "nothing is new");
+    finish_one(&mut scene);
+    assert_eq!(late(&mut scene), Some((1, 1)));
+    assert!(scene.results(0, 0, 1).is_err(), "a reply repeats what was taken");
+}
+
+#[test]
+fn a_reply_counts_for_what_is_new_in_it() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
+    scene.plan();
+    let header = ResultsHeader {
+        frame_no: 0,
+        first: 0,
+        items: 0,
+        busy_ns: 0,
+    };
+    wire::put_results_header(scene.page.area(), &header);
+    scene.page.claim(0);
+    let end = wire::RESULTS_HEADER_BYTES;
+    let end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
+    scene.page.commit(end);
+    assert!(scene.seat.take_late().is_some());
+    assert_eq!(scene.results(0, 0, 3), Ok(2));
+    assert_eq!(scene.results(0, 3, 1), Ok(1));
+    assert!(scene.results(0, 4, 0).is_err(), "the frame is over");
+}
