@@ -21,6 +21,12 @@ pub(crate) const WORTH_MOVING_NS: u64 = 50_000;
 /// what waits behind that item moves to a free worker, however little it seemed.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_micros(200);
 
+/// As [`STUCK_AFTER`], for a worker whose items were taken back so many times before it began: twice as long each
+/// time, up to a tenth of a second.
+pub(crate) fn stuck_after(asked_in_vain: u32) -> Duration {
+    STUCK_AFTER * (1 << asked_in_vain.min(9))
+}
+
 /// Items in one hand-out, at most. Beyond some thousands a larger one saves nothing.
 pub(crate) const HANDOUT_ITEMS_MAX: u64 = 4_096;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::backlog::Backlog;
 use crate::handout::{
     HANDOUT_BYTES_MAX, HANDOUT_ITEMS_MAX, HELD_BYTES_MAX, HELD_ITEMS_MAX, HELD_RUNS_MAX, LOW_WATER_NS,
-    STUCK_AFTER,
+    stuck_after,
 };
 use crate::{JobId, Time, WorkerId};
 
@@ -24,8 +24,12 @@ pub(crate) struct Seat {
     /// An answer to `Reclaim` is due. Nothing is handed out until it came, so the end of the queue means the same
     /// on both sides.
     pub(crate) reclaiming: bool,
-    /// It was asked to give back since it last got on: neither ask again nor give it more.
+    /// It was asked to give back what it holds: neither ask again nor give it more until it got on, or holds
+    /// nothing.
     pub(crate) asked: bool,
+    /// How often it was asked since it last got on. One that is slow to begin is asked less and less often, or its
+    /// items would be passed round for ever.
+    pub(crate) asked_in_vain: u32,
     /// It stands in the list of busy workers that may be given more.
     pub(crate) listed: bool,
     /// Items handed to this incarnation and not taken back.
@@ -113,6 +117,7 @@ impl Seat {
             progress: Time::ZERO,
             reclaiming: false,
             asked: false,
+            asked_in_vain: 0,
             listed: false,
             handed_out: 0,
             failed_starts: 0,
@@ -183,10 +188,13 @@ impl Seat {
             return None;
         }
         let done_at = self.progress + Duration::from_nanos(self.backlog.ns());
-        let left_ns = done_at.as_nanos().saturating_sub(now.as_nanos());
+        let left_ns = match self.asked_in_vain {
+            0 => done_at.as_nanos().saturating_sub(now.as_nanos()),
+            _ => 0,
+        };
         Some(Prospect {
             left_ns,
-            stuck_at: done_at + STUCK_AFTER,
+            stuck_at: done_at + stuck_after(self.asked_in_vain),
         })
     }
 

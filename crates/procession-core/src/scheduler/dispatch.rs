@@ -81,6 +81,7 @@ impl Scheduler {
         seat.handed_out += piece.items;
         if matches!(seat.state, State::Idle { .. }) {
             seat.progress = now;
+            seat.asked = false;
             self.set_state(slot, State::Busy { watch: Watch::Off });
         } else {
             // Its turn is over.
@@ -117,8 +118,8 @@ impl Scheduler {
 
     /// Moves work to where nothing is left to do: takes back what the worker with the most of it has not started.
     ///
-    /// One worker at a time, and none twice before it got on. So there are at most as many reclaims as there are
-    /// reports of done items (and one more a worker), and items that take no time are not passed round for ever.
+    /// One worker at a time, and none twice before it got on, unless it was given something new: then the longer it
+    /// has not got on, the later. So items are not passed round for ever, however slow the workers are to begin.
     pub(super) fn balance(&mut self) {
         let has_taker = !self.idle.is_empty() || (self.vacancies > 0 && self.starting == 0);
         if self.deep == 0 || !self.ready.is_empty() || !has_taker {

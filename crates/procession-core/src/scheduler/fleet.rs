@@ -38,6 +38,7 @@ impl Scheduler {
         seat.handed_out = 0;
         seat.reclaiming = false;
         seat.asked = false;
+        seat.asked_in_vain = 0;
         let worker = seat.id;
         self.set_state(slot, State::Starting { deadline });
         self.say(Command::Start { worker });

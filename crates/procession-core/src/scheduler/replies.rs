@@ -27,6 +27,7 @@ impl Scheduler {
         seat.completed += items;
         seat.progress = now;
         seat.asked = false;
+        seat.asked_in_vain = 0;
         match seat.state {
             State::Busy {
                 watch: Watch::Withdrawing(_) | Watch::Confirming,
@@ -81,6 +82,7 @@ impl Scheduler {
             return;
         }
         seat.asked = true;
+        seat.asked_in_vain = seat.asked_in_vain.saturating_add(1);
         let held = seat.backlog.items();
         assert!(
             items <= held || self.verdict.is_some(),

@@ -192,6 +192,24 @@ fn a_worker_is_not_asked_twice_before_it_gets_on() {
 }
 
 #[test]
+fn a_worker_that_gave_back_everything_can_get_stuck_in_what_it_is_given_next() {
+    let mut s = Script::ready(Policy::new(2));
+    s.teach(us(1));
+    s.submit(0, 4, JobOptions::new(0));
+    s.after(us(2)).check(done(1, 1, 2, us(2)), &[]);
+    s.wake_within(us(300), &[reclaim(0, 1)]);
+    // It had not even begun, and is given the same again.
+    s.check(reclaimed(0, 1, 2), &[dispatch(worker(0, 1), 0, 2, 2)]);
+    // Not at once: it may only be slow to begin.
+    s.wake_within(us(300), &[]);
+    s.wake_within(us(300), &[reclaim(0, 1)]);
+    s.check(reclaimed(0, 1, 1), &[dispatch(worker(1, 1), 0, 3, 1)]);
+    s.check(done(1, 1, 1, us(1)), &[]);
+    s.wake_within(ms(1_000), &[]);
+    s.check(done(0, 1, 1, us(100)), &[settled(0)]);
+}
+
+#[test]
 fn input_is_wanted_for_two_rounds() {
     let mut s = Script::ready(Policy::new(3));
     s.open(0, JobOptions::new(0));
