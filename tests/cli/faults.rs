@@ -186,3 +186,29 @@ fn a_pool_that_gives_up_leaves_no_item_unaccounted_for() {
         .collect();
     assert_eq!(indices, (0..200).collect::<Vec<u64>>());
 }
+
+#[test]
+fn a_deadline_ends_the_run_and_names_what_it_cost() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let failed = within(&folder, "failed.jsonl");
+    let spec = within(&folder, "late.toml");
+    let text = "task = \"faults::sleep\"\n[pool]\nworkers = 2\ndeadline = \"300ms\"\nbuffer = 4\n\
+                [input]\nrepeat = 500\nargs = [0.05]\n";
+    fs::write(&spec, text).expect("a spec is written");
+    let end = run(&["run", &spec, "--failures", &failed]);
+    assert_eq!(end.code(), Some(1), "{}", end.stderr);
+    assert!(
+        end.stderr.contains("warning: the deadline of the run passed"),
+        "{}",
+        end.stderr
+    );
+    let values = end.lines().len();
+    assert!(values < 30, "{values} items of 50 ms in 300 ms");
+    let failed = fs::read_to_string(&failed).expect("the failures were written");
+    assert_eq!(values + failed.lines().count(), 500);
+    assert!(failed.lines().all(|line| line.contains("deadline")), "{failed}");
+    assert!(
+        failed.contains(r#""error":"not run: the deadline of the run passed""#),
+        "{failed}"
+    );
+}

@@ -62,3 +62,8 @@ pub fn main() -> ExitCode {
     procession::init();
     exit::status(commands::execute(cli::Cli::parse()))
 }
+
+/// The programs in the README compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -76,11 +76,12 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     if total.is_some() && keep_args && run.stage < Request::Stop && done.is_ok() {
         done = run.record_rest(&rows, &desk);
     }
+    // The bar goes before the last results come: they may share its terminal.
+    books.end_progress();
     let done = done
         .and_then(|()| run.results.finish(&books))
         .and_then(|()| books.flush());
     run.end_pool(&done);
-    books.end_progress();
 
     let mut tally = books.tally();
     // What was never taken in, because a signal or a failure came first, was not run either.
@@ -149,8 +150,8 @@ impl Run<'_> {
                 None => {}
                 Some(None) => return self.books.stop().map_or(Ok(()), Err),
                 Some(Some((payload, Err(error)))) if !desk.borrow().has(payload) => {
-                    // Not an item's: the call as a whole was refused or given up.
-                    self.books.broke(&terminal::printable(&error.to_string()));
+                    // Not an item's: the call as a whole was refused, ran out of time or was given up.
+                    self.cut_short(&error)?;
                 }
                 Some(Some((payload, outcome))) => {
                     let item = desk.borrow().item(payload);
@@ -163,6 +164,21 @@ impl Run<'_> {
             }
             self.books.show_progress();
         }
+    }
+
+    /// The pool takes no more items, and says why.
+    fn cut_short(&self, error: &Error) -> Result<(), Stop> {
+        match (error.kind(), unstarted(error)) {
+            (ErrorKind::TimedOut, _) => {
+                let why = "the deadline of the run passed".to_owned();
+                self.books
+                    .aside(|| terminal::say_warning(&format!("{why}; what was not begun does not run")));
+                self.books.cut_short(why);
+            }
+            (_, Stop::Broken(message)) => self.books.broke(&message),
+            (_, stop) => return Err(stop),
+        }
+        Ok(())
     }
 
     /// Does what the signals ask for, and says so.
@@ -185,19 +201,23 @@ impl Run<'_> {
 
     /// Books the items that were never taken in, so that every item without a value is in the failures.
     fn record_rest(&self, rows: &RefCell<Rows<'_>>, desk: &RefCell<Desk>) -> Result<(), Stop> {
-        let why = match (self.books.broken(), self.watch.signal()) {
-            (Some(broken), _) => broken,
-            (None, Some(signal)) => format!("stopped by {}", signals::name(signal)),
-            (None, None) => "the run stopped".to_owned(),
+        let signal = || {
+            self.watch
+                .signal()
+                .map(|signal| format!("stopped by {}", signals::name(signal)))
         };
-        let why = format!("not run: {why}");
+        let why = self
+            .books
+            .broken()
+            .or_else(|| self.books.why_cut_short())
+            .or_else(signal);
+        let why = format!("not run: {}", why.as_deref().unwrap_or("the run ended early"));
         for (item, args) in desk.borrow_mut().unanswered() {
             self.books.not_run(item, Some(&args), &why)?;
         }
         for row in rows.borrow_mut().by_ref() {
             let item = desk.borrow_mut().next_item();
-            self.books
-                .not_run(item, row.as_ref().ok(), &format!("not run: {why}"))?;
+            self.books.not_run(item, row.as_ref().ok(), &why)?;
         }
         Ok(())
     }

@@ -14,19 +14,17 @@ use std::panic::catch_unwind;
 ///     x * x
 /// }
 ///
-/// # #[cfg(any())]
-/// #[test]
-/// fn squares() {
-///     let pool = procession::Pool::new().unwrap();
+/// fn squares() { // a `#[test]`, in a test file
+///     let pool = procession::Pool::builder().workers(1).build().unwrap();
 ///     assert_eq!(pool.map(square, 0..3).unwrap(), [0, 1, 4]);
 /// }
-/// # fn main() {
-/// #     let pool = procession::Pool::builder().workers(1).build().unwrap();
-/// #     assert_eq!(pool.map(square, 0..3).unwrap(), [0, 1, 4]);
-/// # }
+/// # fn main() { squares() }
 /// ```
 ///
 /// In a worker the hook does not return, so nothing that the program does in `main` happens there.
+///
+/// A constructor is `unsafe` code of its own, so a crate with `#![forbid(unsafe_code)]` cannot have one; with
+/// `#![deny(unsafe_code)]` it can.
 #[macro_export]
 macro_rules! before_main {
     () => {

@@ -21,6 +21,8 @@ pub(super) struct Books {
     stop: RefCell<Option<Stop>>,
     /// Why the pool gave up.
     broken: RefCell<Option<String>>,
+    /// Why the pool took no more items although it is well.
+    cut_short: RefCell<Option<String>>,
 }
 
 impl Books {
@@ -31,6 +33,7 @@ impl Books {
             progress: RefCell::new(progress),
             stop: RefCell::default(),
             broken: RefCell::default(),
+            cut_short: RefCell::default(),
         }
     }
 
@@ -68,6 +71,14 @@ impl Books {
     /// The pool gave up; the first reason is the one to tell.
     pub(super) fn broke(&self, message: &str) {
         self.broken.borrow_mut().get_or_insert_with(|| message.to_owned());
+    }
+
+    pub(super) fn cut_short(&self, why: String) {
+        self.cut_short.borrow_mut().get_or_insert(why);
+    }
+
+    pub(super) fn why_cut_short(&self) -> Option<String> {
+        self.cut_short.borrow().clone()
     }
 
     pub(super) fn broken(&self) -> Option<String> {

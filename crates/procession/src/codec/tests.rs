@@ -1,3 +1,5 @@
+//! What the codec promises: bytes in, bytes out, hostile lengths, limits.
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};

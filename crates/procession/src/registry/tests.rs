@@ -1,3 +1,5 @@
+//! The registry as tasks, people and a command line find it. The tasks are this file's own.
+
 #![expect(
     unsafe_code,
     reason = "registration names a link section; in other crates the lint does not see it"
