@@ -5,11 +5,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use procession::{AsyncResult, ErrorKind, Pool};
-use procession_harness::{Gate, Ledger, wait_until};
+use procession::{AsyncResult, ErrorKind};
+use procession_harness::{Gate, Ledger};
 
+use crate::held::held;
 use crate::scenes::{LIMIT, both, pool};
-use crate::tasks::{crash, fail, fail_at, note_and_wait, square};
+use crate::tasks::{crash, fail, fail_at, square};
 
 /// What a callback was called with.
 type Seen<T> = Receiver<Result<T, ErrorKind>>;
@@ -23,14 +24,6 @@ fn watch<T: Clone + Send + 'static>(handle: AsyncResult<T>) -> (AsyncResult<T>, 
             .expect("the test listens");
     });
     (handle, seen)
-}
-
-/// A call that runs until its gate is opened, once it has begun.
-fn held(pool: &Pool, ledger: &Ledger, gate: &Gate) -> AsyncResult<i64> {
-    let before = ledger.lines().len();
-    let handle = pool.apply_async(note_and_wait, (ledger.path(), 7, gate.path()));
-    assert!(wait_until(LIMIT, || ledger.lines().len() > before), "it begins");
-    handle
 }
 
 procession_harness::cases! {

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use procession::{AsyncResult, ErrorKind, Pool, When, as_completed, wait};
-use procession_harness::{Gate, Ledger, wait_until};
+use procession::{AsyncResult, ErrorKind, When, as_completed, wait};
+use procession_harness::{Gate, Ledger};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::held::held;
 use crate::scenes::{LIMIT, both, pool};
-use crate::tasks::{fail, note_and_wait, square};
+use crate::tasks::{fail, square};
 
 /// How many [`Counted`] exist in this process.
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
@@ -40,14 +41,6 @@ impl Drop for Counted {
 #[procession::task]
 fn counted(x: i64) -> Counted {
     Counted::from(x)
-}
-
-/// A call that runs until its gate is opened, once it has begun.
-fn held(pool: &Pool, ledger: &Ledger, gate: &Gate) -> AsyncResult<i64> {
-    let before = ledger.lines().len();
-    let handle = pool.apply_async(note_and_wait, (ledger.path(), 7, gate.path()));
-    assert!(wait_until(LIMIT, || ledger.lines().len() > before), "it begins");
-    handle
 }
 
 procession_harness::cases! {

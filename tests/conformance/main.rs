@@ -7,6 +7,7 @@ mod d_imap;
 mod e_unordered;
 mod g_callbacks;
 mod h_wait;
+mod held;
 mod m_initializer;
 mod n_ending;
 mod scenes;

@@ -11,8 +11,9 @@ use procession_harness::{Gate, Ledger, children, start_part, wait_until};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 
+use crate::held::note_and_wait;
 use crate::scenes::{LIMIT, pool};
-use crate::tasks::{crash, echo, note, note_and_wait, sleep_ms, square};
+use crate::tasks::{crash, echo, note, sleep_ms, square};
 
 /// As many bytes as it was given.
 #[procession::task]

@@ -8,7 +8,7 @@ use procession::{ErrorKind, Event, WorkerExit};
 use procession_harness::{Gate, Ledger, Signal, alive, send_signal, wait_until};
 
 use crate::scenes::{LIMIT, both, kinds, wait_lines, wait_workers};
-use crate::tasks::{pid, pid_at_gate, risky, square};
+use crate::tasks::{own_pid, pid_at_gate, risky, square};
 
 procession_harness::cases! {
     fn growing_and_shrinking_keeps_old_workers() {
@@ -94,9 +94,9 @@ procession_harness::cases! {
         both(4, |builder| {
             let pool = builder.lazy_start(true).build().unwrap();
             assert!(pool.worker_pids().is_empty());
-            let first = pool.apply(pid, ()).unwrap();
+            let first = pool.apply(own_pid, ()).unwrap();
             for _ in 0..5 {
-                assert_eq!(pool.apply(pid, ()).unwrap(), first, "one at a time needs one worker");
+                assert_eq!(pool.apply(own_pid, ()).unwrap(), first, "one at a time needs one worker");
             }
             assert_eq!(pool.worker_pids(), [first]);
             let (ledger, gate) = (Ledger::new("ledger"), Gate::new("gate"));
@@ -127,7 +127,7 @@ procession_harness::cases! {
     fn workers_are_replaced_after_so_many_items() {
         both(1, |builder| {
             let pool = builder.max_tasks_per_worker(3).build().unwrap();
-            let pids: Vec<u32> = (0..9).map(|_| pool.apply(pid, ()).unwrap()).collect();
+            let pids: Vec<u32> = (0..9).map(|_| pool.apply(own_pid, ()).unwrap()).collect();
             for lives in pids.chunks(3) {
                 assert!(lives.iter().all(|pid| *pid == lives[0]), "{pids:?}");
             }
@@ -136,7 +136,7 @@ procession_harness::cases! {
         });
         both(3, |builder| {
             let pool = builder.max_tasks_per_worker(10).build().unwrap();
-            let pids = pool.starmap(pid.chunk_size(7), (0..200).map(|_| ())).unwrap();
+            let pids = pool.starmap(own_pid.chunk_size(7), (0..200).map(|_| ())).unwrap();
             let lives = pids.iter().fold(BTreeMap::new(), |mut lives, pid| {
                 *lives.entry(pid).or_insert(0) += 1;
                 lives

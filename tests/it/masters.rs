@@ -1,11 +1,12 @@
 //! Masters that end: no worker outlives them, whatever the start method and the signal.
 
 use std::io::{BufRead, BufReader};
+use std::sync::mpsc::channel;
 
-use procession::{Pool, StartMethod};
-use procession_harness::{Gate, Ledger, Signal, alive, parent_of, send_signal, start_part, wait_until};
+use procession::{Event, Pool, StartMethod};
+use procession_harness::{Ledger, Signal, alive, parent_of, send_signal, start_part, wait_until};
 
-use crate::scenes::wait_lines;
+use crate::scenes::{LIMIT, wait_lines};
 use crate::tasks::{pid_at_gate, square};
 
 /// A master's death reaches its workers within this time.
@@ -20,14 +21,37 @@ const METHODS: [(&str, StartMethod); 3] = [
     ("fork", StartMethod::Fork),
 ];
 
+/// A pool of the method that the test wants, once every worker is ready: one that is being started has a directory,
+/// which nobody can remove if its master is killed.
+fn whole_pool() -> Pool {
+    let method = std::env::var(METHOD).expect("the test sets it");
+    let (_, method) = METHODS
+        .into_iter()
+        .find(|(name, _)| *name == method)
+        .expect("a start method");
+    let (sender, ready) = channel();
+    let pool = Pool::builder()
+        .workers(3)
+        .start_method(method)
+        .on_event(move |event| {
+            if let Event::WorkerReady { .. } = event {
+                // Replacements are none of its business.
+                let _ = sender.send(());
+            }
+        })
+        .build()
+        .unwrap();
+    (0..3).for_each(|_| ready.recv_timeout(LIMIT).expect("each worker gets ready"));
+    pool
+}
+
 procession_harness::parts! {
     /// Says which processes its pool has, and waits for calls that never end.
     fn busy_master() {
-        let method = std::env::var(METHOD).expect("the test sets it");
-        let (_, method) = METHODS.into_iter().find(|(name, _)| *name == method).expect("a start method");
-        let pool = Pool::builder().workers(3).start_method(method).build().unwrap();
-        let (ledger, gate) = (Ledger::new(&format!("busy-{}", std::process::id())), Gate::new("never"));
-        let rows = std::iter::repeat_with(|| (ledger.path(), gate.path())).take(2);
+        let pool = whole_pool();
+        let ledger = Ledger::new(&format!("busy-{}", std::process::id()));
+        // A gate that nobody opens, and that is not left behind.
+        let rows = std::iter::repeat_with(|| (ledger.path(), "/".to_owned())).take(2);
         let calls = pool.starmap_async(pid_at_gate.chunk_size(1), rows);
         let mut pids: Vec<u32> = wait_lines(&ledger, 2).iter().map(|pid| pid.parse().unwrap()).collect();
         drop(ledger);
@@ -39,9 +63,7 @@ procession_harness::parts! {
 
     /// Says which processes its pool has, and keeps them busy with small items.
     fn streaming_master() {
-        let method = std::env::var(METHOD).expect("the test sets it");
-        let (_, method) = METHODS.into_iter().find(|(name, _)| *name == method).expect("a start method");
-        let pool = Pool::builder().workers(3).start_method(method).build().unwrap();
+        let pool = whole_pool();
         let mut results = pool.imap(square, 0..);
         assert_eq!(results.by_ref().take(1000).filter(Result::is_ok).count(), 1000);
         let mut pids = pool.worker_pids();

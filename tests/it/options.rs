@@ -6,7 +6,7 @@ use procession::{ErrorKind, Output};
 use procession_tasks::faults;
 
 use crate::scenes::{both, kinds, outcomes};
-use crate::tasks::{pid, square};
+use crate::tasks::{own_pid, square};
 
 const VARIABLE: &str = "PROCESSION_TEST_COLOUR";
 
@@ -150,7 +150,7 @@ procession_harness::cases! {
             let pool = builder.build().unwrap();
             let pids: BTreeSet<u32> = pool.worker_pids().into_iter().collect();
             assert_eq!(pids.len(), 3);
-            let handles: Vec<_> = (0..50).map(|_| pool.apply_async(pid, ())).collect();
+            let handles: Vec<_> = (0..50).map(|_| pool.apply_async(own_pid, ())).collect();
             for pid in outcomes(handles) {
                 assert!(pids.contains(&pid.unwrap()));
             }

@@ -72,7 +72,7 @@ pub(crate) fn pid_at_gate_again(path: String, gate: String) -> u32 {
 }
 
 #[procession::task]
-pub(crate) fn pid() -> u32 {
+pub(crate) fn own_pid() -> u32 {
     std::process::id()
 }
 

@@ -49,6 +49,7 @@ impl Inbox {
         if let Some(fd) = self.fd
             && let Err(refused) = inspect(fd)
         {
+            discard(fd);
             return refused;
         }
         loop {
@@ -93,6 +94,12 @@ fn inspect(fd: RawFd) -> Result<(), Received> {
         len if len > FRAME_BYTES_MAX => Err(oversized(len)),
         _ => Ok(()),
     }
+}
+
+/// Takes the packet off that was refused, with all it carries, so that those behind it can be received. At the end of
+/// the stream, and on a channel that cannot be read, there is nothing to take.
+fn discard(fd: RawFd) {
+    let _ = socket::recv(fd, &mut [0; 1], MsgFlags::MSG_DONTWAIT);
 }
 
 fn oversized(len: usize) -> Received {
@@ -170,6 +177,23 @@ mod tests {
             );
             drop(sender);
         }
+    }
+
+    #[test]
+    fn what_follows_stray_bytes_is_received() {
+        let (sender, fd, inbox) = channel();
+        for bytes in [b"stray".as_slice(), b"", &[255; 44]] {
+            stray(fd, bytes);
+        }
+        sender.send(b"frame").unwrap();
+        assert!(matches!(inbox.receive(), Received::Violation(_)));
+        assert_eq!(
+            inbox.receive(),
+            Received::Disconnected,
+            "as an empty packet looks"
+        );
+        assert!(matches!(inbox.receive(), Received::Violation(_)));
+        assert_eq!(inbox.receive(), Received::Frame(b"frame".to_vec()));
     }
 
     #[test]
