@@ -216,7 +216,7 @@ procession_harness::cases! {
         }
         assert!(cancelled.cancel());
         assert!(cancelled.wait(Some(LIMIT)));
-        let mut now = |handle: &mut AsyncResult<i64>| {
+        let now = |handle: &mut AsyncResult<i64>| {
             let result = handle.get_timeout(Duration::ZERO).expect("it has ended");
             result.map_err(|error| error.kind())
         };

@@ -150,7 +150,7 @@ procession_harness::cases! {
 
     fn a_program_with_threads_cannot_be_forked() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
-        let other = thread::spawn(move || drop(stopped.recv()));
+        let other = thread::spawn(move || { let _ = stopped.recv(); });
         let error = Pool::builder().start_method(StartMethod::Fork).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
         assert!(error.to_string().contains("thread"), "{error}");
