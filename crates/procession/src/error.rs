@@ -257,7 +257,7 @@ impl ErrorKind {
             ErrorKind::Decode => "cannot decode",
             ErrorKind::TooLarge => "too large",
             ErrorKind::UnknownTask => "unknown task",
-            ErrorKind::Initializer => "initializer failed",
+            ErrorKind::Initializer => "pool broken",
             ErrorKind::Closed => "pool closed",
             ErrorKind::Terminated => "pool terminated",
             ErrorKind::Broken => "pool broken",

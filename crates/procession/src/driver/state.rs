@@ -688,10 +688,7 @@ impl State {
             }
             Outcome::Cancelled => Error::new(ErrorKind::Cancelled, ""),
             Outcome::NotRun => {
-                let why = self
-                    .broken
-                    .as_ref()
-                    .map_or("the pool is closed".to_owned(), Error::to_string);
+                let why = self.broken.as_ref().map_or("the pool is closed", Error::reason);
                 Error::new(
                     self.broken.as_ref().map_or(ErrorKind::Broken, Error::kind),
                     format!("not run: {why}"),

@@ -22,7 +22,7 @@ pub(crate) enum LaunchError {
     #[error("{0}")]
     Boot(String),
     /// This program has not called `init`.
-    #[error("not initialised: call procession::init() first in main, or use #[procession::main]")]
+    #[error("call procession::init() first in main, or use #[procession::main]")]
     NotInitialised,
     /// The program to execute cannot be executed.
     #[error("worker program `{}` cannot be executed: {source}", program.display())]

@@ -4,7 +4,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::boot::Nonce;
+use super::boot::fresh_nonce;
 use super::error::LaunchError;
 
 /// Longest directory: a socket's path has 108 bytes at most, ipc-channel cuts longer ones silently, and it adds a
@@ -19,12 +19,10 @@ pub(super) struct SocketDir {
 
 impl SocketDir {
     /// Makes a directory, accessible to this user only, in the first place that is short enough and writable.
-    pub(super) fn create(nonce: &Nonce) -> Result<SocketDir, LaunchError> {
-        // Not the nonce itself: names of directories are public.
-        let name: String = nonce[..6]
-            .iter()
-            .map(|byte| format!("{:02x}", byte ^ 0x5a))
-            .collect();
+    pub(super) fn create() -> Result<SocketDir, LaunchError> {
+        // No part of a boot's nonce: names of directories are public.
+        let random = fresh_nonce().map_err(LaunchError::system("reading random bytes"))?;
+        let name: String = random[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let mut refusals = Vec::new();
         for parent in [
             std::env::temp_dir(),

@@ -46,7 +46,7 @@ impl Booting {
         role: Role,
     ) -> Result<(Booting, WorkerProcess), LaunchError> {
         let nonce = fresh_nonce().map_err(LaunchError::system("reading random bytes"))?;
-        let dir = SocketDir::create(&nonce)?;
+        let dir = SocketDir::create()?;
         let (stream, theirs) = UnixStream::pair().map_err(LaunchError::system("making a socket pair"))?;
         stream
             .set_read_timeout(Some(REPLY_LIMIT))
