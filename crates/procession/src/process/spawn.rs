@@ -132,6 +132,11 @@ impl Booting {
             }
             Err(error) => return Err(self.why_silent(process, &error)),
         };
+        // Connecting to a dead process fails, and ipc-channel then forgets a descriptor: so look first.
+        if readable_within(process, Duration::ZERO) {
+            let status = process.read_exit(Take::Look).status;
+            return Err(LaunchError::Boot(format!("worker died while starting: {status}")));
+        }
         let connect = || -> Result<IpcSender<Order>, ipc_channel::IpcError> {
             let orders = IpcSender::connect(name)?;
             orders.send(Order::Hello { nonce: self.nonce })?;
