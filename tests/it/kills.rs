@@ -62,13 +62,25 @@ procession_harness::cases! {
 
     fn killing_every_idle_worker_again_and_again() {
         both(3, |builder| {
-            let pool = builder.build().unwrap();
-            for _ in 0..10 {
-                for pid in wait_workers(&pool, 3) {
-                    // It may have been asked to leave since.
-                    if procession_harness::alive(pid) {
-                        send_signal(pid, Signal::SIGKILL);
+            let ready = Arc::new(Mutex::new(BTreeSet::new()));
+            let seen = Arc::clone(&ready);
+            let pool = builder
+                .on_event(move |event| {
+                    if let Event::WorkerReady { pid, .. } = event {
+                        seen.lock().unwrap().insert(*pid);
                     }
+                })
+                .build()
+                .unwrap();
+            for _ in 0..10 {
+                let mut pids = Vec::new();
+                let are_ready = wait_until(LIMIT, || {
+                    pids = pool.worker_pids();
+                    pids.len() == 3 && pids.iter().all(|pid| ready.lock().unwrap().contains(pid))
+                });
+                assert!(are_ready, "{pids:?}");
+                for pid in pids {
+                    send_signal(pid, Signal::SIGKILL);
                 }
                 // Some of them take the items before they are killed; none of those was begun.
                 let outcomes: Vec<_> = pool.imap(square, 0..200).collect();

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -44,10 +45,13 @@ pub fn children() -> Vec<u32> {
         .collect()
 }
 
-/// Sends a signal to a process.
+/// Sends a signal to a process; nothing happens if it is gone.
 pub fn send_signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).expect("a process id");
-    kill(Pid::from_raw(pid), signal).expect("the process is there to be signalled");
+    let pid = Pid::from_raw(i32::try_from(pid).expect("a process id"));
+    match kill(pid, signal) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => panic!("process {pid} cannot be signalled: {errno}"),
+    }
 }
 
 /// The parent of a process, while the process exists.
