@@ -16,8 +16,8 @@ use procession_tasks::picture::mandelbrot_row;
 #[procession::main]
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let size = arguments.next().map_or(Ok(800), |text| text.parse())?;
-    let iterations = arguments.next().map_or(Ok(250), |text| text.parse())?;
+    let size = number("SIZE", arguments.next(), 800)?;
+    let iterations = number("ITERATIONS", arguments.next(), 250)?;
     let path = arguments.next().unwrap_or_else(|| "mandelbrot.png".to_owned());
 
     let start = Instant::now();
@@ -28,6 +28,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{path}: {size} × {size} pixels, at most {iterations} iterations, {workers} workers, {seconds:.2} s"
     );
     Ok(pool.close()?)
+}
+
+fn number(name: &str, text: Option<String>, default: u32) -> Result<u32, String> {
+    let Some(text) = text else { return Ok(default) };
+    let parsed = text.parse().ok().filter(|&number| number > 0);
+    parsed.ok_or_else(|| format!("{name} is `{text}`: use a whole number above 0"))
 }
 
 /// Writes the picture as a PNG file whose palette gives each of a row's bytes its colour.
