@@ -150,11 +150,11 @@ procession_harness::cases! {
 
     fn a_program_with_threads_cannot_be_forked() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
-        let other = thread::spawn(move || { let _ = stopped.recv(); });
+        let other = thread::spawn(move || stopped.recv().is_err());
         let error = Pool::builder().start_method(StartMethod::Fork).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
         assert!(error.to_string().contains("thread"), "{error}");
         drop(stop);
-        other.join().unwrap();
+        assert!(other.join().unwrap());
     }
 }

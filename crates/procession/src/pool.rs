@@ -292,7 +292,8 @@ impl Pool {
 
     /// Takes no more calls, finishes what is queued, stops and reaps the workers. Idempotent.
     ///
-    /// Called inside a callback it does not wait.
+    /// Called inside a callback it does not wait. A lazy call that has not come to the end of its input keeps it
+    /// waiting: take its results in another thread, or drop it before.
     ///
     /// # Errors
     /// Why the pool is broken, if it is.
