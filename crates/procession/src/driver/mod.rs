@@ -21,6 +21,8 @@ mod seat;
 mod sender;
 mod state;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

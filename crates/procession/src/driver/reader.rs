@@ -94,7 +94,7 @@ impl Reader {
         }
         match message {
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
-            ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message)),
+            ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message))?,
             ToMaster::Results(view) => {
                 self.results(&view.header, Origin::Page, view.encoded().into())?;
             }
@@ -126,11 +126,15 @@ impl Reader {
     }
 
     /// The worker says it cannot start and is about to leave: its exit will be told as a failed start.
-    fn boot_failed(&self, message: &str) {
+    fn boot_failed(&self, message: &str) -> Result<(), String> {
         let error = Error::new(ErrorKind::Initializer, message);
         if let Some(seat) = self.driver.state.lock().seat(self.worker) {
+            if seat.is_ready {
+                return Err("it cannot start, it says after its start".to_owned());
+            }
             seat.boot_failure = Some(BootFailure { error, fatal: true });
         }
+        Ok(())
     }
 
     /// `records` is a copy: the receive buffer is a whole packet large, whatever the message.

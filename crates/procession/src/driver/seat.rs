@@ -35,6 +35,8 @@ pub(crate) struct Seat {
     pub(crate) link: Option<Arc<Link>>,
     /// Set by the supervisor when the process is dead and its status is read, before the farewell.
     pub(crate) death: Option<Death>,
+    /// The worker took up its work: whatever ends it from now on is no failure to start.
+    pub(crate) is_ready: bool,
     /// Why the worker can never become ready, when it told us or its start-up did.
     pub(crate) boot_failure: Option<BootFailure>,
     /// What a misbehaving worker did, once it did.

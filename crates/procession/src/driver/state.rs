@@ -264,9 +264,11 @@ impl State {
         if let Some(seat) = self.seat(worker)
             && let Some(link) = &seat.link
         {
+            let pid = link.pid;
+            seat.is_ready = true;
             effects.events.push(Event::WorkerReady {
                 slot: worker.slot,
-                pid: link.pid,
+                pid,
             });
             self.tell(now, CoreEvent::WorkerReady { worker }, effects);
         }
@@ -420,7 +422,8 @@ impl State {
         let Some(seat) = self.seat(worker) else { return };
         let running = seat.is_running();
         let loss = seat.loss();
-        let failure = seat.boot_failure.take();
+        // A worker that was ready has items, and an end like any other; a status it left with means nothing then.
+        let failure = seat.boot_failure.take().filter(|_| !seat.is_ready);
         if let (Some(link), Some(exit)) = (seat.link.take(), loss.exit) {
             effects.events.push(Event::WorkerExited {
                 slot: worker.slot,
