@@ -47,7 +47,7 @@ impl Reader {
 
     pub(crate) fn run(mut self) {
         let driver = Arc::clone(&self.driver);
-        driver.guard("reader", || {
+        driver.guard(|| {
             while let Next::Continue = self.step() {}
             self.settle_estate();
         });
