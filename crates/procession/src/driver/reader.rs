@@ -19,8 +19,9 @@ pub(crate) struct Reader {
     worker: WorkerId,
     inbox: Inbox,
     large: Option<Assembly>,
-    /// After a violation nothing more is believed; only the farewell counts.
-    deaf: bool,
+    /// It broke the protocol and is being killed. What it sends until then counts all the same if it is what was
+    /// expected: to disbelieve results of items that ended would be to start those items again.
+    is_suspect: bool,
 }
 
 /// A result too large for one frame, as its parts arrive.
@@ -41,7 +42,7 @@ impl Reader {
             worker,
             inbox,
             large: None,
-            deaf: false,
+            is_suspect: false,
         }
     }
 
@@ -62,8 +63,8 @@ impl Reader {
             Received::Violation(violation) => Err(violation),
         };
         handled.unwrap_or_else(|violation| {
-            if !self.deaf {
-                self.deaf = true;
+            self.large = None;
+            if !std::mem::replace(&mut self.is_suspect, true) {
                 let worker = self.worker;
                 self.driver
                     .with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
@@ -80,9 +81,6 @@ impl Reader {
             } else {
                 Err("a farewell while it lives".to_owned())
             };
-        }
-        if self.deaf {
-            return Ok(Next::Continue);
         }
         if let Some(assembly) = &self.large
             && !matches!(message, ToMaster::Part(_) | ToMaster::PartTaken)
@@ -190,9 +188,11 @@ impl Reader {
     /// The worker is dead and everything it sent is handled: take what it left in the shared page, then say so.
     fn settle_estate(&mut self) {
         let worker = self.worker;
+        // It died in the middle of a large result, perhaps.
+        self.large = None;
         let left = match self.driver.state.lock().seat(worker) {
-            Some(seat) if !self.deaf => seat.salvage(),
-            Some(_) | None => None,
+            Some(seat) => seat.salvage(),
+            None => None,
         };
         if let Some(frame) = left
             && let Err(damage) = self.handle(&frame)
