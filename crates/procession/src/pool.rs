@@ -404,6 +404,11 @@ impl Pool {
         stats
     }
 
+    #[cfg(test)]
+    pub(crate) fn driver(&self) -> &Arc<Driver> {
+        &self.handle.driver
+    }
+
     fn open<I: Iterator, R>(
         &self,
         task: &'static TaskInfo,

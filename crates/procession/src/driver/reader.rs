@@ -19,8 +19,9 @@ pub(crate) struct Reader {
     worker: WorkerId,
     inbox: Inbox,
     large: Option<Assembly>,
-    /// After a violation nothing more is believed; only the farewell counts.
-    deaf: bool,
+    /// It broke the protocol and is being killed. What it sends until then counts all the same if it is what was
+    /// expected: to disbelieve results of items that ended would be to start those items again.
+    is_suspect: bool,
 }
 
 /// A result too large for one frame, as its parts arrive.
@@ -41,13 +42,13 @@ impl Reader {
             worker,
             inbox,
             large: None,
-            deaf: false,
+            is_suspect: false,
         }
     }
 
     pub(crate) fn run(mut self) {
         let driver = Arc::clone(&self.driver);
-        driver.guard("reader", || {
+        driver.guard(|| {
             while let Next::Continue = self.step() {}
             self.settle_estate();
         });
@@ -62,8 +63,8 @@ impl Reader {
             Received::Violation(violation) => Err(violation),
         };
         handled.unwrap_or_else(|violation| {
-            if !self.deaf {
-                self.deaf = true;
+            self.large = None;
+            if !std::mem::replace(&mut self.is_suspect, true) {
                 let worker = self.worker;
                 self.driver
                     .with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
@@ -81,9 +82,6 @@ impl Reader {
                 Err("a farewell while it lives".to_owned())
             };
         }
-        if self.deaf {
-            return Ok(Next::Continue);
-        }
         if let Some(assembly) = &self.large
             && !matches!(message, ToMaster::Part(_) | ToMaster::PartTaken)
         {
@@ -94,7 +92,7 @@ impl Reader {
         }
         match message {
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
-            ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message)),
+            ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message))?,
             ToMaster::Results(view) => {
                 self.results(&view.header, Origin::Page, view.encoded().into())?;
             }
@@ -126,11 +124,15 @@ impl Reader {
     }
 
     /// The worker says it cannot start and is about to leave: its exit will be told as a failed start.
-    fn boot_failed(&self, message: &str) {
+    fn boot_failed(&self, message: &str) -> Result<(), String> {
         let error = Error::new(ErrorKind::Initializer, message);
         if let Some(seat) = self.driver.state.lock().seat(self.worker) {
+            if seat.is_ready {
+                return Err("it cannot start, it says after its start".to_owned());
+            }
             seat.boot_failure = Some(BootFailure { error, fatal: true });
         }
+        Ok(())
     }
 
     /// `records` is a copy: the receive buffer is a whole packet large, whatever the message.
@@ -186,9 +188,11 @@ impl Reader {
     /// The worker is dead and everything it sent is handled: take what it left in the shared page, then say so.
     fn settle_estate(&mut self) {
         let worker = self.worker;
+        // It died in the middle of a large result, perhaps.
+        self.large = None;
         let left = match self.driver.state.lock().seat(worker) {
-            Some(seat) if !self.deaf => seat.salvage(),
-            Some(_) | None => None,
+            Some(seat) => seat.salvage(),
+            None => None,
         };
         if let Some(frame) = left
             && let Err(damage) = self.handle(&frame)

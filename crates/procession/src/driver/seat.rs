@@ -35,6 +35,8 @@ pub(crate) struct Seat {
     pub(crate) link: Option<Arc<Link>>,
     /// Set by the supervisor when the process is dead and its status is read, before the farewell.
     pub(crate) death: Option<Death>,
+    /// The worker took up its work: whatever ends it from now on is no failure to start.
+    pub(crate) is_ready: bool,
     /// Why the worker can never become ready, when it told us or its start-up did.
     pub(crate) boot_failure: Option<BootFailure>,
     /// What a misbehaving worker did, once it did.
@@ -291,8 +293,7 @@ impl Seat {
     ) -> Result<ResultsHeader, String> {
         let mut results = *results;
         if origin == Origin::Page {
-            let early = std::mem::take(&mut self.early);
-            self.pages_seen = self.pages_seen.wrapping_add(1);
+            let early = self.early;
             results.items = results
                 .items
                 .checked_sub(early.items)
@@ -301,6 +302,11 @@ impl Seat {
             results.busy_ns = results.busy_ns.saturating_sub(early.busy_ns);
         }
         self.account(&results)?;
+        // Only now: a reply that is refused is not the page's content.
+        if origin == Origin::Page {
+            self.early = Early::default();
+            self.pages_seen = self.pages_seen.wrapping_add(1);
+        }
         Ok(results)
     }
 
@@ -328,9 +334,8 @@ impl Seat {
 
     /// Whether a frame holds results that another item of it could keep back.
     pub(crate) fn could_be_late(&self) -> bool {
-        self.frames
-            .iter()
-            .any(|frame| frame.items - frame.done - frame.reclaimed > 1)
+        let is_kept_back = |frame: &InFlight| frame.items - frame.done - frame.reclaimed > 1;
+        self.link.is_some() && self.frames.iter().any(is_kept_back)
     }
 
     /// Results that lie finished in the shared page because the item after them takes long: nothing was heard since

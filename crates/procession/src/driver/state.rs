@@ -30,6 +30,8 @@ pub(crate) struct State {
     phase: Phase,
     /// Why the pool is broken, once it is.
     broken: Option<Error>,
+    /// Code of ours panicked, perhaps inside the scheduler: it is not consulted any more.
+    is_aborted: bool,
     /// The scheduler has given up since this was last cleared.
     gave_up: bool,
     /// What killed the worker whose exit is being handled.
@@ -94,6 +96,7 @@ impl State {
             seats: Vec::new(),
             phase: Phase::Open,
             broken: None,
+            is_aborted: false,
             gave_up: false,
             loss: None,
             armed: None,
@@ -264,9 +267,11 @@ impl State {
         if let Some(seat) = self.seat(worker)
             && let Some(link) = &seat.link
         {
+            let pid = link.pid;
+            seat.is_ready = true;
             effects.events.push(Event::WorkerReady {
                 slot: worker.slot,
-                pid: link.pid,
+                pid,
             });
             self.tell(now, CoreEvent::WorkerReady { worker }, effects);
         }
@@ -302,6 +307,9 @@ impl State {
         records: &Arc<[u8]>,
         effects: &mut Effects,
     ) -> Result<(), String> {
+        if self.is_aborted {
+            return Ok(());
+        }
         let Some(seat) = self.seat(worker) else {
             return Ok(());
         };
@@ -420,7 +428,8 @@ impl State {
         let Some(seat) = self.seat(worker) else { return };
         let running = seat.is_running();
         let loss = seat.loss();
-        let failure = seat.boot_failure.take();
+        // A worker that was ready has items, and an end like any other; a status it left with means nothing then.
+        let failure = seat.boot_failure.take().filter(|_| !seat.is_ready);
         if let (Some(link), Some(exit)) = (seat.link.take(), loss.exit) {
             effects.events.push(Event::WorkerExited {
                 slot: worker.slot,
@@ -465,8 +474,9 @@ impl State {
         self.armed
     }
 
-    /// A thread of the driver has failed: whatever is open ends with `error`.
+    /// The driver has failed: whatever is open ends with `error`.
     pub(crate) fn abort(&mut self, error: Error) -> Vec<Arc<Job>> {
+        self.is_aborted = true;
         self.phase = Phase::Finished;
         self.broken.get_or_insert(error);
         self.drop_queues();
@@ -489,6 +499,9 @@ impl State {
     }
 
     fn tell(&mut self, now: Time, event: CoreEvent, effects: &mut Effects) {
+        if self.is_aborted {
+            return;
+        }
         self.core.handle(now, event);
         while let Some(command) = self.core.poll_command() {
             self.obey(now, command, effects);

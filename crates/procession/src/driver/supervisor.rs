@@ -122,7 +122,7 @@ impl Supervisor {
         launcher: impl FnOnce() -> Result<Launcher, LaunchError> + Send + 'static,
     ) -> Result<JoinHandle<()>, Error> {
         let body = move || {
-            driver.guard("supervisor", || match Supervisor::new(&driver, launcher) {
+            driver.guard(|| match Supervisor::new(&driver, launcher) {
                 Ok(supervisor) => supervisor.run(),
                 Err(error) => driver.enter_stage(Stage::Failed(error)),
             });
@@ -174,6 +174,7 @@ impl Supervisor {
             }
             self.mind_the_clock();
             self.obey_orders();
+            self.end_survivors();
         }
         for reader in self.readers {
             // A reader that panicked has said so and ended every job.
@@ -210,9 +211,21 @@ impl Supervisor {
             }
             for order in orders {
                 match order {
+                    // Ordered before the driver failed.
+                    Order::Start(_) if self.driver.phase() == Phase::Finished => {}
                     Order::Start(worker) => self.start_worker(worker),
                     Order::Signal(worker, signal) => self.signal(worker, signal),
                 }
+            }
+        }
+    }
+
+    /// Normally the last worker is gone when the pool is finished. If the driver failed there is nobody left to
+    /// tell the others to go.
+    fn end_survivors(&self) {
+        if self.driver.phase() == Phase::Finished {
+            for child in self.children.values() {
+                self.signal(child.worker, Signal::Kill);
             }
         }
     }

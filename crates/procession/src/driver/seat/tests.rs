@@ -265,3 +265,38 @@ fn a_reply_counts_for_what_is_new_in_it() {
     assert_eq!(scene.results(0, 3, 1), Ok(1));
     assert!(scene.results(0, 4, 0).is_err(), "the frame is over");
 }
+
+#[test]
+fn a_seat_that_is_vacant_has_nothing_late() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
+    scene.plan();
+    assert!(scene.seat.could_be_late());
+    scene.seat.link = None;
+    assert!(
+        !scene.seat.could_be_late(),
+        "the clock would be looked at for ever"
+    );
+}
+
+#[test]
+fn a_reply_that_is_refused_leaves_the_page_to_be_salvaged() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
+    scene.plan();
+    let header = ResultsHeader {
+        frame_no: 0,
+        first: 0,
+        items: 0,
+        busy_ns: 0,
+    };
+    wire::put_results_header(scene.page.area(), &header);
+    scene.page.claim(0);
+    let end = wire::RESULTS_HEADER_BYTES;
+    let end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
+    scene.page.commit(end);
+    assert!(scene.results(7, 0, 1).is_err());
+    assert!(scene.seat.salvage().is_some());
+    assert_eq!(scene.results(0, 0, 1), Ok(1));
+    assert!(scene.seat.salvage().is_none(), "it was heard");
+}
