@@ -412,7 +412,7 @@ impl State {
                 remaining -= piece;
             }
             if let Some(entry) = entry {
-                entry.backlog.settle(run.first, here);
+                entry.settle(run.first, here);
             }
         }
         // Once the pool's end was told, the scheduler has forgotten whatever a worker still says.
@@ -662,7 +662,7 @@ impl State {
                     error: error.duplicate(),
                 },
             ));
-            entry.backlog.settle(first, piece);
+            entry.settle(first, piece);
             first += piece;
             items -= piece;
         }
