@@ -159,3 +159,21 @@ fn a_waker_that_panics_harms_nobody() {
     let callbacks = job.settled(0);
     assert!(callbacks.0.is_empty() && job.is_complete());
 }
+
+#[test]
+fn a_deadline_is_not_called_a_limit_per_item() {
+    let pool = pool(1);
+    let task = wait_for_ever
+        .timeout(10 * LIMIT)
+        .deadline(Duration::from_millis(20));
+    let mut outcomes = pool.istarmap(task, [(), ()]);
+    for _ in 0..2 {
+        let outcome = outcomes.next_timeout(LIMIT).expect("the deadline passes");
+        let error = outcome.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(error.to_string().contains("deadline of 20ms"), "{error}");
+        assert_eq!(error.exit().is_some(), error.attempts() > 0, "{error}");
+    }
+    drop(outcomes);
+    pool.close().unwrap();
+}
