@@ -158,10 +158,9 @@ impl<T> AsyncResult<T> {
         let decode = self.decode;
         let callback = Box::new(move || {
             let decoded = value.decode_with(|| decode(&job));
-            let result = catch_unwind(AssertUnwindSafe(|| {
-                if let Some(decoded) = &decoded {
-                    f(decoded.as_ref());
-                }
+            let result = catch_unwind(AssertUnwindSafe(|| match &decoded {
+                Some(decoded) => f(decoded.as_ref()),
+                None => f(Err(&taken_before())),
             }));
             value.put_back(decoded);
             if let Err(panic) = result {
@@ -176,17 +175,22 @@ impl<T> AsyncResult<T> {
 
     fn take(&self) -> Result<T, Error> {
         match self.value.decode_with(|| (self.decode)(&self.job)) {
-            Some(decoded) => {
-                *self.value.0.lock() = Slot::Taken;
-                decoded
-            }
-            None => Err(Error::usage("the value of this handle was taken before")),
+            Some(decoded) => decoded,
+            None => Err(taken_before()),
         }
     }
 
     pub(crate) fn register(&self, waker: &Waker) -> bool {
         self.job.register(waker)
     }
+
+    pub(crate) fn forget(&self, waker: &Waker) {
+        self.job.forget(waker);
+    }
+}
+
+fn taken_before() -> Error {
+    Error::usage("the value of this handle was taken before")
 }
 
 impl<T> Value<T> {

@@ -5,6 +5,7 @@
 //! This file knows neither workers nor the scheduler.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -230,7 +231,10 @@ impl Job {
         drop(inbox);
         self.arrived.notify_all();
         for waker in wakers {
-            waker.wake();
+            // It is foreign code, and this may be a thread that all calls depend on.
+            if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+                tracing::error!("a waker panicked; the call it waits for goes on");
+            }
         }
     }
 
@@ -341,6 +345,12 @@ impl Job {
             inbox.wakers.push(waker.clone());
         }
         true
+    }
+
+    /// Takes back what [`register`](Job::register) did: somebody waits no longer, and may wait again any number of
+    /// times before the job has news.
+    pub(crate) fn forget(&self, waker: &Waker) {
+        self.inbox.lock().wakers.retain(|known| !known.will_wake(waker));
     }
 
     /// Why outcomes are missing, if they are.

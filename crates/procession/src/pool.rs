@@ -22,7 +22,7 @@ use crate::payload::Payload;
 use crate::process::{LaunchSettings, Launcher, Output, StartMethod};
 use crate::registry::TaskInfo;
 use crate::stats::Stats;
-use crate::stream::{Call, Coding, Stream, encode_all};
+use crate::stream::{Call, Coding, Stream, arguments_error, encode_all};
 use crate::task::{Argument, Task, TaskFn, TaskOptions, TaskOutput};
 
 /// How long dropping the last handle waits for the workers to be gone.
@@ -144,7 +144,7 @@ impl Pool {
         let submitted = self.options(task.options(), task.info()).and_then(|options| {
             segment
                 .push(|out| F::encode_args(&args, out))
-                .map_err(arguments_error)?;
+                .map_err(|error| arguments_error(&error))?;
             driver.submit(&job, options, segment)
         });
         let id = submitted.map_err(|error| self.refuse(&job, error)).ok();
@@ -554,12 +554,4 @@ fn peak_rss(pid: u32) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
-}
-
-fn arguments_error(error: codec::CodecError) -> Error {
-    let kind = match error {
-        codec::CodecError::TooLarge { .. } => ErrorKind::TooLarge,
-        codec::CodecError::Encode(_) | codec::CodecError::Decode(_) => ErrorKind::Encode,
-    };
-    Error::new(kind, format!("arguments: {error}"))
 }

@@ -152,11 +152,11 @@ impl<I: Iterator, R> Stream<I, R> {
     fn take_current(&mut self) -> Option<(u64, Result<R, Error>)> {
         let (arrival, position) = self.current.as_mut()?;
         let decode = self.decode;
-        let next = arrival.take_first(self.source.job.task, position, |bytes| {
+        // Counted first: whoever catches the panic of a decoder must not wait for that item for ever.
+        self.yielded += u64::from(arrival.items() > 0);
+        arrival.take_first(self.source.job.task, position, |bytes| {
             decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
-        });
-        self.yielded += u64::from(next.is_some());
-        next
+        })
     }
 
     fn next_batch(&mut self, until: Option<Instant>) -> Step<R> {
@@ -279,13 +279,9 @@ impl<I: Iterator> Source<I> {
             Ok(Pulled::More) => {}
             Ok(Pulled::Exhausted) => self.end_input(id),
             Ok(Pulled::Unencodable(error)) => {
-                let kind = match error {
-                    CodecError::TooLarge { .. } => ErrorKind::TooLarge,
-                    CodecError::Encode(_) | CodecError::Decode(_) => ErrorKind::Encode,
-                };
                 let item = self.pulled;
                 self.pulled += 1;
-                self.reject(item, 1, Error::new(kind, format!("arguments: {error}")));
+                self.reject(item, 1, arguments_error(&error));
             }
             Err(panic) => {
                 self.panic = Some(panic);
@@ -369,6 +365,15 @@ fn stop_error(driver: &Driver, job: &Job) -> Error {
     }
 }
 
+/// What an input that has no encoding gets.
+pub(crate) fn arguments_error(error: &CodecError) -> Error {
+    let kind = match error {
+        CodecError::TooLarge { .. } => ErrorKind::TooLarge,
+        CodecError::Encode(_) | CodecError::Decode(_) => ErrorKind::Encode,
+    };
+    Error::new(kind, format!("arguments: {error}"))
+}
+
 enum Pulled {
     More,
     Exhausted,
@@ -430,7 +435,7 @@ pub(crate) fn encode_all<I: Iterator>(
             None => {}
             Some(Ok(())) => return driver.close_input(id),
             Some(Err(error)) => {
-                let error = Error::new(ErrorKind::Encode, format!("arguments: {error}"));
+                let error = arguments_error(&error);
                 driver.deliver(
                     job,
                     Arrival::Failed {

@@ -52,6 +52,9 @@ pub fn wait<T>(handles: &[AsyncResult<T>], when: When, timeout: Option<Duration>
             When::FirstError => failed,
         };
         if enough || pending.is_empty() || !bell.wait(mark, until) {
+            for &position in &pending {
+                handles[position].forget(&waker);
+            }
             let done = (0..handles.len())
                 .filter(|position| pending.binary_search(position).is_err())
                 .collect();

@@ -31,8 +31,19 @@ pub(crate) struct JobEntry {
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) total: u64,
-    /// Deaths that cost an item an attempt it may repeat, per item.
+    /// Deaths that cost an item an attempt it may repeat, per item, until it has its outcome.
     pub(crate) losses: Vec<(u64, Loss)>,
+}
+
+impl JobEntry {
+    /// These items have their outcome: neither their arguments nor the deaths they caused are needed any more.
+    pub(crate) fn settle(&mut self, first: u64, items: u64) {
+        self.backlog.settle(first, items);
+        if !self.losses.is_empty() {
+            self.losses
+                .retain(|(item, _)| !(first..first + items).contains(item));
+        }
+    }
 }
 
 impl Jobs {

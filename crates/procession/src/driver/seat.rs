@@ -43,7 +43,6 @@ pub(crate) struct Seat {
     pub(crate) violation: Option<String>,
     /// A thread is sending; whoever else has news leaves it in the queue.
     pub(crate) sending: bool,
-    pub(crate) starts: u64,
     outbox: VecDeque<Handout>,
     stop: bool,
     /// The worker is being ended: what is still queued may have its outcome by now, its arguments gone.
@@ -151,10 +150,8 @@ struct InFlight {
 impl Seat {
     /// Takes its place for a new worker.
     pub(crate) fn begin(&mut self, generation: u32) {
-        let starts = self.starts + 1;
         *self = Seat {
             generation,
-            starts,
             ..Seat::default()
         };
     }

@@ -412,7 +412,7 @@ impl State {
                 remaining -= piece;
             }
             if let Some(entry) = entry {
-                entry.backlog.settle(run.first, here);
+                entry.settle(run.first, here);
             }
         }
         // Once the pool's end was told, the scheduler has forgotten whatever a worker still says.
@@ -662,7 +662,7 @@ impl State {
                     error: error.duplicate(),
                 },
             ));
-            entry.backlog.settle(first, piece);
+            entry.settle(first, piece);
             first += piece;
             items -= piece;
         }
@@ -688,13 +688,17 @@ impl State {
                 Error::new(ErrorKind::Quarantined, reason).with_loss(loss)
             }
             Outcome::TimedOut => {
-                let limit = match (entry.timeout, entry.deadline) {
+                // An item that was never started cannot have run for too long, nor have been stopped.
+                let loss = if attempts == 0 { &none } else { loss };
+                let ran_over = |limit: &Duration| loss.ran.is_none_or(|ran| ran >= *limit);
+                let per_item = entry.timeout.filter(|limit| attempts > 0 && ran_over(limit));
+                let limit = match (per_item, entry.deadline) {
                     (Some(limit), _) => format!("limit {limit:?} per item"),
                     (None, Some(deadline)) => format!("the call's deadline of {deadline:?} passed"),
                     (None, None) => "time limit passed".to_owned(),
                 };
-                let reason = match &self.loss {
-                    Some(loss) => format!("{limit}, stopped by {}", loss.describe()),
+                let reason = match loss.exit {
+                    Some(_) => format!("{limit}, stopped by {}", loss.describe()),
                     None => limit,
                 };
                 Error::new(ErrorKind::TimedOut, reason).with_loss(loss)

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{ErrorKind as IoErrorKind, Read, Write};
+use std::io::{self, ErrorKind as IoErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -153,7 +153,13 @@ impl Supervisor {
             children: HashMap::new(),
             readers: Vec::new(),
         };
-        supervisor.watch(driver.mailbox.bell.as_fd(), Source::Bell);
+        let bell = driver.mailbox.bell.as_fd();
+        supervisor.watch(bell, Source::Bell).map_err(|error| {
+            Error::new(
+                ErrorKind::Spawn,
+                format!("the supervisor's bell cannot be watched: {error}"),
+            )
+        })?;
         Ok(supervisor)
     }
 
@@ -288,39 +294,81 @@ impl Supervisor {
                 .expect("a seat waits for the worker that was ordered for it");
             seat.link = Some(Arc::clone(&link));
         }
-        self.watch(process.as_fd(), Source::Death(slot));
-        if let Some(output) = &output {
-            self.watch(output.as_fd(), Source::Output(slot));
-        }
-        if let Some(boot) = &boot {
-            self.watch(boot.as_fd(), Source::Boot(slot));
-        }
-        let output = output.map(|fd: OwnedFd| File::from(fd));
-        self.children.insert(
-            slot,
-            Child {
-                worker,
-                link,
-                process,
-                output,
-                kept: Vec::new(),
-                boot,
-            },
-        );
+        let child = Child {
+            worker,
+            link,
+            process,
+            output: output.map(|fd: OwnedFd| File::from(fd)),
+            kept: Vec::new(),
+            boot,
+        };
         self.driver.observe(Event::WorkerStarted { slot, pid });
-        self.start_reader(Reader::new(Arc::clone(&self.driver), worker, receiver), slot);
+        let reader = Reader::new(Arc::clone(&self.driver), worker, receiver);
+        let attended = self
+            .watch_child(&child)
+            .and_then(|()| self.start_reader(reader, slot));
+        if let Err(refused) = attended {
+            return self.disown(&child, refused);
+        }
+        self.children.insert(slot, child);
         // The pool may have been closed meanwhile: then it has been told to leave, and the word waits for its link.
         self.driver.pump(slot);
     }
 
-    fn start_reader(&mut self, reader: Reader, slot: u32) {
+    fn watch_child(&self, child: &Child) -> io::Result<()> {
+        let slot = child.worker.slot;
+        self.watch(child.process.as_fd(), Source::Death(slot))?;
+        if let Some(output) = &child.output {
+            self.watch(output.as_fd(), Source::Output(slot))?;
+        }
+        if let Some(boot) = &child.boot {
+            self.watch(boot.as_fd(), Source::Boot(slot))?;
+        }
+        Ok(())
+    }
+
+    fn unwatch_child(&self, child: &Child) {
+        self.unwatch(child.process.as_fd());
+        if let Some(output) = &child.output {
+            self.unwatch(output.as_fd());
+        }
+        if let Some(boot) = &child.boot {
+            self.unwatch(boot.as_fd());
+        }
+    }
+
+    fn start_reader(&mut self, reader: Reader, slot: u32) -> io::Result<()> {
         // Readers of past workers have nothing left to say.
         self.readers.retain(|reader| !reader.is_finished());
         let reader = thread::Builder::new()
             .name(format!("procession-reader-{slot}"))
-            .spawn(move || reader.run())
-            .expect("the system has a thread to spare for each worker");
+            .spawn(move || reader.run())?;
         self.readers.push(reader);
+        Ok(())
+    }
+
+    /// The system has no thread or no watch to spare for a worker that it had a process for: the worker goes, and
+    /// this start failed.
+    fn disown(&mut self, child: &Child, refused: io::Error) {
+        self.unwatch_child(child);
+        let exit = self.launcher.reap(&child.process).status;
+        let Child { worker, ref link, .. } = *child;
+        self.driver.observe(Event::WorkerExited {
+            slot: worker.slot,
+            pid: link.pid,
+            exit,
+            running: false,
+        });
+        let error = Error::from(LaunchError::System {
+            what: "attending to a worker",
+            source: refused,
+        });
+        self.driver.with_state(|state, now, effects| {
+            if let Some(seat) = state.seat(worker) {
+                seat.link = None;
+            }
+            state.start_failed(now, worker, error, false, effects);
+        });
     }
 
     fn finish_boot(&mut self, slot: u32) {
@@ -359,16 +407,10 @@ impl Supervisor {
         let Some(mut child) = self.children.remove(&slot) else {
             return;
         };
-        self.unwatch(child.process.as_fd());
-        if let Some(boot) = &child.boot {
-            self.unwatch(boot.as_fd());
-        }
+        self.unwatch_child(&child);
         let exit = self.launcher.reap(&child.process);
         let forward = self.driver.settings.forward_output;
         child.drain_output(OUTPUT_LAST_BYTES, forward);
-        if let Some(output) = &child.output {
-            self.unwatch(output.as_fd());
-        }
         let death = Death {
             exit: exit.status,
             peak_rss: exit.max_rss,
@@ -396,11 +438,9 @@ impl Supervisor {
 
     // Descriptors.
 
-    fn watch(&self, fd: BorrowedFd<'_>, source: Source) {
+    fn watch(&self, fd: BorrowedFd<'_>, source: Source) -> io::Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, source.token());
-        self.epoll
-            .add(fd, event)
-            .expect("a fresh descriptor can be watched");
+        Ok(self.epoll.add(fd, event)?)
     }
 
     fn unwatch(&self, fd: BorrowedFd<'_>) {

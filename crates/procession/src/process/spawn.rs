@@ -85,11 +85,15 @@ impl Booting {
             .stdin(OwnedFd::from(theirs))
             .process_group(0);
         let rss_before = peak_rss();
-        let child = command
+        let mut child = command
             .spawn()
             .map_err(|source| LaunchError::executing(program.clone(), source))?;
-        let process = WorkerProcess::open(Pid::from_raw(child.id() as i32), Parent::Us { rss_before })
-            .map_err(LaunchError::system("opening a process that was just started"))?;
+        let opened = WorkerProcess::open(Pid::from_raw(child.id() as i32), Parent::Us { rss_before });
+        if opened.is_err() {
+            // Nobody else would ever reap it.
+            let _ = child.kill().and_then(|()| child.wait());
+        }
+        let process = opened.map_err(LaunchError::system("opening a process that was just started"))?;
         Ok((
             Booting {
                 stream,

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ipc_channel::ipc::{self, IpcSender};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{self, Signal};
 use nix::unistd::{ForkResult, Pid};
 
 use super::boot::{Ends, Order, Reply, Role, receive_reply, send_descriptors};
@@ -26,6 +26,10 @@ const LATE_REPLIES_MAX: u32 = 64;
 
 /// How long a zygote may take to leave after its last order.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How often, and how long apart, a killed worker without a descriptor is looked at. The kernel needs milliseconds.
+const GIVE_UP_LOOKS: u32 = 100;
+const GIVE_UP_PAUSE: Duration = Duration::from_millis(5);
 
 /// A running helper. Dropping it ends it and, with it, every worker that is left.
 #[derive(Debug)]
@@ -144,7 +148,11 @@ impl Zygote {
         match self.next_reply(|reply| !matches!(reply, Reply::Reaped { .. } | Reply::NotReaped { .. })) {
             // The zygote reaps only on order, so the pid is still the worker's, dead or alive.
             Ok(Reply::Forked { pid }) => {
-                WorkerProcess::open(Pid::from_raw(pid), Parent::Zygote).map_err(ForkError::Gone)
+                let pid = Pid::from_raw(pid);
+                WorkerProcess::open(pid, Parent::Zygote).map_err(|refused| {
+                    self.give_up(pid);
+                    ForkError::Refused(refused)
+                })
             }
             Ok(Reply::ForkFailed { errno }) => Err(ForkError::Refused(io::Error::from_raw_os_error(errno))),
             Ok(other) => Err(ForkError::Gone(io::Error::other(format!(
@@ -156,7 +164,23 @@ impl Zygote {
 
     /// Reads how a dead worker ended.
     pub(super) fn reap(&self, worker: &WorkerProcess) -> io::Result<Exit> {
-        let asked = worker.raw_pid().as_raw();
+        self.reap_pid(worker.raw_pid())
+    }
+
+    /// Ends a worker for which the system has no descriptor left. The others have nothing to do with it.
+    fn give_up(&self, worker: Pid) {
+        let _ = signal::kill(worker, Signal::SIGKILL);
+        for _ in 0..GIVE_UP_LOOKS {
+            match self.reap_pid(worker) {
+                // Not dead yet.
+                Ok(Exit::UNKNOWN) => std::thread::sleep(GIVE_UP_PAUSE),
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    fn reap_pid(&self, worker: Pid) -> io::Result<Exit> {
+        let asked = worker.as_raw();
         self.order(Order::Reap { pid: asked })?;
         let is_answer = |reply: &Reply| match reply {
             Reply::Reaped { pid, .. } | Reply::NotReaped { pid } => *pid == asked,

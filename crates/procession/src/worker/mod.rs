@@ -194,6 +194,11 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
                 self.outbox.note_busy(now_ns);
             }
         }
+        if is_stamped {
+            // Before the claim: between the two the master would take the stamp of the item before for this one's,
+            // and could find it overdue as it begins.
+            self.outbox.page().stamp(monotonic_ns());
+        }
         match self.outbox.page().claim(frame_no) {
             None => return Ok(false),
             Some(claimed) if claimed != position => {
@@ -202,9 +207,6 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
                 )));
             }
             Some(_) => {}
-        }
-        if is_stamped {
-            self.outbox.page().stamp(monotonic_ns());
         }
         let Run {
             task,
