@@ -63,11 +63,7 @@ fn colour(shade: u8) -> [u8; 3] {
     ];
     // Most points escape early: the root gives them most of the colours.
     let depth = (f64::from(255 - shade) / 255.0).powf(0.3);
-    let above = STOPS
-        .iter()
-        .position(|&(at, _)| at >= depth)
-        .unwrap_or(STOPS.len() - 1)
-        .max(1);
+    let above = STOPS.iter().position(|&(at, _)| at >= depth).unwrap_or(STOPS.len() - 1).max(1);
     let ((from, low), (to, high)) = (STOPS[above - 1], STOPS[above]);
     let share = (depth - from) / (to - from);
     std::array::from_fn(|channel| (low[channel] + share * (high[channel] - low[channel])) as u8)
@@ -93,10 +89,7 @@ mod tests {
         assert!(inside(48, 32), "0 + 0i, in the heart");
         assert!(inside(27, 32), "−1 + 0i, in the disc left of it");
         assert!(!inside(60, 32), "0.56 + 0i, right of the heart");
-        assert!(
-            (0..64).all(|i| !inside(i, 0) && !inside(0, i)),
-            "the set does not reach the edges"
-        );
+        assert!((0..64).all(|i| !inside(i, 0) && !inside(0, i)), "the set does not reach the edges");
     }
 
     #[test]
