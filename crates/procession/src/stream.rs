@@ -154,10 +154,12 @@ impl<I: Iterator, R> Stream<I, R> {
         }
         while !self.ended {
             let mark = self.source.job.mark();
-            self.source.feed(self.yielded);
-            self.source.end_if_stopped();
-            self.collect();
-            self.current = self.ready.pop().map(|arrival| (arrival, 0));
+            // What is there must not wait for an input that takes its time; a quick one goes first, for the workers.
+            if !self.source.slow || !self.advance() {
+                self.source.feed(self.yielded);
+                self.source.end_if_stopped();
+                self.advance();
+            }
             if let Some((index, outcome)) = self.take_current() {
                 return Step::Item(index, outcome);
             }
@@ -176,13 +178,16 @@ impl<I: Iterator, R> Stream<I, R> {
         Step::End
     }
 
-    fn collect(&mut self) {
+    /// Moves on to the next batch that is there, if the last one is used up; `false`: none is there.
+    fn advance(&mut self) -> bool {
         for arrival in self.source.job.take_arrivals() {
             match &mut self.ready {
                 Ready::Ordered(reorder) => reorder.push(arrival),
                 Ready::Unordered(queue) => queue.push_back(arrival),
             }
         }
+        self.current = self.ready.pop().map(|arrival| (arrival, 0));
+        self.current.is_some()
     }
 
     /// How many items the input has at least, to make room for.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use procession_core::JobId;
 
 use super::backlog::Backlog;
-use super::state::Effects;
+use super::effects::Effects;
 use crate::error::Loss;
 use crate::job::{Job, StopReason};
 

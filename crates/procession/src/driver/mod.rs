@@ -15,6 +15,7 @@
 
 mod backlog;
 mod callbacks;
+mod effects;
 mod jobs;
 mod reader;
 mod seat;
@@ -33,8 +34,9 @@ use procession_core::{JobId, Policy, Time};
 
 pub(crate) use backlog::Segment;
 pub(crate) use callbacks::{CallbackThread, run_one as run_callback};
+use effects::Effects;
+use state::State;
 pub(crate) use state::{CallOptions, Phase};
-use state::{Effects, State};
 pub(crate) use supervisor::Supervisor;
 
 use crate::error::{Error, ErrorKind};

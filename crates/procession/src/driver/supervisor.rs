@@ -16,10 +16,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
 use procession_core::{Signal, WorkerId};
 
+use super::effects::Order;
 use super::reader::Reader;
 use super::seat::{BootFailure, Death, Link};
 use super::sender;
-use super::state::Order;
 use super::{Driver, Phase, now};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
