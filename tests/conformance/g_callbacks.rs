@@ -19,9 +19,7 @@ type Seen<T> = Receiver<Result<T, ErrorKind>>;
 fn watch<T: Clone + Send + 'static>(handle: AsyncResult<T>) -> (AsyncResult<T>, Seen<T>) {
     let (sender, seen) = channel();
     let handle = handle.on_done(move |result| {
-        sender
-            .send(result.cloned().map_err(procession::Error::kind))
-            .expect("the test listens");
+        sender.send(result.cloned().map_err(procession::Error::kind)).expect("the test listens");
     });
     (handle, seen)
 }
@@ -216,7 +214,7 @@ procession_harness::cases! {
         }
         assert!(cancelled.cancel());
         assert!(cancelled.wait(Some(LIMIT)));
-        let mut now = |handle: &mut AsyncResult<i64>| {
+        let now = |handle: &mut AsyncResult<i64>| {
             let result = handle.get_timeout(Duration::ZERO).expect("it has ended");
             result.map_err(|error| error.kind())
         };

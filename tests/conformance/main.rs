@@ -12,5 +12,6 @@ mod m_initializer;
 mod n_ending;
 mod scenes;
 mod tasks;
+mod warnings;
 
 procession_harness::main!();

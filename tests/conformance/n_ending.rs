@@ -1,19 +1,16 @@
 //! Section N: close, join, terminate and drop.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
 use std::io::Read;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use procession::{AsyncResult, ErrorKind, Pool, StartMethod};
 use procession_harness::{Gate, Ledger, children, start_part, wait_until};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
 
 use crate::held::note_and_wait;
 use crate::scenes::{LIMIT, pool};
 use crate::tasks::{crash, echo, note, sleep_ms, square};
+use crate::warnings::keep_warnings;
 
 /// As many bytes as it was given.
 #[procession::task]
@@ -31,58 +28,18 @@ fn both(workers: usize, body: impl Fn(Pool)) {
 
 /// Calls that run until the gate is opened; returns once `running` of them have begun.
 fn hold(pool: &Pool, calls: i64, running: usize, ledger: &Ledger, gate: &Gate) -> Vec<AsyncResult<i64>> {
-    let handles = (0..calls)
-        .map(|x| pool.apply_async(note_and_wait, (ledger.path(), x, gate.path())))
-        .collect();
-    assert!(
-        wait_until(LIMIT, || ledger.lines().len() >= running),
-        "they begin"
-    );
+    let handles =
+        (0..calls).map(|x| pool.apply_async(note_and_wait, (ledger.path(), x, gate.path()))).collect();
+    assert!(wait_until(LIMIT, || ledger.lines().len() >= running), "they begin");
     handles
 }
 
 fn kinds(handles: Vec<AsyncResult<i64>>) -> Vec<Result<i64, ErrorKind>> {
-    handles
-        .into_iter()
-        .map(|handle| handle.get().map_err(|error| error.kind()))
-        .collect()
+    handles.into_iter().map(|handle| handle.get().map_err(|error| error.kind())).collect()
 }
 
 fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task")
-        .expect("/proc is mounted")
-        .count()
-}
-
-/// Keeps the text of every warning.
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-struct Text<'a>(&'a mut String);
-
-impl Visit for Text<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if field.name() == "message" {
-            *self.0 = format!("{value:?}");
-        }
-    }
-}
-
-impl tracing::Subscriber for Warnings {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() <= tracing::Level::WARN
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut text = String::new();
-        event.record(&mut Text(&mut text));
-        self.0.lock().expect("no panic while it is held").push(text);
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+    std::fs::read_dir("/proc/self/task").expect("/proc is mounted").count()
 }
 
 /// What can be done to a pool that is to end.
@@ -331,7 +288,7 @@ procession_harness::cases! {
         let before = std::fs::read_dir("/proc/self/fd").expect("/proc is mounted").count();
         both(2, |pool| {
             assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
-            let _ = pool.apply_async(square, (3,)).on_done(|_| ());
+            drop(pool.apply_async(square, (3,)).on_done(|_| ()));
         });
         assert_eq!(children(), []);
         assert!(wait_until(LIMIT, || threads() == 1), "{} threads", threads());
@@ -355,8 +312,7 @@ procession_harness::cases! {
     }
 
     fn n15_dropping_a_running_pool_warns() {
-        let warnings = Arc::new(Mutex::new(Vec::new()));
-        tracing::subscriber::set_global_default(Warnings(Arc::clone(&warnings))).unwrap();
+        let warnings = keep_warnings();
         let closed = pool(1);
         closed.close().unwrap();
         drop(closed);

@@ -66,6 +66,7 @@ fn flood_everything() -> i64 {
 
 /// Starts a grandchild by executing another program, and notes it.
 #[procession::task]
+#[expect(clippy::zombie_processes, reason = "it is to outlive its call, and ends with its worker")]
 fn start_program(path: String) -> i64 {
     let child = Command::new("sleep").arg("80").spawn().expect("`sleep` exists");
     Ledger::note(path, child.id());
@@ -107,11 +108,7 @@ fn check(pool: &Pool, misuse: impl Fn(&Pool) -> procession::AsyncResult<i64>) {
 }
 
 fn grandchildren(ledger: &Ledger) -> Vec<u32> {
-    ledger
-        .lines()
-        .iter()
-        .map(|pid| pid.parse().expect("a process id"))
-        .collect()
+    ledger.lines().iter().map(|pid| pid.parse().expect("a process id")).collect()
 }
 
 procession_harness::cases! {

@@ -128,7 +128,8 @@ procession_harness::cases! {
             let mut results = pool.imap(square.deadline(limit).buffer(8), 0..);
             let failure = results.find_map(Result::err).expect("it ends");
             assert_eq!(failure.kind(), ErrorKind::TimedOut, "{failure}");
-            assert!(results.all(|result| result.is_err()), "and nothing runs after it");
+            // Of what was under way some may still have come to its end.
+            assert!(results.count() <= 8, "and nothing new is begun");
             assert_eq!(pool.map(square.deadline(limit), 0..).unwrap_err().kind(), ErrorKind::TimedOut);
             pool.close().unwrap();
         });

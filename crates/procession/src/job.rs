@@ -24,12 +24,7 @@ const SPIN_MAX: Duration = Duration::from_micros(25);
 /// A batch of outcomes of consecutive items.
 pub(crate) enum Arrival {
     /// Replies of a worker, still encoded.
-    Replies {
-        first: u64,
-        items: u32,
-        attempt: u32,
-        records: Records,
-    },
+    Replies { first: u64, items: u32, attempt: u32, records: Records },
     /// Items that ended without a reply, or whose outcome is the same error.
     Failed { first: u64, items: u64, error: Error },
 }
@@ -109,12 +104,7 @@ impl Arrival {
         decode: impl FnOnce(&[u8]) -> Result<R, Error>,
     ) -> Option<(u64, Result<R, Error>)> {
         match self {
-            Arrival::Replies {
-                first,
-                items,
-                attempt,
-                records,
-            } => {
+            Arrival::Replies { first, items, attempt, records } => {
                 if *items == 0 {
                     return None;
                 }
@@ -123,10 +113,9 @@ impl Arrival {
                 *first += 1;
                 *items -= 1;
                 let value = match record {
-                    Record {
-                        status: Status::Ok,
-                        payload,
-                    } => decode(payload).map_err(|error| error.of_item(task, index, *attempt)),
+                    Record { status: Status::Ok, payload } => {
+                        decode(payload).map_err(|error| error.of_item(task, index, *attempt))
+                    }
                     Record { status, payload } => Err(fault(status, payload).of_item(task, index, *attempt)),
                 };
                 Some((index, value))
@@ -361,10 +350,7 @@ impl Job {
 
 impl Inbox {
     fn is_all_in(&self) -> bool {
-        self.aborted.is_some()
-            || self
-                .scheduled
-                .is_some_and(|items| items + self.own == self.delivered)
+        self.aborted.is_some() || self.scheduled.is_some_and(|items| items + self.own == self.delivered)
     }
 }
 

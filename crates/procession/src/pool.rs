@@ -103,9 +103,7 @@ impl Pool {
         policy: Policy,
         launch: LaunchSettings,
     ) -> Result<Pool, Error> {
-        let settings = Settings {
-            forward_output: builder.output == Output::Inherit,
-        };
+        let settings = Settings { forward_output: builder.output == Output::Inherit };
         let driver = Arc::new(Driver::new(policy, builder.observer, settings)?);
         // A forked server must be forked while this process still has one thread; any other belongs to the thread
         // that lives as long as the pool.
@@ -123,9 +121,7 @@ impl Pool {
             max_attempts: builder.max_attempts,
         };
         handle.driver.wait_started()?;
-        Ok(Pool {
-            handle: Arc::new(handle),
-        })
+        Ok(Pool { handle: Arc::new(handle) })
     }
 
     /// Runs one call in a worker and waits for its result.
@@ -142,15 +138,11 @@ impl Pool {
         let job = Arc::new(Job::new(task.info()));
         let mut segment = Segment::default();
         let submitted = self.options(task.options(), task.info()).and_then(|options| {
-            segment
-                .push(|out| F::encode_args(&args, out))
-                .map_err(|error| arguments_error(&error))?;
+            segment.push(|out| F::encode_args(&args, out)).map_err(|error| arguments_error(&error))?;
             driver.submit(&job, options, segment)
         });
         let id = submitted.map_err(|error| self.refuse(&job, error)).ok();
-        AsyncResult::new(Arc::clone(driver), job, id, |job| {
-            decode_one(job, F::decode_output)
-        })
+        AsyncResult::new(Arc::clone(driver), job, id, |job| decode_one(job, F::decode_output))
     }
 
     /// Runs the task on every item and collects the results in input order.
@@ -210,10 +202,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> Imap<I::IntoIter, R> {
-        let coding = Coding {
-            encode: codec::encode::<A>,
-            decode: codec::decode::<R>,
-        };
+        let coding = Coding { encode: codec::encode::<A>, decode: codec::decode::<R> };
         Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
     }
 
@@ -223,10 +212,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, R> {
-        let coding = Coding {
-            encode: codec::encode::<A>,
-            decode: codec::decode::<R>,
-        };
+        let coding = Coding { encode: codec::encode::<A>, decode: codec::decode::<R> };
         ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
     }
 
@@ -236,10 +222,7 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> Imap<I::IntoIter, F::Output> {
-        let coding = Coding {
-            encode: F::encode_args,
-            decode: F::decode_output,
-        };
+        let coding = Coding { encode: F::encode_args, decode: F::decode_output };
         Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
     }
 
@@ -249,10 +232,7 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, F::Output> {
-        let coding = Coding {
-            encode: F::encode_args,
-            decode: F::decode_output,
-        };
+        let coding = Coding { encode: F::encode_args, decode: F::decode_output };
         ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
     }
 
@@ -263,23 +243,9 @@ impl Pool {
         items: I,
         options: StreamOptions,
     ) -> PayloadStream<I::IntoIter> {
-        let StreamOptions {
-            ordered,
-            chunk_size,
-            timeout,
-            deadline,
-            max_attempts,
-            priority,
-            buffer,
-        } = options;
-        let options = TaskOptions {
-            chunk_size,
-            timeout,
-            deadline,
-            max_attempts,
-            priority,
-            buffer,
-        };
+        let StreamOptions { ordered, chunk_size, timeout, deadline, max_attempts, priority, buffer } =
+            options;
+        let options = TaskOptions { chunk_size, timeout, deadline, max_attempts, priority, buffer };
         let coding = Coding {
             encode: |payload: &Payload, out| {
                 out.extend_from_slice(payload.as_bytes());
@@ -292,7 +258,8 @@ impl Pool {
 
     /// Takes no more calls, finishes what is queued, stops and reaps the workers. Idempotent.
     ///
-    /// Called inside a callback it does not wait.
+    /// Called inside a callback it does not wait. A lazy call that has not come to the end of its input keeps it
+    /// waiting: take its results in another thread, or drop it before.
     ///
     /// # Errors
     /// Why the pool is broken, if it is.
@@ -325,10 +292,7 @@ impl Pool {
             Ok(())
         } else {
             let waited = timeout.unwrap_or_default();
-            Err(Error::new(
-                ErrorKind::TimedOut,
-                format!("the pool is still busy after {waited:?}"),
-            ))
+            Err(Error::new(ErrorKind::TimedOut, format!("the pool is still busy after {waited:?}")))
         }
     }
 
@@ -338,24 +302,16 @@ impl Pool {
     /// # Errors
     /// [`ErrorKind::Usage`] for 0, [`ErrorKind::Closed`] for a pool that is ending.
     pub fn resize(&self, workers: usize) -> Result<(), Error> {
-        let count = u32::try_from(workers)
-            .ok()
-            .filter(|&count| count > 0)
-            .ok_or_else(|| {
-                Error::usage(format!(
-                    "a pool cannot have {workers} workers: use at least 1 and fewer than 4,294,967,296"
-                ))
-            })?;
+        let count = u32::try_from(workers).ok().filter(|&count| count > 0).ok_or_else(|| {
+            Error::usage(format!(
+                "a pool cannot have {workers} workers: use at least 1 and fewer than 4,294,967,296"
+            ))
+        })?;
         if !self.is_active() {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                "it cannot be resized once it is ending",
-            ));
+            return Err(Error::new(ErrorKind::Closed, "it cannot be resized once it is ending"));
         }
         crate::process::ensure_descriptors(workers)?;
-        self.handle
-            .workers
-            .store(workers, std::sync::atomic::Ordering::Relaxed);
+        self.handle.workers.store(workers, std::sync::atomic::Ordering::Relaxed);
         self.handle.driver.resize(count);
         Ok(())
     }
@@ -367,13 +323,9 @@ impl Pool {
 
     /// The process ids of the workers that exist now, by slot.
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.handle.driver.inspect(|state| {
-            state
-                .seats()
-                .iter()
-                .filter_map(|seat| Some(seat.link.as_ref()?.pid))
-                .collect()
-        })
+        self.handle
+            .driver
+            .inspect(|state| state.seats().iter().filter_map(|seat| Some(seat.link.as_ref()?.pid)).collect())
     }
 
     /// Whether the pool takes calls.
@@ -384,11 +336,8 @@ impl Pool {
     /// Figures of the pool and its workers, as of now.
     pub fn stats(&self) -> Stats {
         let mut stats = self.handle.driver.inspect(|state| state.stats());
-        let pids: Vec<Pid> = stats
-            .workers
-            .iter()
-            .filter_map(|worker| worker.pid.map(Pid::from_u32))
-            .collect();
+        let pids: Vec<Pid> =
+            stats.workers.iter().filter_map(|worker| worker.pid.map(Pid::from_u32)).collect();
         // Without access to /proc there are no figures of memory, and the rest is as good.
         let Ok(mut system) = System::new() else {
             return stats;
@@ -419,15 +368,7 @@ impl Pool {
         let buffer = options.buffer;
         let options = self.options(options, task);
         let driver = Arc::clone(&self.handle.driver);
-        Stream::open(Call {
-            driver,
-            task,
-            options,
-            input,
-            coding,
-            ordered,
-            buffer,
-        })
+        Stream::open(Call { driver, task, options, input, coding, ordered, buffer })
     }
 
     fn collect_async<I: Iterator, T>(
@@ -440,9 +381,7 @@ impl Pool {
     ) -> AsyncResult<T> {
         let driver = &self.handle.driver;
         let job = Arc::new(Job::new(task));
-        let opened = self
-            .options(options, task)
-            .and_then(|options| driver.open(&job, options));
+        let opened = self.options(options, task).and_then(|options| driver.open(&job, options));
         let id = opened.map_err(|error| self.refuse(&job, error)).ok();
         let handle = AsyncResult::new(Arc::clone(driver), Arc::clone(&job), id, decode);
         if let Some(id) = id {
@@ -456,14 +395,7 @@ impl Pool {
     /// The job ends at once, with one outcome that says why.
     fn refuse(&self, job: &Arc<Job>, error: Error) {
         let driver = &self.handle.driver;
-        driver.deliver(
-            job,
-            Arrival::Failed {
-                first: 0,
-                items: 1,
-                error,
-            },
-        );
+        driver.deliver(job, Arrival::Failed { first: 0, items: 1, error });
         let callbacks = job.settled(0);
         driver.run_callbacks(job, callbacks);
     }
@@ -472,9 +404,7 @@ impl Pool {
     fn options(&self, options: TaskOptions, task: &TaskInfo) -> Result<CallOptions, Error> {
         options.validate().map_err(Error::usage)?;
         Ok(CallOptions {
-            chunk_size: options
-                .chunk_size
-                .map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
             timeout: options.timeout.or(self.handle.timeout),
             deadline: options.deadline,
             max_attempts: options
@@ -540,10 +470,7 @@ impl Drop for Handle {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool")
-            .field("workers", &self.workers())
-            .field("active", &self.is_active())
-            .finish()
+        f.debug_struct("Pool").field("workers", &self.workers()).field("active", &self.is_active()).finish()
     }
 }
 

@@ -95,28 +95,16 @@ pub(crate) struct Call<I: Iterator, R> {
 
 impl<I: Iterator, R> Stream<I, R> {
     pub(crate) fn open(call: Call<I, R>) -> Stream<I, R> {
-        let Call {
-            driver,
-            task,
-            options,
-            input,
-            coding,
-            ordered,
-            buffer,
-        } = call;
+        let Call { driver, task, options, input, coding, ordered, buffer } = call;
         let job = Arc::new(Job::new(task));
-        let opened = options
-            .and_then(|options| driver.open(&job, options))
-            .map_err(|error| error.of_task(task));
+        let opened =
+            options.and_then(|options| driver.open(&job, options)).map_err(|error| error.of_task(task));
         let (id, refused) = match opened {
             Ok(id) => (Some(id), None),
             Err(error) => (None, Some(error)),
         };
-        let ready = if ordered {
-            Ready::Ordered(Reorder::default())
-        } else {
-            Ready::Unordered(VecDeque::new())
-        };
+        let ready =
+            if ordered { Ready::Ordered(Reorder::default()) } else { Ready::Unordered(VecDeque::new()) };
         Stream {
             source: Source {
                 driver,
@@ -200,15 +188,8 @@ impl<I: Iterator, R> Stream<I, R> {
     /// How many items the input has at least, to make room for.
     pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
         let under_way = (self.source.pulled - self.yielded) as usize;
-        let (least, most) = self
-            .source
-            .input
-            .as_ref()
-            .map_or((0, Some(0)), Iterator::size_hint);
-        (
-            least.saturating_add(under_way),
-            most.and_then(|most| most.checked_add(under_way)),
-        )
+        let (least, most) = self.source.input.as_ref().map_or((0, Some(0)), Iterator::size_hint);
+        (least.saturating_add(under_way), most.and_then(|most| most.checked_add(under_way)))
     }
 
     /// Stops the call: what is queued never runs, what is running is stopped; outcomes so far are still yielded.
@@ -338,8 +319,7 @@ impl<I: Iterator> Source<I> {
 
     /// These inputs have their outcome without any worker.
     fn reject(&self, first: u64, items: u64, error: Error) {
-        self.driver
-            .deliver(&self.job, Arrival::Failed { first, items, error });
+        self.driver.deliver(&self.job, Arrival::Failed { first, items, error });
     }
 
     /// Why the job takes no more input.
@@ -356,12 +336,10 @@ fn stop_error(driver: &Driver, job: &Job) -> Error {
             ErrorKind::TimedOut,
             "the call's deadline passed before the rest of its input was pulled",
         ),
-        Some(StopReason::Pool) => driver
-            .broken()
-            .unwrap_or_else(|| Error::new(ErrorKind::Terminated, "it had no outcome yet")),
-        None => driver
-            .broken()
-            .unwrap_or_else(|| Error::new(ErrorKind::Cancelled, "")),
+        Some(StopReason::Pool) => {
+            driver.broken().unwrap_or_else(|| Error::new(ErrorKind::Terminated, "it had no outcome yet"))
+        }
+        None => driver.broken().unwrap_or_else(|| Error::new(ErrorKind::Cancelled, "")),
     }
 }
 
@@ -421,14 +399,7 @@ pub(crate) fn encode_all<I: Iterator>(
         first += items;
         if end.is_none() && job.stopped().is_some() {
             let error = stop_error(driver, job);
-            driver.deliver(
-                job,
-                Arrival::Failed {
-                    first,
-                    items: 1,
-                    error,
-                },
-            );
+            driver.deliver(job, Arrival::Failed { first, items: 1, error });
             return driver.close_input(id);
         }
         match end {
@@ -436,14 +407,7 @@ pub(crate) fn encode_all<I: Iterator>(
             Some(Ok(())) => return driver.close_input(id),
             Some(Err(error)) => {
                 let error = arguments_error(&error);
-                driver.deliver(
-                    job,
-                    Arrival::Failed {
-                        first,
-                        items: 1,
-                        error,
-                    },
-                );
+                driver.deliver(job, Arrival::Failed { first, items: 1, error });
                 first += 1;
             }
         }

@@ -66,17 +66,12 @@ fn run_here(callback: Callback) {
 
 fn start() -> io::Result<Running> {
     let (sender, receiver) = channel::<Callback>();
-    let handle = thread::Builder::new()
-        .name("procession-callbacks".to_owned())
-        .spawn(move || {
-            for callback in receiver {
-                run_one(callback);
-            }
-        })?;
-    Ok(Running {
-        sender,
-        thread: handle.thread().id(),
-    })
+    let handle = thread::Builder::new().name("procession-callbacks".to_owned()).spawn(move || {
+        for callback in receiver {
+            run_one(callback);
+        }
+    })?;
+    Ok(Running { sender, thread: handle.thread().id() })
 }
 
 /// A panicking callback is logged (by the panic hook as well) and changes nothing else.

@@ -209,16 +209,7 @@ impl Driver {
         if effects.is_empty() {
             return;
         }
-        let Effects {
-            pump,
-            orders,
-            deliveries,
-            totals,
-            stopped,
-            events,
-            rearm,
-            finished,
-        } = effects;
+        let Effects { pump, orders, deliveries, totals, stopped, events, rearm, finished } = effects;
         // Before the supervisor is told anything, or its news of what comes next would overtake these.
         for event in events {
             self.observe(event);
@@ -283,10 +274,7 @@ impl Driver {
             .unwrap_or_else(|| "no message".to_owned());
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("without a name");
-        let error = Error::new(
-            ErrorKind::Broken,
-            format!("the driver panicked on thread {thread}: {text}"),
-        );
+        let error = Error::new(ErrorKind::Broken, format!("the driver panicked on thread {thread}: {text}"));
         tracing::error!("{error}");
         let jobs = self.state.lock().abort(error.duplicate());
         for job in jobs {

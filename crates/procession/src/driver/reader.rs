@@ -37,13 +37,7 @@ enum Next {
 
 impl Reader {
     pub(crate) fn new(driver: Arc<Driver>, worker: WorkerId, inbox: Inbox) -> Reader {
-        Reader {
-            driver,
-            worker,
-            inbox,
-            large: None,
-            is_suspect: false,
-        }
+        Reader { driver, worker, inbox, large: None, is_suspect: false }
     }
 
     pub(crate) fn run(mut self) {
@@ -66,8 +60,7 @@ impl Reader {
             self.large = None;
             if !std::mem::replace(&mut self.is_suspect, true) {
                 let worker = self.worker;
-                self.driver
-                    .with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
+                self.driver.with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
             }
             Next::Continue
         })
@@ -76,19 +69,12 @@ impl Reader {
     fn handle(&mut self, bytes: &[u8]) -> Result<Next, String> {
         let message = ToMaster::parse(bytes).map_err(|error| error.to_string())?;
         if let ToMaster::Goodbye = message {
-            return if self.is_dead() {
-                Ok(Next::End)
-            } else {
-                Err("a farewell while it lives".to_owned())
-            };
+            return if self.is_dead() { Ok(Next::End) } else { Err("a farewell while it lives".to_owned()) };
         }
         if let Some(assembly) = &self.large
             && !matches!(message, ToMaster::Part(_) | ToMaster::PartTaken)
         {
-            return Err(format!(
-                "another message after {} bytes of a large result",
-                assembly.parts.len()
-            ));
+            return Err(format!("another message after {} bytes of a large result", assembly.parts.len()));
         }
         match message {
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
@@ -113,13 +99,10 @@ impl Reader {
     fn ready(&self, fingerprint: u64) -> Result<(), String> {
         let ours = registry::fingerprint();
         if fingerprint != ours {
-            return Err(format!(
-                "registry fingerprint {fingerprint:016x}, ours is {ours:016x}"
-            ));
+            return Err(format!("registry fingerprint {fingerprint:016x}, ours is {ours:016x}"));
         }
         let worker = self.worker;
-        self.driver
-            .with_state(|state, now, effects| state.ready(now, worker, effects));
+        self.driver.with_state(|state, now, effects| state.ready(now, worker, effects));
         Ok(())
     }
 
@@ -143,10 +126,7 @@ impl Reader {
     }
 
     fn begin_large(&mut self, head: LargeResult) -> Result<(), String> {
-        self.large = Some(Assembly {
-            head,
-            parts: PartAssembler::new(head.total),
-        });
+        self.large = Some(Assembly { head, parts: PartAssembler::new(head.total) });
         Ok(())
     }
 
@@ -156,19 +136,8 @@ impl Reader {
         };
         let is_last = assembly.parts.push(part).map_err(|error| error.to_string())?;
         if is_last && let Some(Assembly { head, parts }) = self.large.take() {
-            let LargeResult {
-                frame_no,
-                offset,
-                busy_ns,
-                status,
-                ..
-            } = head;
-            let header = ResultsHeader {
-                frame_no,
-                first: offset,
-                items: 1,
-                busy_ns,
-            };
+            let LargeResult { frame_no, offset, busy_ns, status, .. } = head;
+            let header = ResultsHeader { frame_no, first: offset, items: 1, busy_ns };
             let record = wire::record(status, &parts.into_bytes());
             self.results(&header, Origin::Parts, record.into())?;
         }
@@ -197,13 +166,8 @@ impl Reader {
         if let Some(frame) = left
             && let Err(damage) = self.handle(&frame)
         {
-            tracing::debug!(
-                slot = worker.slot,
-                damage,
-                "the results a dead worker left are not usable"
-            );
+            tracing::debug!(slot = worker.slot, damage, "the results a dead worker left are not usable");
         }
-        self.driver
-            .with_state(|state, now, effects| state.exited(now, worker, effects));
+        self.driver.with_state(|state, now, effects| state.exited(now, worker, effects));
     }
 }

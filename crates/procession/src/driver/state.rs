@@ -138,16 +138,10 @@ impl State {
         match self.phase {
             Phase::Open => {}
             Phase::Closing => {
-                return Err(Error::new(
-                    ErrorKind::Closed,
-                    "it takes no more calls after `close`",
-                ));
+                return Err(Error::new(ErrorKind::Closed, "it takes no more calls after `close`"));
             }
             Phase::Terminating | Phase::Finished => {
-                return Err(Error::new(
-                    ErrorKind::Closed,
-                    "it takes no more calls once it was stopped",
-                ));
+                return Err(Error::new(ErrorKind::Closed, "it takes no more calls once it was stopped"));
             }
         }
         let task = job.task_index;
@@ -189,15 +183,7 @@ impl State {
         entry.total += items;
         entry.backlog.push(segment, input_first);
         self.touched.push(id);
-        self.tell(
-            now,
-            CoreEvent::Input {
-                job: id,
-                items,
-                bytes,
-            },
-            effects,
-        );
+        self.tell(now, CoreEvent::Input { job: id, items, bytes }, effects);
         true
     }
 
@@ -241,26 +227,16 @@ impl State {
         let now = super::now();
         let workers = statuses.map(|(status, seat)| {
             let link = seat.link.as_ref();
-            self.counters.worker(
-                status.worker.slot,
-                link.map(|link| link.pid),
-                status.restarts,
-                now,
-            )
+            self.counters.worker(status.worker.slot, link.map(|link| link.pid), status.restarts, now)
         });
-        Stats {
-            workers: workers.collect(),
-            slowest: self.counters.slowest.clone(),
-        }
+        Stats { workers: workers.collect(), slowest: self.counters.slowest.clone() }
     }
 
     // News of workers.
 
     /// The worker's seat, unless somebody else sits there by now.
     pub(crate) fn seat(&mut self, worker: WorkerId) -> Option<&mut Seat> {
-        self.seats
-            .get_mut(worker.slot as usize)
-            .filter(|seat| seat.generation == worker.generation)
+        self.seats.get_mut(worker.slot as usize).filter(|seat| seat.generation == worker.generation)
     }
 
     pub(crate) fn ready(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) {
@@ -269,10 +245,7 @@ impl State {
         {
             let pid = link.pid;
             seat.is_ready = true;
-            effects.events.push(Event::WorkerReady {
-                slot: worker.slot,
-                pid,
-            });
+            effects.events.push(Event::WorkerReady { slot: worker.slot, pid });
             self.tell(now, CoreEvent::WorkerReady { worker }, effects);
         }
     }
@@ -286,15 +259,9 @@ impl State {
         fatal: bool,
         effects: &mut Effects,
     ) {
-        let failure = if fatal {
-            StartFailure::Fatal
-        } else {
-            StartFailure::Transient
-        };
+        let failure = if fatal { StartFailure::Fatal } else { StartFailure::Transient };
         // The reason is wanted if the scheduler gives up over it.
-        self.broken_by(error, |state| {
-            state.tell(now, CoreEvent::StartFailed { worker, failure }, effects)
-        });
+        self.broken_by(error, |state| state.tell(now, CoreEvent::StartFailed { worker, failure }, effects));
     }
 
     /// A reply; its records are checked to be well-formed, its header is not yet checked to be expected.
@@ -334,25 +301,13 @@ impl State {
         self.count(worker, header.items, busy);
         self.route(worker, header.items, records, start, effects);
         if header.items > 0 {
-            self.tell(
-                now,
-                CoreEvent::Done {
-                    worker,
-                    items: u64::from(header.items),
-                    busy,
-                },
-                effects,
-            );
+            self.tell(now, CoreEvent::Done { worker, items: u64::from(header.items), busy }, effects);
         }
     }
 
     fn count(&mut self, worker: WorkerId, items: u32, busy: Duration) {
         // One reply of one item is one measured item; longer replies hold items too short to be worth a clock.
-        let measured = if items == 1 {
-            self.core.front_runs(worker).next()
-        } else {
-            None
-        };
+        let measured = if items == 1 { self.core.front_runs(worker).next() } else { None };
         let item = measured.and_then(|run| {
             let entry = self.jobs.entry(run.job)?;
             Some((entry.job.task, entry.backlog.input_range(run.first, 1).0))
@@ -370,9 +325,7 @@ impl State {
         effects: &mut Effects,
     ) {
         let mut left = u64::from(items);
-        let Self {
-            core, jobs, touched, ..
-        } = self;
+        let Self { core, jobs, touched, .. } = self;
         for run in core.front_runs(worker) {
             if left == 0 {
                 break;
@@ -417,10 +370,7 @@ impl State {
         }
         // Once the pool's end was told, the scheduler has forgotten whatever a worker still says.
         let is_ending = self.phase != Phase::Open || self.broken.is_some();
-        assert!(
-            left == 0 || is_ending,
-            "seat and scheduler disagree about what worker {worker} has"
-        );
+        assert!(left == 0 || is_ending, "seat and scheduler disagree about what worker {worker} has");
     }
 
     /// The worker is dead and everything it ever sent has been handled.
@@ -431,12 +381,7 @@ impl State {
         // A worker that was ready has items, and an end like any other; a status it left with means nothing then.
         let failure = seat.boot_failure.take().filter(|_| !seat.is_ready);
         if let (Some(link), Some(exit)) = (seat.link.take(), loss.exit) {
-            effects.events.push(Event::WorkerExited {
-                slot: worker.slot,
-                pid: link.pid,
-                exit,
-                running,
-            });
+            effects.events.push(Event::WorkerExited { slot: worker.slot, pid: link.pid, exit, running });
         }
         if let Some(failure) = failure {
             self.start_failed(now, worker, failure.error, failure.fatal, effects);
@@ -444,9 +389,7 @@ impl State {
         }
         let reason = Error::new(ErrorKind::Broken, loss.describe());
         self.loss = Some(loss);
-        self.broken_by(reason, |state| {
-            state.tell(now, CoreEvent::WorkerExited { worker, running }, effects)
-        });
+        self.broken_by(reason, |state| state.tell(now, CoreEvent::WorkerExited { worker, running }, effects));
         self.loss = None;
     }
 
@@ -454,11 +397,7 @@ impl State {
     pub(crate) fn faulty(&mut self, now: Time, worker: WorkerId, violation: String, effects: &mut Effects) {
         let Some(seat) = self.seat(worker) else { return };
         if seat.violation.is_none() {
-            tracing::warn!(
-                slot = worker.slot,
-                violation,
-                "protocol violation: the worker is killed"
-            );
+            tracing::warn!(slot = worker.slot, violation, "protocol violation: the worker is killed");
             seat.violation = Some(format!("protocol violation: {violation}"));
             self.tell(now, CoreEvent::WorkerFaulty { worker }, effects);
         }
@@ -509,10 +448,7 @@ impl State {
         while let Some(id) = self.touched.pop() {
             self.update_wanted(id);
         }
-        let due = [self.core.poll_timeout(), self.look_at]
-            .into_iter()
-            .flatten()
-            .min();
+        let due = [self.core.poll_timeout(), self.look_at].into_iter().flatten().min();
         if let Some(due) = due
             && self.armed.is_none_or(|armed| due < armed)
         {
@@ -531,20 +467,9 @@ impl State {
                 self.seats[worker.slot as usize].begin(worker.generation);
                 effects.orders.push(Order::Start(worker));
             }
-            Command::Dispatch {
-                worker,
-                job,
-                first,
-                items,
-                attempt,
-            } => {
+            Command::Dispatch { worker, job, first, items, attempt } => {
                 let seat = self.seat(worker).expect("work goes to a worker that is there");
-                seat.queue(Handout {
-                    job,
-                    first,
-                    items: u64::from(items),
-                    attempt,
-                });
+                seat.queue(Handout { job, first, items: u64::from(items), attempt });
                 if effects.pump.last() != Some(&worker.slot) {
                     effects.pump.push(worker.slot);
                 }
@@ -574,20 +499,12 @@ impl State {
                     entry.losses.push((item, loss.clone()));
                 }
             }
-            Command::Settle {
-                job,
-                first,
-                items,
-                outcome,
-                attempts,
-            } => {
+            Command::Settle { job, first, items, outcome, attempts } => {
                 self.settle(job, first, items, outcome, attempts, effects);
             }
             Command::StopInput { job } => {
                 if let Some(entry) = self.jobs.entry(job) {
-                    effects
-                        .stopped
-                        .push((Arc::clone(&entry.job), StopReason::Deadline));
+                    effects.stopped.push((Arc::clone(&entry.job), StopReason::Deadline));
                 }
             }
             Command::JobSettled { job } => {
@@ -597,9 +514,7 @@ impl State {
             }
             Command::Broken { reason } => {
                 let error = self.broken_error(reason);
-                effects.events.push(Event::PoolBroken {
-                    reason: error.to_string(),
-                });
+                effects.events.push(Event::PoolBroken { reason: error.to_string() });
                 tracing::error!("{error}");
                 self.broken = Some(error);
                 self.gave_up = true;
@@ -656,11 +571,7 @@ impl State {
             let (input_first, piece) = entry.backlog.input_range(first, items);
             effects.deliveries.push((
                 Arc::clone(&entry.job),
-                Arrival::Failed {
-                    first: input_first,
-                    items: piece,
-                    error: error.duplicate(),
-                },
+                Arrival::Failed { first: input_first, items: piece, error: error.duplicate() },
             ));
             entry.settle(first, piece);
             first += piece;
@@ -674,11 +585,7 @@ impl State {
         let error = match outcome {
             Outcome::Lost => Error::new(ErrorKind::WorkerLost, loss.describe()).with_loss(loss),
             Outcome::Quarantined => {
-                let before = entry
-                    .losses
-                    .iter()
-                    .filter(|(lost, _)| *lost == item)
-                    .map(|(_, loss)| loss);
+                let before = entry.losses.iter().filter(|(lost, _)| *lost == item).map(|(_, loss)| loss);
                 let causes: Vec<String> = before
                     .chain([loss])
                     .enumerate()
@@ -705,10 +612,7 @@ impl State {
             }
             Outcome::Cancelled => Error::new(ErrorKind::Cancelled, ""),
             Outcome::NotRun => {
-                let why = self
-                    .broken
-                    .as_ref()
-                    .map_or("the pool is closed".to_owned(), Error::to_string);
+                let why = self.broken.as_ref().map_or("the pool is closed", Error::reason);
                 Error::new(
                     self.broken.as_ref().map_or(ErrorKind::Broken, Error::kind),
                     format!("not run: {why}"),

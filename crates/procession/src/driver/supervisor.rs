@@ -90,15 +90,9 @@ impl Mailbox {
     pub(crate) fn new() -> Result<Mailbox, Error> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let bell = EventFd::from_flags(flags).map_err(|errno| {
-            Error::new(
-                ErrorKind::Spawn,
-                format!("no event descriptor to be had: {errno}"),
-            )
+            Error::new(ErrorKind::Spawn, format!("no event descriptor to be had: {errno}"))
         })?;
-        Ok(Mailbox {
-            orders: Mutex::new(Vec::new()),
-            bell,
-        })
+        Ok(Mailbox { orders: Mutex::new(Vec::new()), bell })
     }
 
     /// Leaves orders (or none, to have the clock looked at) and rings.
@@ -141,10 +135,7 @@ impl Supervisor {
         launcher: impl FnOnce() -> Result<Launcher, LaunchError>,
     ) -> Result<Supervisor, Error> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| {
-            Error::new(
-                ErrorKind::Spawn,
-                format!("no epoll descriptor to be had: {errno}"),
-            )
+            Error::new(ErrorKind::Spawn, format!("no epoll descriptor to be had: {errno}"))
         })?;
         let supervisor = Supervisor {
             driver: Arc::clone(driver),
@@ -155,17 +146,13 @@ impl Supervisor {
         };
         let bell = driver.mailbox.bell.as_fd();
         supervisor.watch(bell, Source::Bell).map_err(|error| {
-            Error::new(
-                ErrorKind::Spawn,
-                format!("the supervisor's bell cannot be watched: {error}"),
-            )
+            Error::new(ErrorKind::Spawn, format!("the supervisor's bell cannot be watched: {error}"))
         })?;
         Ok(supervisor)
     }
 
     fn run(mut self) {
-        self.driver
-            .with_state(|state, now, effects| state.tick(now, effects));
+        self.driver.with_state(|state, now, effects| state.tick(now, effects));
         self.obey_orders();
         self.driver.enter_stage(Stage::Running);
         let mut events = [EpollEvent::empty(); 64];
@@ -204,8 +191,7 @@ impl Supervisor {
     fn mind_the_clock(&self) {
         let time = now();
         if self.driver.state.lock().armed().is_some_and(|due| due <= time) {
-            self.driver
-                .with_state(|state, now, effects| state.tick(now, effects));
+            self.driver.with_state(|state, now, effects| state.tick(now, effects));
         }
     }
 
@@ -270,28 +256,13 @@ impl Supervisor {
     }
 
     fn adopt(&mut self, worker: WorkerId, launched: Launched) {
-        let Launched {
-            process,
-            page,
-            sender,
-            receiver,
-            goodbye,
-            output,
-            boot,
-        } = launched;
+        let Launched { process, page, sender, receiver, goodbye, output, boot } = launched;
         let slot = worker.slot;
         let pid = process.pid();
-        let link = Arc::new(Link {
-            sender,
-            goodbye,
-            page,
-            pid,
-        });
+        let link = Arc::new(Link { sender, goodbye, page, pid });
         {
             let mut state = self.driver.state.lock();
-            let seat = state
-                .seat(worker)
-                .expect("a seat waits for the worker that was ordered for it");
+            let seat = state.seat(worker).expect("a seat waits for the worker that was ordered for it");
             seat.link = Some(Arc::clone(&link));
         }
         let child = Child {
@@ -304,9 +275,7 @@ impl Supervisor {
         };
         self.driver.observe(Event::WorkerStarted { slot, pid });
         let reader = Reader::new(Arc::clone(&self.driver), worker, receiver);
-        let attended = self
-            .watch_child(&child)
-            .and_then(|()| self.start_reader(reader, slot));
+        let attended = self.watch_child(&child).and_then(|()| self.start_reader(reader, slot));
         if let Err(refused) = attended {
             return self.disown(&child, refused);
         }
@@ -340,9 +309,8 @@ impl Supervisor {
     fn start_reader(&mut self, reader: Reader, slot: u32) -> io::Result<()> {
         // Readers of past workers have nothing left to say.
         self.readers.retain(|reader| !reader.is_finished());
-        let reader = thread::Builder::new()
-            .name(format!("procession-reader-{slot}"))
-            .spawn(move || reader.run())?;
+        let reader =
+            thread::Builder::new().name(format!("procession-reader-{slot}")).spawn(move || reader.run())?;
         self.readers.push(reader);
         Ok(())
     }
@@ -353,16 +321,8 @@ impl Supervisor {
         self.unwatch_child(child);
         let exit = self.launcher.reap(&child.process).status;
         let Child { worker, ref link, .. } = *child;
-        self.driver.observe(Event::WorkerExited {
-            slot: worker.slot,
-            pid: link.pid,
-            exit,
-            running: false,
-        });
-        let error = Error::from(LaunchError::System {
-            what: "attending to a worker",
-            source: refused,
-        });
+        self.driver.observe(Event::WorkerExited { slot: worker.slot, pid: link.pid, exit, running: false });
+        let error = Error::from(LaunchError::System { what: "attending to a worker", source: refused });
         self.driver.with_state(|state, now, effects| {
             if let Some(seat) = state.seat(worker) {
                 seat.link = None;
@@ -381,10 +341,7 @@ impl Supervisor {
         if let Err(error) = boot.finish() {
             let fatal = error.is_fatal();
             if let Some(seat) = self.driver.state.lock().seat(worker) {
-                seat.boot_failure = Some(BootFailure {
-                    error: Error::from(error),
-                    fatal,
-                });
+                seat.boot_failure = Some(BootFailure { error: Error::from(error), fatal });
             }
             self.signal(worker, Signal::Kill);
         }
@@ -411,12 +368,7 @@ impl Supervisor {
         let exit = self.launcher.reap(&child.process);
         let forward = self.driver.settings.forward_output;
         child.drain_output(OUTPUT_LAST_BYTES, forward);
-        let death = Death {
-            exit: exit.status,
-            peak_rss: exit.max_rss,
-            output_tail: child.tail(),
-            at: now(),
-        };
+        let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail: child.tail(), at: now() };
         {
             let mut state = self.driver.state.lock();
             if let Some(seat) = state.seat(child.worker) {

@@ -71,10 +71,7 @@ fn no_exit_status_of_a_task_is_taken_for_a_failed_start() {
         let mut handle = pool.apply_async(leave, (status,));
         let outcome = handle.get_timeout(LIMIT).expect("the call ends");
         let error = outcome.unwrap_err();
-        assert_eq!(
-            (error.kind(), error.exit()),
-            (ErrorKind::WorkerLost, Some(WorkerExit::Code(status)))
-        );
+        assert_eq!((error.kind(), error.exit()), (ErrorKind::WorkerLost, Some(WorkerExit::Code(status))));
     }
     assert_eq!(pool.apply(negate, (1,)).unwrap(), -1);
     pool.close().unwrap();
@@ -100,9 +97,7 @@ fn a_bug_met_on_a_callers_thread_ends_the_other_calls_too() {
     let pool = pool(1);
     let waiting = pool.apply_async(wait_for_ever, ());
     let driver = Arc::clone(pool.driver());
-    let met = catch_unwind(AssertUnwindSafe(|| {
-        driver.with_state(|_, _, _| panic!("a bug of ours"))
-    }));
+    let met = catch_unwind(AssertUnwindSafe(|| driver.with_state(|_, _, _| panic!("a bug of ours"))));
     assert!(met.is_err());
     assert!(waiting.wait(Some(LIMIT)));
     assert!(driver.wait_stopped(deadline(Some(LIMIT))));
@@ -114,9 +109,7 @@ fn a_decoder_that_panics_costs_its_own_item() {
     let mut outcomes = pool.imap(fragile, 0..6);
     let mut said = Vec::new();
     loop {
-        match catch_unwind(AssertUnwindSafe(|| {
-            outcomes.next_timeout(LIMIT).expect("it comes")
-        })) {
+        match catch_unwind(AssertUnwindSafe(|| outcomes.next_timeout(LIMIT).expect("it comes"))) {
             Ok(None) => break,
             Ok(Some(outcome)) => said.push(outcome.ok()),
             Err(_) => said.push(None),
@@ -163,9 +156,7 @@ fn a_waker_that_panics_harms_nobody() {
 #[test]
 fn a_deadline_is_not_called_a_limit_per_item() {
     let pool = pool(1);
-    let task = wait_for_ever
-        .timeout(10 * LIMIT)
-        .deadline(Duration::from_millis(20));
+    let task = wait_for_ever.timeout(10 * LIMIT).deadline(Duration::from_millis(20));
     let mut outcomes = pool.istarmap(task, [(), ()]);
     for _ in 0..2 {
         let outcome = outcomes.next_timeout(LIMIT).expect("the deadline passes");

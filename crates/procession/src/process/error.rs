@@ -22,7 +22,7 @@ pub(crate) enum LaunchError {
     #[error("{0}")]
     Boot(String),
     /// This program has not called `init`.
-    #[error("not initialised: call procession::init() first in main, or use #[procession::main]")]
+    #[error("call procession::init() first in main, or use #[procession::main]")]
     NotInitialised,
     /// The program to execute cannot be executed.
     #[error("worker program `{}` cannot be executed: {source}", program.display())]
@@ -114,10 +114,7 @@ impl LaunchError {
 
     /// For `map_err`: names what was tried.
     pub(super) fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> LaunchError {
-        move |source| LaunchError::System {
-            what,
-            source: source.into(),
-        }
+        move |source| LaunchError::System { what, source: source.into() }
     }
 
     /// Executing a program failed: is it the program or the system?
@@ -134,10 +131,7 @@ impl LaunchError {
                 | Errno::ENAMETOOLONG
                 | Errno::EINVAL,
             ) => LaunchError::Program { program, source },
-            _ => LaunchError::System {
-                what: "starting a process",
-                source,
-            },
+            _ => LaunchError::System { what: "starting a process", source },
         }
     }
 }

@@ -26,13 +26,7 @@ pub(super) struct Seat {
 impl Seat {
     /// Works until there is no more work; `close_others` closes what belongs to the process this one came from.
     pub(super) fn take(self, close_others: impl FnOnce()) -> ! {
-        let Seat {
-            ends: Ends { slot, work, results },
-            page,
-            output,
-            settings,
-            run_preload,
-        } = self;
+        let Seat { ends: Ends { slot, work, results }, page, output, settings, run_preload } = self;
         close_others();
         let inbox = Inbox::new(work);
         let prepared = redirect_output(settings.output, output)

@@ -116,11 +116,7 @@ pub(super) fn make_sent_faults_deadly() {
 
 /// Runs on the alternate stack, and uses only what is allowed in a handler: `signal`, `raise`, and loads.
 extern "C" fn on_fault(number: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let earlier = if number == libc::SIGSEGV {
-        &EARLIER[0]
-    } else {
-        &EARLIER[1]
-    };
+    let earlier = if number == libc::SIGSEGV { &EARLIER[0] } else { &EARLIER[1] };
     // SAFETY: the kernel passes a valid siginfo. The earlier handler was installed for this signal by whoever expects
     // to be called with these very arguments; with SA_SIGINFO it takes three, without it the first.
     unsafe {

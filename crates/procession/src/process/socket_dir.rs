@@ -4,7 +4,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::boot::Nonce;
+use super::boot::fresh_nonce;
 use super::error::LaunchError;
 
 /// Longest directory: a socket's path has 108 bytes at most, ipc-channel cuts longer ones silently, and it adds a
@@ -19,18 +19,12 @@ pub(super) struct SocketDir {
 
 impl SocketDir {
     /// Makes a directory, accessible to this user only, in the first place that is short enough and writable.
-    pub(super) fn create(nonce: &Nonce) -> Result<SocketDir, LaunchError> {
-        // Not the nonce itself: names of directories are public.
-        let name: String = nonce[..6]
-            .iter()
-            .map(|byte| format!("{:02x}", byte ^ 0x5a))
-            .collect();
+    pub(super) fn create() -> Result<SocketDir, LaunchError> {
+        // No part of a boot's nonce: names of directories are public.
+        let random = fresh_nonce().map_err(LaunchError::system("reading random bytes"))?;
+        let name: String = random[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let mut refusals = Vec::new();
-        for parent in [
-            std::env::temp_dir(),
-            PathBuf::from("/tmp"),
-            PathBuf::from("/dev/shm"),
-        ] {
+        for parent in [std::env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/dev/shm")] {
             let path = parent.join(format!("procession-{name}"));
             match Self::create_at(&path) {
                 Ok(()) => return Ok(SocketDir { path }),
@@ -48,10 +42,7 @@ impl SocketDir {
         match path.to_str() {
             None => Err("is not UTF-8".to_owned()),
             Some(text) if text.len() > PATH_BYTES_MAX => Err("is too long".to_owned()),
-            Some(_) => DirBuilder::new()
-                .mode(0o700)
-                .create(path)
-                .map_err(|error| format!("({error})")),
+            Some(_) => DirBuilder::new().mode(0o700).create(path).map_err(|error| format!("({error})")),
         }
     }
 }

@@ -54,12 +54,7 @@ impl Zygote {
     pub(super) fn execute(settings: &LaunchSettings) -> Result<Zygote, LaunchError> {
         let (booting, process) = Booting::start(settings, Role::Zygote)?;
         match booting.connect(&process) {
-            Ok((orders, stream)) => Zygote {
-                process,
-                stream,
-                orders: Some(orders),
-            }
-            .prepared(),
+            Ok((orders, stream)) => Zygote { process, stream, orders: Some(orders) }.prepared(),
             Err(error) => {
                 process.finish_off();
                 process.read_exit(Take::Reap);
@@ -77,10 +72,7 @@ impl Zygote {
         flush_all_output();
         // SAFETY: this process has one thread (checked by the caller), so the child may do anything.
         match unsafe { nix::unistd::fork() } {
-            Err(errno) => Err(LaunchError::System {
-                what: "forking",
-                source: errno.into(),
-            }),
+            Err(errno) => Err(LaunchError::System { what: "forking", source: errno.into() }),
             Ok(ForkResult::Child) => {
                 drop((stream, orders));
                 serve::enter_forked(
@@ -99,12 +91,7 @@ impl Zygote {
                 stream
                     .set_read_timeout(Some(REPLY_LIMIT))
                     .map_err(LaunchError::system("limiting a socket's wait"))?;
-                Zygote {
-                    process,
-                    stream,
-                    orders: Some(orders),
-                }
-                .prepared()
+                Zygote { process, stream, orders: Some(orders) }.prepared()
             }
         }
     }
@@ -120,12 +107,10 @@ impl Zygote {
         match receive_reply(&self.stream) {
             Ok(Reply::Prepared) => Ok(self),
             Ok(Reply::PreloadFailed { message }) => Err(LaunchError::Preload(message)),
-            Ok(Reply::Refused { reason }) => Err(LaunchError::Boot(format!(
-                "helper process refused to start: {reason}"
-            ))),
-            Ok(other) => Err(LaunchError::Boot(format!(
-                "unexpected reply of the helper process: {other:?}"
-            ))),
+            Ok(Reply::Refused { reason }) => {
+                Err(LaunchError::Boot(format!("helper process refused to start: {reason}")))
+            }
+            Ok(other) => Err(LaunchError::Boot(format!("unexpected reply of the helper process: {other:?}"))),
             Err(_) => {
                 self.process.finish_off();
                 Err(LaunchError::Boot(format!(
@@ -155,9 +140,7 @@ impl Zygote {
                 })
             }
             Ok(Reply::ForkFailed { errno }) => Err(ForkError::Refused(io::Error::from_raw_os_error(errno))),
-            Ok(other) => Err(ForkError::Gone(io::Error::other(format!(
-                "unexpected reply {other:?}"
-            )))),
+            Ok(other) => Err(ForkError::Gone(io::Error::other(format!("unexpected reply {other:?}")))),
             Err(error) => Err(ForkError::Gone(error)),
         }
     }
@@ -187,12 +170,7 @@ impl Zygote {
             _ => true,
         };
         match self.next_reply(is_answer)? {
-            Reply::Reaped {
-                status,
-                max_rss,
-                cpu_ns,
-                ..
-            } => Ok(Exit {
+            Reply::Reaped { status, max_rss, cpu_ns, .. } => Ok(Exit {
                 status: decode_status(status),
                 max_rss: Some(max_rss),
                 cpu: Some(Duration::from_nanos(cpu_ns)),
@@ -225,13 +203,8 @@ impl Zygote {
     }
 
     fn order(&self, order: Order) -> io::Result<()> {
-        let orders = self
-            .orders
-            .as_ref()
-            .expect("orders are given until the zygote is dropped");
-        orders
-            .send(order)
-            .map_err(|error| io::Error::other(error.to_string()))
+        let orders = self.orders.as_ref().expect("orders are given until the zygote is dropped");
+        orders.send(order).map_err(|error| io::Error::other(error.to_string()))
     }
 }
 
