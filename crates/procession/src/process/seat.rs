@@ -52,6 +52,11 @@ impl Seat {
         if matches!(end, WorkerEnd::Stopped | WorkerEnd::Disconnected) {
             flush_all_output();
         }
+        if end == WorkerEnd::Disconnected {
+            // A dying master's channels close before the kernel announces its death: leaving now would forestall the
+            // announcement, and what tasks have started would live on.
+            signals::kill_own_group();
+        }
         // Without destructors: a task may have closed the channels' descriptors.
         leave(end.exit_code())
     }

@@ -74,6 +74,11 @@ pub(super) fn bind_to_parent(on_death: OnParentDeath) -> nix::Result<()> {
     prctl::set_pdeathsig(PARENT_DIED)
 }
 
+/// Ends this process, which leads its group, and whatever it has started.
+pub(super) fn kill_own_group() {
+    kill_group(0);
+}
+
 extern "C" fn kill_group(_: libc::c_int) {
     // SAFETY: allowed in a handler. 0 means the caller's group, which a worker leads.
     unsafe { libc::kill(0, libc::SIGKILL) };

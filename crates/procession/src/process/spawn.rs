@@ -117,6 +117,13 @@ impl Booting {
             }
             Err(error) => return Err(self.why_silent(process, &error)),
         };
+        // ipc-channel 0.23.1 keeps its socket open, for ever, if nobody is there to connect to.
+        if readable_within(process, Duration::ZERO) {
+            return Err(LaunchError::Boot(format!(
+                "worker died while starting: {}",
+                process.read_exit(Take::Look).status
+            )));
+        }
         let connect = || -> Result<IpcSender<Order>, ipc_channel::IpcError> {
             let orders = IpcSender::connect(name)?;
             orders.send(Order::Hello { nonce: self.nonce })?;

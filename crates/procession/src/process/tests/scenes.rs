@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::super::boot::ROLE_VARIABLE;
@@ -31,6 +32,7 @@ fn play() {
         "few descriptors" => few_descriptors(),
         "too few descriptors" => too_few_descriptors(),
         "own tmpdir" => own_tmpdir(),
+        "early death" => early_death(),
         "deep" => deep(),
         "uninitialised" => uninitialised(),
         "master" => master(),
@@ -42,6 +44,26 @@ fn play() {
         other => panic!("no scene {other}"),
     });
     std::process::exit(if played.is_ok() { 0 } else { 1 });
+}
+
+/// A worker that dies when it has said where it listens leaves no descriptor behind.
+fn early_death() {
+    let mut launcher = Launcher::new(settings(StartMethod::Spawn)).unwrap();
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut counts = (0..3).map(|_| {
+        let launched = launcher.launch(super::seat::id(0)).unwrap();
+        let boot = launched.boot.unwrap();
+        assert!(readable_within(&boot, LIMIT));
+        launched.process.signal(Signal::SIGKILL);
+        assert!(readable_within(&launched.process, LIMIT));
+        boot.finish().unwrap_err();
+        launcher.reap(&launched.process);
+        drop((launched.process, launched.output, launched.sender));
+        drop((launched.receiver, launched.goodbye, launched.page));
+        open()
+    });
+    let first = counts.next();
+    assert!(counts.all(|count| Some(count) == first));
 }
 
 pub(super) fn stage(scene: &str) -> Command {
@@ -72,6 +94,11 @@ fn fork() {
     assert!(readable_within(&zygote_fd, LIMIT));
     let error = launcher.launch(super::seat::id(0)).unwrap_err();
     assert!(matches!(error, LaunchError::ForkedHelperGone) && error.is_fatal(), "{error}");
+}
+
+#[test]
+fn a_worker_that_dies_before_it_is_connected_leaves_no_descriptor() {
+    succeeds(&mut stage("early death"));
 }
 
 #[test]
