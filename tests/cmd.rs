@@ -29,8 +29,5 @@ fn readme() {
         std::fs::copy(root.join(file), inside.join(file)).expect("the file is there");
     }
     std::fs::copy(root.join("README.md"), folder.path().join("README.md")).expect("the file is there");
-    trycmd::TestCases::new()
-        .env("NO_COLOR", "1")
-        .timeout(LIMIT)
-        .case(folder.path().join("README.md"));
+    trycmd::TestCases::new().env("NO_COLOR", "1").timeout(LIMIT).case(folder.path().join("README.md"));
 }

@@ -89,8 +89,5 @@ fn per_item(start: Instant, items: i64) -> f64 {
 }
 
 fn check(squares: &[i64], items: i64) {
-    assert!(
-        squares.iter().copied().eq((0..items).map(|x| x * x)),
-        "a result is wrong"
-    );
+    assert!(squares.iter().copied().eq((0..items).map(|x| x * x)), "a result is wrong");
 }

@@ -74,13 +74,8 @@ impl Wanted {
         match words.as_slice() {
             [] => Ok(Wanted(None)),
             ["--only", case] if CASES.contains(case) => Ok(Wanted(Some((*case).to_owned()))),
-            ["--only", case] => Err(format!(
-                "there is no case `{case}`: use one of {}",
-                CASES.join(", ")
-            )),
-            _ => Err(format!(
-                "arguments {arguments:?} are not understood: use nothing, or --only CASE"
-            )),
+            ["--only", case] => Err(format!("there is no case `{case}`: use one of {}", CASES.join(", "))),
+            _ => Err(format!("arguments {arguments:?} are not understood: use nothing, or --only CASE")),
         }
     }
 

@@ -70,9 +70,7 @@ fn with_echo(
     measure: impl FnOnce(IpcSender<(u64, u64)>, &IpcReceiver<(u64, u64)>) -> Result<f64, Box<dyn Error>>,
 ) -> Result<f64, Box<dyn Error>> {
     let (server, name) = IpcOneShotServer::<Ends>::new()?;
-    let mut child = Command::new(std::env::current_exe()?)
-        .env(ECHO_VARIABLE, name)
-        .spawn()?;
+    let mut child = Command::new(std::env::current_exe()?).env(ECHO_VARIABLE, name).spawn()?;
     let (_, (sender, receiver)) = server.accept()?;
     let result = measure(sender, &receiver);
     drop(receiver);

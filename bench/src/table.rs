@@ -26,34 +26,19 @@ impl Table {
     }
 
     pub(crate) fn print(&self) {
-        println!(
-            "{:<32} {:>12} {:>12} {:>12} {:>10}",
-            "case", "median ns", "least ns", "most ns", "x limit"
-        );
+        println!("{:<32} {:>12} {:>12} {:>12} {:>10}", "case", "median ns", "least ns", "most ns", "x limit");
         for Row { case, costs, ratios } in &self.rows {
             let (least, median, most) = spread(costs);
-            let ratio = if ratios.is_empty() {
-                String::new()
-            } else {
-                format!("{:.2}", spread(ratios).1)
-            };
+            let ratio = if ratios.is_empty() { String::new() } else { format!("{:.2}", spread(ratios).1) };
             println!("{case:<32} {median:>12.1} {least:>12.1} {most:>12.1} {ratio:>10}");
         }
     }
 
     fn row(&mut self, case: &'static str) -> &mut Row {
-        let position = self
-            .rows
-            .iter()
-            .position(|row| row.case == case)
-            .unwrap_or_else(|| {
-                self.rows.push(Row {
-                    case,
-                    costs: Vec::new(),
-                    ratios: Vec::new(),
-                });
-                self.rows.len() - 1
-            });
+        let position = self.rows.iter().position(|row| row.case == case).unwrap_or_else(|| {
+            self.rows.push(Row { case, costs: Vec::new(), ratios: Vec::new() });
+            self.rows.len() - 1
+        });
         &mut self.rows[position]
     }
 }

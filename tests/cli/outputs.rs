@@ -36,8 +36,7 @@ fn a_full_device_is_told() {
         let end = start_as_is(command).finish();
         assert_eq!(end.code(), Some(74), "{words:?}: {}", end.stderr);
         assert!(
-            end.stderr
-                .contains("error: cannot write to stdout: no space left on device"),
+            end.stderr.contains("error: cannot write to stdout: no space left on device"),
             "{words:?}: {}",
             end.stderr
         );
@@ -46,26 +45,9 @@ fn a_full_device_is_told() {
 
 #[test]
 fn full_files_are_told() {
-    let end = run(&[
-        "map",
-        "square",
-        "--range",
-        "0..1000000000",
-        "-o",
-        "/dev/full",
-        "--format",
-        "jsonl",
-    ]);
+    let end = run(&["map", "square", "--range", "0..1000000000", "-o", "/dev/full", "--format", "jsonl"]);
     assert_eq!(end.code(), Some(74), "{}", end.stderr);
-    let words = [
-        "map",
-        "faults::sleep",
-        "--timeout",
-        "10ms",
-        "600",
-        "--failures",
-        "/dev/full",
-    ];
+    let words = ["map", "faults::sleep", "--timeout", "10ms", "600", "--failures", "/dev/full"];
     let end = run(&words);
     assert_eq!(end.code(), Some(74), "{}", end.stderr);
     assert!(end.stderr.contains("cannot write to /dev/full"), "{}", end.stderr);
@@ -78,10 +60,7 @@ fn no_file_is_touched_by_a_refused_run() {
     std::fs::write(&path, "kept\n").expect("a file is written");
     let end = run(&["map", "square", "1", "two", "--output", &path]);
     assert_eq!(end.code(), Some(2), "{}", end.stderr);
-    assert_eq!(
-        std::fs::read_to_string(&path).expect("it is still there"),
-        "kept\n"
-    );
+    assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), "kept\n");
 }
 
 #[test]
@@ -96,10 +75,7 @@ fn the_input_is_never_written_over() {
         let end = run(&["map", "square", "--jsonl", &rows, flags[0], flags[1]]);
         assert_eq!(end.code(), Some(2), "{}", end.stderr);
         assert!(end.stderr.contains("would be overwritten"), "{}", end.stderr);
-        assert_eq!(
-            std::fs::read_to_string(&rows).expect("it is still there"),
-            "1\n2\n"
-        );
+        assert_eq!(std::fs::read_to_string(&rows).expect("it is still there"), "1\n2\n");
     }
     let both = within(&folder, "both.jsonl");
     let end = run(&["map", "square", "1", "--output", &both, "--failures", &both]);

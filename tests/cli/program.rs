@@ -28,9 +28,7 @@ impl Finished {
     }
 
     pub(crate) fn signal(&self) -> Option<Signal> {
-        self.status
-            .signal()
-            .map(|number| Signal::try_from(number).expect("a signal has a name"))
+        self.status.signal().map(|number| Signal::try_from(number).expect("a signal has a name"))
     }
 
     pub(crate) fn lines(&self) -> Vec<&str> {
@@ -67,10 +65,7 @@ pub(crate) fn start(mut command: Command) -> Running {
 
 /// As [`start`], with the stdout the command already has.
 pub(crate) fn start_as_is(mut command: Command) -> Running {
-    let mut child = command
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("the program starts");
     let stdout = child.stdout.take().map(BufReader::new);
     let errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
     let (send, stderr) = mpsc::channel();
@@ -82,13 +77,7 @@ pub(crate) fn start_as_is(mut command: Command) -> Running {
             }
         }
     });
-    Running {
-        child,
-        stdout,
-        stderr,
-        said: String::new(),
-        reader,
-    }
+    Running { child, stdout, stderr, said: String::new(), reader }
 }
 
 impl Running {
@@ -145,30 +134,19 @@ impl Running {
             self.said.push('\n');
         }
         let stderr = self.said;
-        assert!(
-            !stderr.contains("panicked at"),
-            "the program itself panicked:\n{stderr}"
-        );
-        Finished {
-            status,
-            stdout,
-            stderr,
-        }
+        assert!(!stderr.contains("panicked at"), "the program itself panicked:\n{stderr}");
+        Finished { status, stdout, stderr }
     }
 }
 
 /// A file of the repository's `examples`.
 pub(crate) fn example(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../examples")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
     path.to_str().expect("the repository's path is text").to_owned()
 }
 
 /// A path in a folder, as text.
 pub(crate) fn within(folder: &tempfile::TempDir, name: &str) -> String {
     let path: PathBuf = folder.path().join(name);
-    path.to_str()
-        .expect("the temporary folder's path is text")
-        .to_owned()
+    path.to_str().expect("the temporary folder's path is text").to_owned()
 }

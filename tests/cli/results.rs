@@ -15,29 +15,14 @@ fn pi_is_one_number_for_any_call_and_any_number_of_parts() {
         let mut printed: Option<String> = None;
         for call in CALLS {
             let call = format!("call={call}");
-            let words = [
-                "run",
-                &example("pi.toml"),
-                "--set",
-                &call,
-                "--set",
-                &repeat,
-                "--set",
-                &args,
-            ];
+            let words = ["run", &example("pi.toml"), "--set", &call, "--set", &repeat, "--set", &args];
             let end = run(&words);
             assert_eq!(end.code(), Some(0), "{}", end.stderr);
-            let [line] = end.lines()[..] else {
-                panic!("more than a number: {}", end.stdout)
-            };
+            let [line] = end.lines()[..] else { panic!("more than a number: {}", end.stdout) };
             let value: f64 = line.parse().expect("a number");
             assert!((value - PI).abs() < 1e-9, "{line}");
             // The sum does not depend on the order in which the parts came.
-            assert_eq!(
-                printed.get_or_insert_with(|| line.to_owned()),
-                line,
-                "{call}, {parts} parts"
-            );
+            assert_eq!(printed.get_or_insert_with(|| line.to_owned()), line, "{call}, {parts} parts");
         }
         seen.extend(printed);
     }
@@ -50,21 +35,11 @@ fn squares_are_the_same_for_every_call_and_number_of_workers() {
     for call in ["map", "starmap", "apply_async", "imap", "imap_unordered"] {
         for workers in ["1", "2", "5"] {
             let call = format!("call={call}");
-            let end = run(&[
-                "run",
-                &example("squares.toml"),
-                "--set",
-                &call,
-                "--workers",
-                workers,
-                "--quiet",
-            ]);
+            let end =
+                run(&["run", &example("squares.toml"), "--set", &call, "--workers", workers, "--quiet"]);
             assert_eq!((end.code(), end.stderr.as_str()), (Some(0), ""));
-            let mut values: Vec<i64> = end
-                .lines()
-                .iter()
-                .map(|line| line.parse().expect("a number"))
-                .collect();
+            let mut values: Vec<i64> =
+                end.lines().iter().map(|line| line.parse().expect("a number")).collect();
             if call.ends_with("unordered") {
                 values.sort_unstable();
             }
@@ -85,31 +60,15 @@ fn a_million_items_come_in_order() {
 #[test]
 fn quiet_runs_say_nothing() {
     let end = run(&["map", "square", "1", "2", "--quiet"]);
-    assert_eq!(
-        (end.code(), end.stdout.as_str(), end.stderr.as_str()),
-        (Some(0), "1\n4\n", "")
-    );
+    assert_eq!((end.code(), end.stdout.as_str(), end.stderr.as_str()), (Some(0), "1\n4\n", ""));
 }
 
 #[test]
 fn the_values_of_a_reduction_are_written_where_a_file_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = crate::program::within(&folder, "values.jsonl");
-    let end = run(&[
-        "run",
-        &example("squares.toml"),
-        "--set",
-        "reduce=sum",
-        "--output",
-        &path,
-        "--indexed",
-    ]);
-    assert_eq!(
-        (end.code(), end.stdout.as_str()),
-        (Some(0), "2470\n"),
-        "{}",
-        end.stderr
-    );
+    let end = run(&["run", &example("squares.toml"), "--set", "reduce=sum", "--output", &path, "--indexed"]);
+    assert_eq!((end.code(), end.stdout.as_str()), (Some(0), "2470\n"), "{}", end.stderr);
     let text = std::fs::read_to_string(&path).expect("values were written");
     assert_eq!(text.lines().count(), 20);
     assert_eq!(text.lines().last(), Some(r#"{"index": 19, "value": 361}"#));

@@ -20,33 +20,15 @@ fn the_first_signal_drains() {
         let values = end.lines().len() + 1;
         assert!(values < 100, "{values} items ran");
         assert!(end.lines().iter().all(|line| *line == "0.3"));
-        let summary = format!(
-            "401 items, {values} values, {} without ({0} not run)",
-            401 - values
-        );
-        assert!(
-            end.stderr.contains(&summary),
-            "wanted {summary} in:\n{}",
-            end.stderr
-        );
+        let summary = format!("401 items, {values} values, {} without ({0} not run)", 401 - values);
+        assert!(end.stderr.contains(&summary), "wanted {summary} in:\n{}", end.stderr);
         assert!(!end.stderr.contains("worker lost"), "{}", end.stderr);
     }
 }
 
 #[test]
 fn the_second_signal_stops() {
-    let words = [
-        "map",
-        "faults::sleep",
-        "-j",
-        "2",
-        "--chunk-size",
-        "1",
-        "0",
-        "600",
-        "600",
-        "600",
-    ];
+    let words = ["map", "faults::sleep", "-j", "2", "--chunk-size", "1", "0", "600", "600", "600"];
     let mut running = start(procession(&words));
     assert_eq!(running.line(), "0.0");
     running.signal(Signal::SIGTERM);
@@ -55,11 +37,7 @@ fn the_second_signal_stops() {
     running.wait_for("stopping what runs");
     let end = running.finish();
     assert_eq!(end.signal(), Some(Signal::SIGTERM), "{}", end.stderr);
-    assert!(
-        end.stderr.contains("4 items, 1 value, 3 without (3 not run)"),
-        "{}",
-        end.stderr
-    );
+    assert!(end.stderr.contains("4 items, 1 value, 3 without (3 not run)"), "{}", end.stderr);
 }
 
 #[test]

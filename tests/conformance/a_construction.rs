@@ -25,9 +25,7 @@ fn variable(name: String) -> Option<String> {
 #[procession::task]
 fn standard_input() -> (String, usize) {
     let target = fs::read_link("/proc/self/fd/0").expect("standard input is open");
-    let count = std::io::stdin()
-        .read_to_end(&mut Vec::new())
-        .expect("it can be read");
+    let count = std::io::stdin().read_to_end(&mut Vec::new()).expect("it can be read");
     (target.to_string_lossy().into_owned(), count)
 }
 
@@ -190,7 +188,5 @@ procession_harness::cases! {
 fn first_allowed_core() -> usize {
     let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("it can be asked for");
     let mut cores = 0..nix::sched::CpuSet::count();
-    cores
-        .find(|&core| set.is_set(core) == Ok(true))
-        .expect("this process runs somewhere")
+    cores.find(|&core| set.is_set(core) == Ok(true)).expect("this process runs somewhere")
 }

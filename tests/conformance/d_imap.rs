@@ -12,11 +12,7 @@ use crate::tasks::{echo, fail_at, note_and_wait, sleep_ms, square};
 /// Fails as a task of its own says, which has nothing to do with the stream's time.
 #[procession::task]
 fn time_out_at(x: i64, bad: i64) -> Result<i64, String> {
-    if x == bad {
-        Err("timed out".to_owned())
-    } else {
-        Ok(x)
-    }
+    if x == bad { Err("timed out".to_owned()) } else { Ok(x) }
 }
 
 procession_harness::cases! {

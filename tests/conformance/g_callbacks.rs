@@ -19,9 +19,7 @@ type Seen<T> = Receiver<Result<T, ErrorKind>>;
 fn watch<T: Clone + Send + 'static>(handle: AsyncResult<T>) -> (AsyncResult<T>, Seen<T>) {
     let (sender, seen) = channel();
     let handle = handle.on_done(move |result| {
-        sender
-            .send(result.cloned().map_err(procession::Error::kind))
-            .expect("the test listens");
+        sender.send(result.cloned().map_err(procession::Error::kind)).expect("the test listens");
     });
     (handle, seen)
 }

@@ -41,11 +41,7 @@ fn refuse_loudly(path: String) {
 #[procession::task]
 fn ask() -> (u32, i64, u64) {
     let prepared = worker_state::<Prepared>().expect("the initializer ran first");
-    (
-        std::process::id(),
-        prepared.value,
-        prepared.calls.fetch_add(1, Ordering::Relaxed),
-    )
+    (std::process::id(), prepared.value, prepared.calls.fetch_add(1, Ordering::Relaxed))
 }
 
 /// As [`ask`], but waits for the gate.

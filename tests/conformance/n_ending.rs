@@ -28,27 +28,18 @@ fn both(workers: usize, body: impl Fn(Pool)) {
 
 /// Calls that run until the gate is opened; returns once `running` of them have begun.
 fn hold(pool: &Pool, calls: i64, running: usize, ledger: &Ledger, gate: &Gate) -> Vec<AsyncResult<i64>> {
-    let handles = (0..calls)
-        .map(|x| pool.apply_async(note_and_wait, (ledger.path(), x, gate.path())))
-        .collect();
-    assert!(
-        wait_until(LIMIT, || ledger.lines().len() >= running),
-        "they begin"
-    );
+    let handles =
+        (0..calls).map(|x| pool.apply_async(note_and_wait, (ledger.path(), x, gate.path()))).collect();
+    assert!(wait_until(LIMIT, || ledger.lines().len() >= running), "they begin");
     handles
 }
 
 fn kinds(handles: Vec<AsyncResult<i64>>) -> Vec<Result<i64, ErrorKind>> {
-    handles
-        .into_iter()
-        .map(|handle| handle.get().map_err(|error| error.kind()))
-        .collect()
+    handles.into_iter().map(|handle| handle.get().map_err(|error| error.kind())).collect()
 }
 
 fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task")
-        .expect("/proc is mounted")
-        .count()
+    std::fs::read_dir("/proc/self/task").expect("/proc is mounted").count()
 }
 
 /// What can be done to a pool that is to end.

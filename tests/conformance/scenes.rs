@@ -11,10 +11,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// A pool of `workers`, as most programs have it.
 pub(crate) fn pool(workers: usize) -> Pool {
-    Pool::builder()
-        .workers(workers)
-        .build()
-        .expect("a pool can be built")
+    Pool::builder().workers(workers).build().expect("a pool can be built")
 }
 
 /// Runs `body` with a pool of each start method, and closes it in good order.

@@ -45,16 +45,9 @@ fn check_loss(error: &Error, how: &str, told: &str, item: u64) {
         "exit0" => WorkerExit::Code(0),
         _ => WorkerExit::Code(3),
     };
-    assert_eq!(
-        (error.kind(), error.exit()),
-        (ErrorKind::WorkerLost, Some(exit)),
-        "{error}"
-    );
+    assert_eq!((error.kind(), error.exit()), (ErrorKind::WorkerLost, Some(exit)), "{error}");
     assert_eq!((error.item(), error.attempts()), (Some(item), 1), "{error}");
-    assert!(
-        error.task().is_some_and(|task| task.ends_with("::risky")),
-        "{error}"
-    );
+    assert!(error.task().is_some_and(|task| task.ends_with("::risky")), "{error}");
     let text = error.to_string();
     for part in [told, "risky`", &format!("item {item}"), "attempt 1"] {
         assert!(text.contains(part), "`{part}` is not in: {text}");
@@ -65,19 +58,11 @@ fn check_loss(error: &Error, how: &str, told: &str, item: u64) {
 fn check_starts(ledger: &Ledger, all: bool) {
     let counts = counts(ledger);
     assert!(counts.values().all(|starts| *starts == 1), "{counts:?}");
-    assert!(
-        !all || counts.len() as i64 == ITEMS,
-        "{} items were started",
-        counts.len()
-    );
+    assert!(!all || counts.len() as i64 == ITEMS, "{} items were started", counts.len());
 }
 
 fn check(how: &str) {
-    let told = DEATHS
-        .iter()
-        .find(|(name, _)| *name == how)
-        .expect("a way to die")
-        .1;
+    let told = DEATHS.iter().find(|(name, _)| *name == how).expect("a way to die").1;
     both(3, |builder| {
         let pool = builder.build().unwrap();
         for task in chunked(risky) {
@@ -96,10 +81,7 @@ fn check_map(pool: &Pool, task: Task<Risky>, how: &str, told: &str) {
     check_loss(&error, how, told, 0);
     check_starts(&ledger, false);
     let ledger = Ledger::new("map_async");
-    let error = pool
-        .starmap_async(task, rows(&ledger, ITEMS, how))
-        .get()
-        .unwrap_err();
+    let error = pool.starmap_async(task, rows(&ledger, ITEMS, how)).get().unwrap_err();
     check_loss(&error, how, told, 0);
     check_starts(&ledger, true);
 }
@@ -148,9 +130,7 @@ fn each_death(task: Task<Risky>, body: impl Fn(&[Result<i64, Error>], &Ledger, &
 }
 
 fn expected_starts(bad: u32) -> BTreeMap<String, u32> {
-    (0..ITEMS)
-        .map(|x| (x.to_string(), if BAD.contains(&x) { bad } else { 1 }))
-        .collect()
+    (0..ITEMS).map(|x| (x.to_string(), if BAD.contains(&x) { bad } else { 1 })).collect()
 }
 
 procession_harness::cases! {

@@ -44,6 +44,17 @@ fn send_everywhere(bytes: Vec<u8>) -> i64 {
     1
 }
 
+/// Notes its start; number 10 sends garbage and waits for what comes of it.
+#[procession::task]
+fn note_and_spoil(path: String, x: i64) -> i64 {
+    Ledger::note(path, x);
+    if x == 10 {
+        send_everywhere(vec![0xff; 44]);
+        std::thread::sleep(LIMIT);
+    }
+    x
+}
+
 /// Sends garbage until nobody takes any more.
 #[procession::task]
 fn flood_everything() -> i64 {
@@ -55,10 +66,7 @@ fn flood_everything() -> i64 {
 
 /// Starts a grandchild by executing another program, and notes it.
 #[procession::task]
-#[expect(
-    clippy::zombie_processes,
-    reason = "it is to outlive its call, and ends with its worker"
-)]
+#[expect(clippy::zombie_processes, reason = "it is to outlive its call, and ends with its worker")]
 fn start_program(path: String) -> i64 {
     let child = Command::new("sleep").arg("80").spawn().expect("`sleep` exists");
     Ledger::note(path, child.id());
@@ -100,11 +108,7 @@ fn check(pool: &Pool, misuse: impl Fn(&Pool) -> procession::AsyncResult<i64>) {
 }
 
 fn grandchildren(ledger: &Ledger) -> Vec<u32> {
-    ledger
-        .lines()
-        .iter()
-        .map(|pid| pid.parse().expect("a process id"))
-        .collect()
+    ledger.lines().iter().map(|pid| pid.parse().expect("a process id")).collect()
 }
 
 procession_harness::cases! {
@@ -123,6 +127,23 @@ procession_harness::cases! {
             for bytes in garbage {
                 check(&pool, |pool| pool.apply_async(send_everywhere, (bytes.to_vec(),)));
             }
+            pool.close().unwrap();
+        });
+    }
+
+    fn garbage_costs_nothing_that_ended_before_it_in_the_chunk() {
+        both(1, |builder| {
+            let pool = builder.build().unwrap();
+            let ledger = Ledger::new("chunk");
+            let items = (0..20).map(|x| (ledger.path(), x));
+            let outcomes = pool.istarmap(note_and_spoil.chunk_size(20), items);
+            for (x, outcome) in (0..).zip(outcomes) {
+                match outcome {
+                    Ok(value) => assert!(value == x && x != 10, "{x}: {value}"),
+                    Err(error) => assert_eq!((x, error.kind()), (10, ErrorKind::WorkerLost), "{error}"),
+                }
+            }
+            assert_eq!(ledger.lines().len(), 20, "each was started once");
             pool.close().unwrap();
         });
     }

@@ -11,9 +11,7 @@ const MIB: usize = 1 << 20;
 
 /// Bytes that differ from their neighbours, and from those of another seed.
 fn bytes(length: usize, seed: usize) -> Vec<u8> {
-    (0..length)
-        .map(|at| ((at * 31) ^ (at >> 11) ^ seed) as u8)
-        .collect()
+    (0..length).map(|at| ((at * 31) ^ (at >> 11) ^ seed) as u8).collect()
 }
 
 /// Notes its process; many bytes.

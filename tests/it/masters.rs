@@ -15,20 +15,14 @@ const DEATH_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
 /// The start method that a part is to use.
 const METHOD: &str = "PROCESSION_TEST_METHOD";
 
-const METHODS: [(&str, StartMethod); 3] = [
-    ("forkserver", StartMethod::ForkServer),
-    ("spawn", StartMethod::Spawn),
-    ("fork", StartMethod::Fork),
-];
+const METHODS: [(&str, StartMethod); 3] =
+    [("forkserver", StartMethod::ForkServer), ("spawn", StartMethod::Spawn), ("fork", StartMethod::Fork)];
 
 /// A pool of the method that the test wants, once every worker is ready: one that is being started has a directory,
 /// which nobody can remove if its master is killed.
 fn whole_pool() -> Pool {
     let method = std::env::var(METHOD).expect("the test sets it");
-    let (_, method) = METHODS
-        .into_iter()
-        .find(|(name, _)| *name == method)
-        .expect("a start method");
+    let (_, method) = METHODS.into_iter().find(|(name, _)| *name == method).expect("a start method");
     let (sender, ready) = channel();
     let pool = Pool::builder()
         .workers(3)
@@ -78,20 +72,14 @@ fn check(part: &str, method: &str, signal: Signal) {
     let mut line = String::new();
     let mut stdout = BufReader::new(master.stdout.take().expect("it is piped"));
     stdout.read_line(&mut line).unwrap();
-    let pids: Vec<u32> = line
-        .split(|other: char| !other.is_ascii_digit())
-        .filter_map(|pid| pid.parse().ok())
-        .collect();
+    let pids: Vec<u32> =
+        line.split(|other: char| !other.is_ascii_digit()).filter_map(|pid| pid.parse().ok()).collect();
     assert!(pids.len() >= 3, "{part} with {method} says: {line}");
     assert!(pids.iter().all(|pid| alive(*pid)), "{pids:?}");
     send_signal(master.id(), signal);
     master.wait().unwrap();
     let left = || pids.iter().copied().filter(|pid| alive(*pid)).collect::<Vec<_>>();
-    assert!(
-        wait_until(DEATH_LIMIT, || left().is_empty()),
-        "{method}, {signal}: {:?} live on",
-        left()
-    );
+    assert!(wait_until(DEATH_LIMIT, || left().is_empty()), "{method}, {signal}: {:?} live on", left());
 }
 
 procession_harness::cases! {

@@ -20,10 +20,7 @@ fn variable(name: String) -> Option<String> {
 fn status(field: String) -> String {
     let text = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let line = text.lines().find_map(|line| line.strip_prefix(&field));
-    line.expect("the field exists")
-        .trim_start_matches(':')
-        .trim()
-        .to_owned()
+    line.expect("the field exists").trim_start_matches(':').trim().to_owned()
 }
 
 /// The niceness of this process.
@@ -31,12 +28,7 @@ fn status(field: String) -> String {
 fn niceness() -> i64 {
     let text = std::fs::read_to_string("/proc/self/stat").expect("/proc is mounted");
     let (_, fields) = text.rsplit_once(')').expect("a name in parentheses");
-    fields
-        .split_whitespace()
-        .nth(16)
-        .expect("a niceness")
-        .parse()
-        .expect("a number")
+    fields.split_whitespace().nth(16).expect("a niceness").parse().expect("a number")
 }
 
 #[procession::task]

@@ -27,20 +27,13 @@ fn mix(pool: &Pool, number: i64) {
         let may_be_cancelled = position % 2 == 0 && cancelled[position / 2];
         match outcome {
             Ok(value) => assert_eq!(value, x * x * x),
-            Err(kind) => assert!(
-                kind == ErrorKind::Cancelled && may_be_cancelled,
-                "item {position}: {kind:?}"
-            ),
+            Err(kind) => {
+                assert!(kind == ErrorKind::Cancelled && may_be_cancelled, "item {position}: {kind:?}")
+            }
         }
     }
-    assert_eq!(
-        later.get().unwrap(),
-        (base..base + 500).map(|x| x * x).collect::<Vec<_>>()
-    );
-    let sum: i64 = pool
-        .imap_unordered(square, base..base + 300)
-        .map(Result::unwrap)
-        .sum();
+    assert_eq!(later.get().unwrap(), (base..base + 500).map(|x| x * x).collect::<Vec<_>>());
+    let sum: i64 = pool.imap_unordered(square, base..base + 300).map(Result::unwrap).sum();
     assert_eq!(sum, (base..base + 300).map(|x| x * x).sum());
 }
 

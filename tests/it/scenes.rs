@@ -31,23 +31,16 @@ pub(crate) fn wait_lines(ledger: &Ledger, lines: usize) -> Vec<String> {
 /// Waits until the pool has exactly that many workers.
 pub(crate) fn wait_workers(pool: &Pool, workers: usize) -> Vec<u32> {
     let reached = wait_until(LIMIT, || pool.worker_pids().len() == workers);
-    assert!(
-        reached,
-        "{:?} where {workers} workers were expected",
-        pool.worker_pids()
-    );
+    assert!(reached, "{:?} where {workers} workers were expected", pool.worker_pids());
     pool.worker_pids()
 }
 
 /// How often each line is in the ledger.
 pub(crate) fn counts(ledger: &Ledger) -> BTreeMap<String, u32> {
-    ledger
-        .lines()
-        .into_iter()
-        .fold(BTreeMap::new(), |mut counts, line| {
-            *counts.entry(line).or_default() += 1;
-            counts
-        })
+    ledger.lines().into_iter().fold(BTreeMap::new(), |mut counts, line| {
+        *counts.entry(line).or_default() += 1;
+        counts
+    })
 }
 
 /// What became of each call, waited for with a limit.

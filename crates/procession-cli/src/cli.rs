@@ -13,12 +13,7 @@ use crate::spec::{START_METHODS, WORKERS_MAX, units};
 
 /// Run tasks in worker processes: results in order, nothing lost when a worker crashes.
 #[derive(Debug, Parser)]
-#[command(
-    name = "procession",
-    version,
-    max_term_width = 100,
-    disable_help_subcommand = true
-)]
+#[command(name = "procession", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "\
 Exit status: 0 every item has a value, 1 some do not, 2 bad spec, input or usage (nothing ran), \
 70 the pool broke, 74 results cannot be written, 130 or 143 stopped by a signal.")]
@@ -241,9 +236,7 @@ fn format(text: &str) -> Result<Format, String> {
 fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
     let found = choices.iter().find(|(name, _)| *name == text);
-    found
-        .map(|(_, choice)| *choice)
-        .ok_or_else(|| crate::nearest::suggest(text, &names))
+    found.map(|(_, choice)| *choice).ok_or_else(|| crate::nearest::suggest(text, &names))
 }
 
 #[cfg(test)]

@@ -27,13 +27,7 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
             let conduct = command.conduct;
             conduct_job(&starmap_job(command)?, conduct)
         }
-        Command::Apply(command) => run::run(
-            &apply_job(command)?,
-            Talk {
-                progress: false,
-                summary: false,
-            },
-        ),
+        Command::Apply(command) => run::run(&apply_job(command)?, Talk { progress: false, summary: false }),
         Command::Tasks(command) => listing::show(command.json),
     }
 }
@@ -42,10 +36,7 @@ fn conduct_job(job: &Job, conduct: ConductFlags) -> Result<Ending, Stop> {
     if conduct.dry_run {
         return plan::show(job);
     }
-    let talk = Talk {
-        progress: !conduct.quiet && !conduct.no_progress,
-        summary: !conduct.quiet,
-    };
+    let talk = Talk { progress: !conduct.quiet && !conduct.no_progress, summary: !conduct.quiet };
     run::run(job, talk)
 }
 
@@ -60,87 +51,40 @@ fn map_job(command: Map) -> Result<Job, Diagnostic> {
     let words = Words::new(&command.task, &command.values);
     let task = words.task()?;
     if task.params().len() != 1 {
-        let refusal = words
-            .at(0)
-            .error(format!("`map` gives 1 argument an item; {}", row::takes(task)));
-        let help = if task.params().is_empty() {
-            "use `apply`"
-        } else {
-            "use `starmap`"
-        };
+        let refusal = words.at(0).error(format!("`map` gives 1 argument an item; {}", row::takes(task)));
+        let help = if task.params().is_empty() { "use `apply`" } else { "use `starmap`" };
         return Err(refusal.help(help));
     }
     let source = if let Some(range) = command.range {
         Source::Range(Series::parse(&range, Text::new("--range", &*range).whole())?)
     } else if let Some(path) = command.jsonl {
-        Source::File(File::new(
-            &path,
-            Format::Jsonl,
-            true,
-            Text::new("--jsonl", &*path).whole(),
-        ))
+        Source::File(File::new(&path, Format::Jsonl, true, Text::new("--jsonl", &*path).whole()))
     } else if let Some(path) = command.each_line {
-        Source::File(File::new(
-            &path,
-            Format::Lines,
-            true,
-            Text::new("--each-line", &*path).whole(),
-        ))
+        Source::File(File::new(&path, Format::Lines, true, Text::new("--each-line", &*path).whole()))
     } else if command.values.is_empty() {
         let refusal = words.at(0).error("no items");
         return Err(refusal.help("give values, or one of --range, --jsonl and --each-line"));
     } else {
-        let row = |place: Place| CellRow {
-            cells: vec![Cell::Word(place.clone())],
-            at: place,
-        };
-        Source::Rows(
-            (0..command.values.len())
-                .map(|value| row(words.at(value + 1)))
-                .collect(),
-        )
+        let row = |place: Place| CellRow { cells: vec![Cell::Word(place.clone())], at: place };
+        Source::Rows((0..command.values.len()).map(|value| row(words.at(value + 1))).collect())
     };
-    job(
-        task,
-        Call::Map,
-        source,
-        &command.pool,
-        &command.results,
-        command.conduct,
-    )
+    job(task, Call::Map, source, &command.pool, &command.results, command.conduct)
 }
 
 fn starmap_job(command: Starmap) -> Result<Job, Diagnostic> {
     let words = Words::new(&command.task, &[]);
     let task = words.task()?;
     let source = if let Some(path) = command.jsonl {
-        Source::File(File::new(
-            &path,
-            Format::Jsonl,
-            false,
-            Text::new("--jsonl", &*path).whole(),
-        ))
+        Source::File(File::new(&path, Format::Jsonl, false, Text::new("--jsonl", &*path).whole()))
     } else if let Some(path) = command.csv {
-        Source::File(File::new(
-            &path,
-            Format::Csv,
-            false,
-            Text::new("--csv", &*path).whole(),
-        ))
+        Source::File(File::new(&path, Format::Csv, false, Text::new("--csv", &*path).whole()))
     } else if let Some(json) = command.product {
         product(&Text::new("--product", json))?
     } else {
         let refusal = words.at(0).error("no items");
         return Err(refusal.help("give one of --jsonl, --csv and --product"));
     };
-    job(
-        task,
-        Call::Starmap,
-        source,
-        &command.pool,
-        &command.results,
-        command.conduct,
-    )
+    job(task, Call::Starmap, source, &command.pool, &command.results, command.conduct)
 }
 
 fn product(text: &Arc<Text>) -> Result<Source, Diagnostic> {
@@ -157,17 +101,9 @@ fn product(text: &Arc<Text>) -> Result<Source, Diagnostic> {
 fn apply_job(command: Apply) -> Result<Job, Diagnostic> {
     let words = Words::new(&command.task, &command.args);
     let task = words.task()?;
-    let cells = (0..command.args.len())
-        .map(|arg| Cell::Word(words.at(arg + 1)))
-        .collect();
-    let source = Source::Rows(vec![CellRow {
-        cells,
-        at: words.text.whole(),
-    }]);
-    let mut pool = PoolSettings {
-        workers: Some(1),
-        ..PoolSettings::default()
-    };
+    let cells = (0..command.args.len()).map(|arg| Cell::Word(words.at(arg + 1))).collect();
+    let source = Source::Rows(vec![CellRow { cells, at: words.text.whole() }]);
+    let mut pool = PoolSettings { workers: Some(1), ..PoolSettings::default() };
     command.item.adjust(&mut pool);
     Ok(Job {
         name: task.name().to_owned(),
@@ -194,16 +130,7 @@ fn job(
     let mut results = ResultSettings::default();
     result_flags.adjust(&mut results)?;
     let name = task.name().to_owned();
-    Ok(Job {
-        name,
-        task,
-        call,
-        reduce: None,
-        pool,
-        source,
-        results,
-        skip_invalid: conduct.skip_invalid,
-    })
+    Ok(Job { name, task, call, reduce: None, pool, source, results, skip_invalid: conduct.skip_invalid })
 }
 
 /// The words of a command line as one text, so that a refusal can point at one of them.
@@ -222,10 +149,7 @@ impl Words {
             content.push_str(word);
         }
         starts.push(content.len() + 1);
-        Words {
-            text: Text::new("<arguments>", content),
-            starts,
-        }
+        Words { text: Text::new("<arguments>", content), starts }
     }
 
     /// Where word `index` stands; the task is word 0.

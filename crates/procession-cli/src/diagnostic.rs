@@ -21,10 +21,7 @@ pub(crate) struct Text {
 
 impl Text {
     pub(crate) fn new(name: impl Into<String>, content: impl Into<String>) -> Arc<Text> {
-        Arc::new(Text {
-            name: name.into(),
-            content: content.into(),
-        })
+        Arc::new(Text { name: name.into(), content: content.into() })
     }
 
     /// The whole text, as a place.
@@ -34,10 +31,7 @@ impl Text {
 
     /// The bytes `span` of this text, as a place.
     pub(crate) fn place(self: &Arc<Text>, span: Range<usize>) -> Place {
-        Place {
-            text: Arc::clone(self),
-            span,
-        }
+        Place { text: Arc::clone(self), span }
     }
 }
 
@@ -95,11 +89,7 @@ struct Location {
 impl Diagnostic {
     /// A refusal that concerns no particular place.
     pub(crate) fn new(message: impl Into<String>) -> Diagnostic {
-        Diagnostic(Box::new(Refusal {
-            message: message.into(),
-            help: None,
-            location: None,
-        }))
+        Diagnostic(Box::new(Refusal { message: message.into(), help: None, location: None }))
     }
 
     /// A refusal of the bytes `span` of one line of a file.
@@ -120,11 +110,7 @@ impl Diagnostic {
             column: column + 1,
             excerpt: Some(window(line, column..column + width)),
         };
-        Diagnostic(Box::new(Refusal {
-            message: message.into(),
-            help: None,
-            location: Some(location),
-        }))
+        Diagnostic(Box::new(Refusal { message: message.into(), help: None, location: Some(location) }))
     }
 
     /// Adds what to do about it.
@@ -142,13 +128,7 @@ impl Diagnostic {
     /// Where and what, on one line: for the summary of an item rather than a refusal of the whole run.
     pub(crate) fn headline(&self) -> String {
         let mut line = String::new();
-        if let Some(Location {
-            name,
-            line: number,
-            column,
-            ..
-        }) = &self.0.location
-        {
+        if let Some(Location { name, line: number, column, .. }) = &self.0.location {
             let _ = write!(line, "{name}:{number}:{column}: ");
         }
         line.push_str(&self.0.message);
@@ -162,12 +142,7 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.headline())?;
-        let Some(Location {
-            line,
-            excerpt: Some((text, columns)),
-            ..
-        }) = &self.0.location
-        else {
+        let Some(Location { line, excerpt: Some((text, columns)), .. }) = &self.0.location else {
             return Ok(());
         };
         let number = line.to_string();
@@ -175,11 +150,7 @@ impl fmt::Display for Diagnostic {
         let indent = " ".repeat(columns.start);
         let carets = "^".repeat(columns.len().max(1));
         let shown = format!("{number} | {text}");
-        write!(
-            f,
-            "\n{gutter} |\n{}\n{gutter} | {indent}{carets}",
-            shown.trim_end()
-        )
+        write!(f, "\n{gutter} |\n{}\n{gutter} | {indent}{carets}", shown.trim_end())
     }
 }
 
@@ -187,18 +158,12 @@ impl std::error::Error for Diagnostic {}
 
 /// The part of a line that is shown, and where the underlined columns are in it.
 fn window(line: &str, columns: Range<usize>) -> (String, Range<usize>) {
-    let shown: Vec<char> = line
-        .trim_end_matches(['\r', '\n'])
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let shown: Vec<char> =
+        line.trim_end_matches(['\r', '\n']).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if shown.len() <= EXCERPT_MAX {
         return (shown.into_iter().collect(), columns);
     }
-    let first = columns
-        .start
-        .saturating_sub(EXCERPT_MAX / 3)
-        .min(shown.len() - EXCERPT_MAX);
+    let first = columns.start.saturating_sub(EXCERPT_MAX / 3).min(shown.len() - EXCERPT_MAX);
     let last = first + EXCERPT_MAX;
     let mut text = String::new();
     let mut shift = 0;
@@ -211,10 +176,7 @@ fn window(line: &str, columns: Range<usize>) -> (String, Range<usize>) {
         text.push('…');
     }
     let start = columns.start - first + shift;
-    (
-        text,
-        start..(columns.end.min(last).max(columns.start + 1) - first + shift),
-    )
+    (text, start..(columns.end.min(last).max(columns.start + 1) - first + shift))
 }
 
 fn floor_boundary(text: &str, at: usize) -> usize {
@@ -234,10 +196,7 @@ mod tests {
         let text = Text::new("job.toml", "name = \"x\"\n[pool]\nwrokers = 4\n");
         let place = text.place(18..25);
         assert_eq!(place.as_str(), "wrokers");
-        let shown = place
-            .error("unknown key `wrokers`")
-            .help("did you mean `workers`?")
-            .to_string();
+        let shown = place.error("unknown key `wrokers`").help("did you mean `workers`?").to_string();
         assert_eq!(
             shown,
             "job.toml:3:1: unknown key `wrokers` (help: did you mean `workers`?)\n  |\n3 | wrokers = 4\n  | ^^^^^^^"
@@ -264,11 +223,6 @@ mod tests {
     #[test]
     fn survives_places_past_the_end() {
         let text = Text::new("t", "ab");
-        assert!(
-            text.place(2..9)
-                .error("end")
-                .to_string()
-                .starts_with("t:1:3: end")
-        );
+        assert!(text.place(2..9).error("end").to_string().starts_with("t:1:3: end"));
     }
 }

@@ -37,10 +37,7 @@ struct Failure<'a> {
 
 impl Failures {
     pub(crate) fn open(path: &Path, task: &'static TaskInfo) -> Result<Failures, Stop> {
-        Ok(Failures {
-            sink: Sink::file(path)?,
-            task,
-        })
+        Ok(Failures { sink: Sink::file(path)?, task })
     }
 
     /// Records an item that ended without a value.
@@ -122,9 +119,7 @@ impl Failures {
     fn args(&self, args: &Payload) -> Option<Box<RawValue>> {
         let mut json = Vec::new();
         let mut serializer = serde_json::Serializer::new(&mut json);
-        self.task
-            .decode_args(args.as_bytes(), &mut <dyn Erased>::erase(&mut serializer))
-            .ok()?;
+        self.task.decode_args(args.as_bytes(), &mut <dyn Erased>::erase(&mut serializer)).ok()?;
         RawValue::from_string(String::from_utf8(json).ok()?).ok()
     }
 }
@@ -139,20 +134,11 @@ pub(crate) struct Outcome {
 }
 
 /// The row was malformed.
-pub(crate) const INVALID: Outcome = Outcome {
-    id: "invalid_input",
-    words: "invalid input",
-};
+pub(crate) const INVALID: Outcome = Outcome { id: "invalid_input", words: "invalid input" };
 /// There is a value, and the chosen format cannot say it.
-pub(crate) const UNWRITTEN: Outcome = Outcome {
-    id: "unwritable_value",
-    words: "not writable",
-};
+pub(crate) const UNWRITTEN: Outcome = Outcome { id: "unwritable_value", words: "not writable" };
 /// The run was stopped before it could start or finish.
-pub(crate) const NOT_RUN: Outcome = Outcome {
-    id: "not_run",
-    words: "not run",
-};
+pub(crate) const NOT_RUN: Outcome = Outcome { id: "not_run", words: "not run" };
 
 /// What an error of the pool means for its item.
 pub(crate) fn outcome(kind: ErrorKind) -> Outcome {

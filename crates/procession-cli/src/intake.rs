@@ -55,17 +55,8 @@ impl<'a, 's, H: Hearer> Intake<'a, 's, H> {
         watch: Watch,
         keep: bool,
     ) -> Intake<'a, 's, H> {
-        let desk = Desk {
-            kept: keep.then(Kept::default),
-            ..Desk::default()
-        };
-        Intake {
-            rows,
-            hearer,
-            watch,
-            desk: Rc::new(RefCell::new(desk)),
-            closed: false,
-        }
+        let desk = Desk { kept: keep.then(Kept::default), ..Desk::default() };
+        Intake { rows, hearer, watch, desk: Rc::new(RefCell::new(desk)), closed: false }
     }
 
     pub(crate) fn desk(&self) -> Rc<RefCell<Desk>> {
@@ -139,9 +130,7 @@ impl Desk {
             return Vec::new();
         };
         let numbered = (kept.first..).zip(kept.payloads);
-        numbered
-            .filter_map(|(number, payload)| Some((self.item(number), payload?)))
-            .collect()
+        numbered.filter_map(|(number, payload)| Some((self.item(number), payload?))).collect()
     }
 
     /// The arguments of an answered payload, if they were kept; they are not kept any longer.
@@ -174,27 +163,20 @@ mod tests {
     }
 
     fn row(good: bool, byte: u8) -> Result<Payload, Diagnostic> {
-        if good {
-            Ok(Payload::from(vec![byte]))
-        } else {
-            Err(Diagnostic::new("odd"))
-        }
+        if good { Ok(Payload::from(vec![byte])) } else { Err(Diagnostic::new("odd")) }
     }
 
     #[test]
     fn items_keep_their_numbers_around_malformed_rows() {
         let good = [false, true, true, false, false, true, true, false];
-        let rows: RefCell<Rows<'_>> = RefCell::new(Box::new(
-            good.into_iter().enumerate().map(|(i, good)| row(good, i as u8)),
-        ));
+        let rows: RefCell<Rows<'_>> =
+            RefCell::new(Box::new(good.into_iter().enumerate().map(|(i, good)| row(good, i as u8))));
         let heard = Heard::default();
         let intake = Intake::new(&rows, &heard, Watch::default(), true);
         let desk = intake.desk();
         let payloads: Vec<Payload> = intake.collect();
         assert_eq!(*heard.0.borrow(), [0, 3, 4, 7]);
-        let items: Vec<u64> = (0..payloads.len() as u64)
-            .map(|payload| desk.borrow().item(payload))
-            .collect();
+        let items: Vec<u64> = (0..payloads.len() as u64).map(|payload| desk.borrow().item(payload)).collect();
         assert_eq!(items, [1, 2, 5, 6]);
         // Out of order, and each once.
         assert!(desk.borrow().has(3) && !desk.borrow().has(4));

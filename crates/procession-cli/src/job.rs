@@ -34,16 +34,8 @@ impl Job {
         let (values, failures) = (self.results.file.as_deref(), self.results.failures.as_deref());
         let input = self.source.path();
         for (path, other, what) in [
-            (
-                values,
-                input,
-                "the items are read from the file that the values go to",
-            ),
-            (
-                failures,
-                input,
-                "the items are read from the file that the failures go to",
-            ),
+            (values, input, "the items are read from the file that the values go to"),
+            (failures, input, "the items are read from the file that the failures go to"),
             (values, failures, "values and failures go to the same file"),
         ] {
             if let (Some(path), Some(other)) = (path, other)
@@ -96,11 +88,7 @@ impl Call {
 
     /// What a job without `call` does.
     pub(crate) fn for_task(task: &TaskInfo) -> Call {
-        if task.params().len() == 1 {
-            Call::Map
-        } else {
-            Call::Starmap
-        }
+        if task.params().len() == 1 { Call::Map } else { Call::Starmap }
     }
 
     /// Whether a row of a file is the one argument itself.

@@ -38,11 +38,7 @@ pub(crate) fn show(json: bool) -> Result<Ending, Stop> {
 fn as_text(tasks: &[&TaskInfo]) -> String {
     let mut text = String::new();
     for task in tasks {
-        let mark = if task.is_idempotent() {
-            "  [idempotent]"
-        } else {
-            ""
-        };
+        let mark = if task.is_idempotent() { "  [idempotent]" } else { "" };
         text.push_str(&format!("{}{mark}\n    {}\n", task.path(), task.signature()));
         if let Some(first) = task.docs().lines().map(str::trim).find(|line| !line.is_empty()) {
             text.push_str(&format!("    {first}\n"));
@@ -61,10 +57,7 @@ fn as_json(tasks: &[&'static TaskInfo]) -> Result<String, Stop> {
             params: task
                 .params()
                 .iter()
-                .map(|param| ListedParam {
-                    name: param.name(),
-                    ty: param.ty(),
-                })
+                .map(|param| ListedParam { name: param.name(), ty: param.ty() })
                 .collect(),
             returns: task.returns(),
             idempotent: task.is_idempotent(),

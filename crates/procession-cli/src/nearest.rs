@@ -60,12 +60,9 @@ mod tests {
 
     #[test]
     fn counts_edits() {
-        for (a, b, edits) in [
-            ("", "abc", 3),
-            ("workers", "wrokers", 1),
-            ("kitten", "sitting", 3),
-            ("x", "x", 0),
-        ] {
+        for (a, b, edits) in
+            [("", "abc", 3), ("workers", "wrokers", 1), ("kitten", "sitting", 3), ("x", "x", 0)]
+        {
             assert_eq!(distance(a, b), edits, "{a} {b}");
             assert_eq!(distance(b, a), edits, "{b} {a}");
         }

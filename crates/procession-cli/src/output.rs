@@ -30,11 +30,8 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    pub(crate) const NAMES: [(&'static str, Format); 3] = [
-        ("jsonl", Format::Jsonl),
-        ("csv", Format::Csv),
-        ("json", Format::Json),
-    ];
+    pub(crate) const NAMES: [(&'static str, Format); 3] =
+        [("jsonl", Format::Jsonl), ("csv", Format::Csv), ("json", Format::Json)];
 
     /// The format a file name speaks of.
     pub(crate) fn of(path: &str) -> Option<Format> {
@@ -58,22 +55,14 @@ impl Sink {
     pub(crate) fn stdout() -> Sink {
         // The handle's own line buffer would cut what is gathered here into lines: write to the descriptor's file.
         let writer = BufWriter::with_capacity(BUFFER_BYTES, Box::new(io::stdout()) as Box<dyn Write>);
-        Sink {
-            name: "stdout".to_owned(),
-            is_stdout: true,
-            writer,
-        }
+        Sink { name: "stdout".to_owned(), is_stdout: true, writer }
     }
 
     pub(crate) fn file(path: &Path) -> Result<Sink, Stop> {
         let name = path.display().to_string();
         let file = File::create(path)
             .map_err(|error| Stop::Unwritable(format!("cannot create {name}: {}", reason(&error))))?;
-        Ok(Sink {
-            name,
-            is_stdout: false,
-            writer: BufWriter::with_capacity(BUFFER_BYTES, Box::new(file)),
-        })
+        Ok(Sink { name, is_stdout: false, writer: BufWriter::with_capacity(BUFFER_BYTES, Box::new(file)) })
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
@@ -147,11 +136,7 @@ impl Values {
             Format::Csv => self.csv_line(index, result, &mut line),
         };
         let done = match made {
-            Ok(()) => self
-                .sink
-                .write(&line)
-                .map(Ok)
-                .map_err(|stop| self.count_lost(stop)),
+            Ok(()) => self.sink.write(&line).map(Ok).map_err(|stop| self.count_lost(stop)),
             Err(what) => Ok(Err(what)),
         };
         self.written += u64::from(matches!(done, Ok(Ok(()))));
@@ -217,25 +202,13 @@ impl Values {
                     Value::Object(fields) => fields.keys().cloned().collect(),
                     _ => Vec::new(),
                 };
-                let mut header = if indexed {
-                    vec!["index".to_owned()]
-                } else {
-                    Vec::new()
-                };
-                header.extend(if columns.is_empty() {
-                    vec!["value".to_owned()]
-                } else {
-                    columns.clone()
-                });
+                let mut header = if indexed { vec!["index".to_owned()] } else { Vec::new() };
+                header.extend(if columns.is_empty() { vec!["value".to_owned()] } else { columns.clone() });
                 record(header)?;
                 none.insert(columns)
             }
         };
-        let mut cells = if indexed {
-            vec![index.to_string()]
-        } else {
-            Vec::new()
-        };
+        let mut cells = if indexed { vec![index.to_string()] } else { Vec::new() };
         match (&value, columns.as_slice()) {
             (value, []) => cells.push(cell(value)),
             (Value::Object(fields), columns) => {
@@ -244,11 +217,7 @@ impl Values {
                         "the CSV has no column `{extra}`: the first value had no such field"
                     ));
                 }
-                cells.extend(
-                    columns
-                        .iter()
-                        .map(|column| fields.get(column).map_or_else(String::new, cell)),
-                );
+                cells.extend(columns.iter().map(|column| fields.get(column).map_or_else(String::new, cell)));
             }
             (Value::Null, columns) => cells.extend(columns.iter().map(|_| String::new())),
             (_, columns) => {
@@ -296,10 +265,7 @@ mod tests {
 
     #[test]
     fn reasons_are_plain_words() {
-        assert_eq!(
-            reason(&io::Error::from_raw_os_error(2)),
-            "no such file or directory"
-        );
+        assert_eq!(reason(&io::Error::from_raw_os_error(2)), "no such file or directory");
     }
 
     #[test]

@@ -53,9 +53,8 @@ fn rows(job: &Job, total: Option<u64>) -> Result<Vec<String>, Stop> {
             Ok(payload) => {
                 let mut json = Vec::new();
                 let mut serializer = serde_json::Serializer::new(&mut json);
-                let written = job
-                    .task
-                    .decode_args(payload.as_bytes(), &mut <dyn Erased>::erase(&mut serializer));
+                let written =
+                    job.task.decode_args(payload.as_bytes(), &mut <dyn Erased>::erase(&mut serializer));
                 match written {
                     Ok(()) => cut(&String::from_utf8_lossy(&json)),
                     Err(error) => format!("not sayable in JSON: {error}"),
@@ -79,10 +78,8 @@ fn cut(text: &str) -> String {
 
 fn output(job: &Job) -> String {
     let results = &job.results;
-    let format = Format::NAMES
-        .iter()
-        .find(|(_, format)| *format == results.format)
-        .map_or("", |(name, _)| name);
+    let format =
+        Format::NAMES.iter().find(|(_, format)| *format == results.format).map_or("", |(name, _)| name);
     let order = if results.unordered { "completion" } else { "input" };
     let values = |to: &str| format!("{format} to {to}, in {order} order");
     match (job.reduce, &results.file) {
@@ -90,11 +87,7 @@ fn output(job: &Job) -> String {
         (None, Some(path)) => values(&path.display().to_string()),
         (Some(reduction), None) => format!("{} to stdout", reduction.name()),
         (Some(reduction), Some(path)) => {
-            format!(
-                "{} to stdout; {}",
-                reduction.name(),
-                values(&path.display().to_string())
-            )
+            format!("{} to stdout; {}", reduction.name(), values(&path.display().to_string()))
         }
     }
 }

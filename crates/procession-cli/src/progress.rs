@@ -36,11 +36,7 @@ impl Progress {
         }
         if !io::stderr().is_terminal() {
             let now = Instant::now();
-            return Progress::Lines(Lines {
-                total,
-                start: now,
-                last: now,
-            });
+            return Progress::Lines(Lines { total, start: now, last: now });
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
         let template = match total {
@@ -98,10 +94,7 @@ impl Lines {
         let mut line = match self.total {
             Some(total) => {
                 let percent = 100.0 * items as f64 / total.max(1) as f64;
-                let mut line = format!(
-                    "progress: {items}/{total} items ({percent:.0}%), {}/s",
-                    short(rate)
-                );
+                let mut line = format!("progress: {items}/{total} items ({percent:.0}%), {}/s", short(rate));
                 if items > 0 {
                     let left = Duration::from_secs_f64((total.saturating_sub(items)) as f64 / rate);
                     line.push_str(&format!(", {} left", units::show(left)));
@@ -124,23 +117,12 @@ mod tests {
     #[test]
     fn lines_tell_rate_and_rest() {
         let start = Instant::now();
-        let lines = Lines {
-            total: Some(100),
-            start,
-            last: start,
-        };
+        let lines = Lines { total: Some(100), start, last: start };
         let tally = Tally::of_values(25);
         let line = lines.line(&tally, start + Duration::from_secs(5));
         assert_eq!(line, "progress: 25/100 items (25%), 5.00/s, 15.0 s left");
-        let unknown = Lines {
-            total: None,
-            start,
-            last: start,
-        };
-        assert_eq!(
-            unknown.line(&tally, start + Duration::from_secs(5)),
-            "progress: 25 items, 5.00/s"
-        );
+        let unknown = Lines { total: None, start, last: start };
+        assert_eq!(unknown.line(&tally, start + Duration::from_secs(5)), "progress: 25 items, 5.00/s");
     }
 
     #[test]

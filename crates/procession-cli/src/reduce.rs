@@ -48,9 +48,7 @@ pub(crate) fn is_never_a_number(ty: &str) -> bool {
     let ty = ty.trim();
     matches!(ty, "String" | "bool" | "char" | "()")
         || ty.starts_with(['(', '['])
-        || ["Vec<", "Option<", "Result<", "HashMap<", "BTreeMap<"]
-            .iter()
-            .any(|start| ty.starts_with(start))
+        || ["Vec<", "Option<", "Result<", "HashMap<", "BTreeMap<"].iter().any(|start| ty.starts_with(start))
 }
 
 /// A reduction under way.
@@ -67,14 +65,7 @@ pub(crate) struct Reducer {
 
 impl Reducer {
     pub(crate) fn new(reduction: Reduction, task: &'static TaskInfo) -> Reducer {
-        Reducer {
-            reduction,
-            task,
-            count: 0,
-            integers: Some(0),
-            floats: ExactSum::default(),
-            extreme: None,
-        }
+        Reducer { reduction, task, count: 0, integers: Some(0), floats: ExactSum::default(), extreme: None }
     }
 
     /// Takes one value in. An error says why it is no number.
@@ -134,8 +125,7 @@ impl Reducer {
     }
 
     fn sum(&self) -> Number {
-        self.integers
-            .map_or_else(|| Number::Float(self.floats.sum()), Number::Integer)
+        self.integers.map_or_else(|| Number::Float(self.floats.sum()), Number::Integer)
     }
 }
 
@@ -255,15 +245,7 @@ mod tests {
         assert_eq!(sum(&[]), 0.0);
         // The cases of CPython's test_math.testFsum that round at a tie.
         assert_eq!(sum(&[1e16, 1.0, 1e-16]), 10_000_000_000_000_002.0);
-        assert_eq!(
-            sum(&[
-                1e16 - 2.0,
-                1.0 - 2f64.powi(-53),
-                -(1e16 - 2.0),
-                -(1.0 - 2f64.powi(-53))
-            ]),
-            0.0
-        );
+        assert_eq!(sum(&[1e16 - 2.0, 1.0 - 2f64.powi(-53), -(1e16 - 2.0), -(1.0 - 2f64.powi(-53))]), 0.0);
     }
 
     #[test]

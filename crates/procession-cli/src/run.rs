@@ -48,26 +48,12 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let books = Books::new(failures, progress);
 
     let start = Instant::now();
-    let pool = job
-        .pool
-        .configure(Pool::builder())
-        .build()
-        .map_err(|error| unstarted(&error))?;
+    let pool = job.pool.configure(Pool::builder()).build().map_err(|error| unstarted(&error))?;
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {
-        Stop::Broken(format!(
-            "cannot watch for signals: {}",
-            crate::output::reason(&error)
-        ))
+        Stop::Broken(format!("cannot watch for signals: {}", crate::output::reason(&error)))
     })?;
-    let mut run = Run {
-        job,
-        books: &books,
-        results,
-        pool,
-        watch,
-        stage: Request::Run,
-    };
+    let mut run = Run { job, books: &books, results, pool, watch, stage: Request::Run };
     let intake = Intake::new(&rows, &books, run.watch.clone(), keep_args);
     let desk = intake.desk();
 
@@ -78,37 +64,17 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     }
     // The bar goes before the last results come: they may share its terminal.
     books.end_progress();
-    let done = done
-        .and_then(|()| run.results.finish(&books))
-        .and_then(|()| books.flush());
+    let done = done.and_then(|()| run.results.finish(&books)).and_then(|()| books.flush());
     run.end_pool(&done);
 
     let mut tally = books.tally();
     // What was never taken in, because a signal or a failure came first, was not run either.
-    tally.fail_many(
-        NOT_RUN,
-        total.map_or(0, |total| total.saturating_sub(tally.items())),
-    );
+    tally.fail_many(NOT_RUN, total.map_or(0, |total| total.saturating_sub(tally.items())));
     if talk.summary && done.is_ok() {
-        let restarts = run
-            .pool
-            .stats()
-            .workers
-            .iter()
-            .map(|worker| u64::from(worker.restarts))
-            .sum();
+        let restarts = run.pool.stats().workers.iter().map(|worker| u64::from(worker.restarts)).sum();
         let workers = job.pool.workers();
         let wall = start.elapsed();
-        terminal::say(
-            &Summary {
-                name: &job.name,
-                tally: &tally,
-                wall,
-                workers,
-                restarts,
-            }
-            .to_string(),
-        );
+        terminal::say(&Summary { name: &job.name, tally: &tally, wall, workers, restarts }.to_string());
     }
     run.ending(done, &tally)
 }
@@ -193,24 +159,15 @@ impl Run<'_> {
             }
             Request::Stop => {
                 self.pool.terminate();
-                self.books
-                    .aside(|| terminal::say_warning("stopping what runs; once more to kill it"));
+                self.books.aside(|| terminal::say_warning("stopping what runs; once more to kill it"));
             }
         }
     }
 
     /// Books the items that were never taken in, so that every item without a value is in the failures.
     fn record_rest(&self, rows: &RefCell<Rows<'_>>, desk: &RefCell<Desk>) -> Result<(), Stop> {
-        let signal = || {
-            self.watch
-                .signal()
-                .map(|signal| format!("stopped by {}", signals::name(signal)))
-        };
-        let why = self
-            .books
-            .broken()
-            .or_else(|| self.books.why_cut_short())
-            .or_else(signal);
+        let signal = || self.watch.signal().map(|signal| format!("stopped by {}", signals::name(signal)));
+        let why = self.books.broken().or_else(|| self.books.why_cut_short()).or_else(signal);
         let why = format!("not run: {}", why.as_deref().unwrap_or("the run ended early"));
         for (item, args) in desk.borrow_mut().unanswered() {
             self.books.not_run(item, Some(&args), &why)?;

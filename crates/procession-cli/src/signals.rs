@@ -68,9 +68,7 @@ impl Watch {
 
     /// Says that the run acts on what is asked for now.
     pub(crate) fn hear(&self) {
-        self.shared
-            .heard
-            .store(self.shared.count.load(Ordering::Acquire), Ordering::Release);
+        self.shared.heard.store(self.shared.count.load(Ordering::Acquire), Ordering::Release);
     }
 
     /// The first signal that came, by which the program will end.

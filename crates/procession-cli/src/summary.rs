@@ -18,10 +18,7 @@ pub(crate) struct Tally {
 impl Tally {
     #[cfg(test)]
     pub(crate) fn of_values(values: u64) -> Tally {
-        Tally {
-            values,
-            ..Tally::default()
-        }
+        Tally { values, ..Tally::default() }
     }
 
     pub(crate) fn fail(&mut self, outcome: Outcome) {
@@ -57,13 +54,7 @@ pub(crate) struct Summary<'a> {
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary {
-            name,
-            tally,
-            wall,
-            workers,
-            restarts,
-        } = self;
+        let Summary { name, tally, wall, workers, restarts } = self;
         write!(
             f,
             "{}: {}, {}",
@@ -72,21 +63,12 @@ impl fmt::Display for Summary<'_> {
             counted(tally.values, "value")
         )?;
         if tally.failures() > 0 {
-            let kinds: Vec<String> = tally
-                .without
-                .iter()
-                .map(|(outcome, count)| format!("{count} {}", outcome.words))
-                .collect();
+            let kinds: Vec<String> =
+                tally.without.iter().map(|(outcome, count)| format!("{count} {}", outcome.words)).collect();
             write!(f, ", {} without ({})", tally.failures(), kinds.join(", "))?;
         }
         let rate = tally.items() as f64 / wall.as_secs_f64().max(1e-9);
-        write!(
-            f,
-            " in {} ({}/s), {}",
-            units::show(*wall),
-            short(rate),
-            counted(*workers as u64, "worker")
-        )?;
+        write!(f, " in {} ({}/s), {}", units::show(*wall), short(rate), counted(*workers as u64, "worker"))?;
         if *restarts > 0 {
             write!(f, ", {}", counted(*restarts, "restart"))?;
         }
@@ -96,11 +78,7 @@ impl fmt::Display for Summary<'_> {
 
 /// `1 item`, `2 items`.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
-    if count == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{count} {noun}s")
-    }
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// A rate in about three digits.
@@ -123,19 +101,9 @@ mod tests {
     fn says_everything_once() {
         let mut tally = Tally::of_values(7);
         let summary = |tally: &Tally, restarts| {
-            Summary {
-                name: "squares",
-                tally,
-                wall: Duration::from_secs(2),
-                workers: 4,
-                restarts,
-            }
-            .to_string()
+            Summary { name: "squares", tally, wall: Duration::from_secs(2), workers: 4, restarts }.to_string()
         };
-        assert_eq!(
-            summary(&tally, 0),
-            "squares: 7 items, 7 values in 2.00 s (3.50/s), 4 workers"
-        );
+        assert_eq!(summary(&tally, 0), "squares: 7 items, 7 values in 2.00 s (3.50/s), 4 workers");
         tally.fail(INVALID);
         tally.fail_many(NOT_RUN, 2);
         tally.fail_many(NOT_RUN, 0);
@@ -147,13 +115,9 @@ mod tests {
 
     #[test]
     fn rates_are_short() {
-        for (rate, shown) in [
-            (0.5, "0.50"),
-            (123.4, "123"),
-            (1234.0, "1.2k"),
-            (123_456.0, "123k"),
-            (2.5e6, "2.5M"),
-        ] {
+        for (rate, shown) in
+            [(0.5, "0.50"), (123.4, "123"), (1234.0, "1.2k"), (123_456.0, "123k"), (2.5e6, "2.5M")]
+        {
             assert_eq!(short(rate), shown);
         }
     }

@@ -36,11 +36,7 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 fn label(word: &str, colour: &str) -> String {
-    if colours() {
-        format!("\x1b[{colour}m{word}\x1b[0m")
-    } else {
-        word.to_owned()
-    }
+    if colours() { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() }
 }
 
 /// Colours go to a terminal, unless `NO_COLOR` is set to anything (<https://no-color.org>).

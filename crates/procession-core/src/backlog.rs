@@ -133,20 +133,9 @@ impl Backlog {
 
     pub(crate) fn check_invariants(&self) {
         let sum = |f: fn(&Held) -> u64| self.runs.iter().map(f).sum::<u64>();
-        assert!(
-            self.runs.iter().all(|held| held.run.items > 0),
-            "an empty run is held"
-        );
+        assert!(self.runs.iter().all(|held| held.run.items > 0), "an empty run is held");
         assert_eq!(self.items, sum(|held| u64::from(held.run.items)), "items held");
-        assert_eq!(
-            self.ns,
-            sum(|held| u64::from(held.run.items) * held.cost.ns),
-            "time expected"
-        );
-        assert_eq!(
-            self.bytes,
-            sum(|held| u64::from(held.run.items) * held.cost.bytes),
-            "bytes held"
-        );
+        assert_eq!(self.ns, sum(|held| u64::from(held.run.items) * held.cost.ns), "time expected");
+        assert_eq!(self.bytes, sum(|held| u64::from(held.run.items) * held.cost.bytes), "bytes held");
     }
 }

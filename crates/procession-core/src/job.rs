@@ -124,18 +124,11 @@ impl Job {
     /// Takes up to `items` of the consecutive items that are next; at least one must wait.
     pub(crate) fn take(&mut self, items: u64) -> Piece {
         let Some(front) = self.returned.front_mut() else {
-            let piece = Piece {
-                first: self.next,
-                items: items.min(self.end - self.next),
-                attempt: 1,
-            };
+            let piece = Piece { first: self.next, items: items.min(self.end - self.next), attempt: 1 };
             self.next += piece.items;
             return piece;
         };
-        let piece = Piece {
-            items: items.min(front.items),
-            ..*front
-        };
+        let piece = Piece { items: items.min(front.items), ..*front };
         front.first += piece.items;
         front.items -= piece.items;
         if front.items == 0 {
@@ -164,27 +157,12 @@ impl Job {
     }
 
     pub(crate) fn check_invariants(&self) {
-        let mut ranges: Vec<(u64, u64)> = self
-            .returned
-            .iter()
-            .map(|p| (p.first, p.first + p.items))
-            .collect();
+        let mut ranges: Vec<(u64, u64)> =
+            self.returned.iter().map(|p| (p.first, p.first + p.items)).collect();
         ranges.sort_unstable();
-        assert!(
-            ranges.iter().all(|(first, end)| first < end),
-            "{}: an empty range waits",
-            self.id
-        );
-        assert!(
-            ranges.windows(2).all(|w| w[0].1 <= w[1].0),
-            "{}: an item waits twice",
-            self.id
-        );
-        assert!(
-            self.next <= self.end,
-            "{}: more was handed out than came in",
-            self.id
-        );
+        assert!(ranges.iter().all(|(first, end)| first < end), "{}: an empty range waits", self.id);
+        assert!(ranges.windows(2).all(|w| w[0].1 <= w[1].0), "{}: an item waits twice", self.id);
+        assert!(self.next <= self.end, "{}: more was handed out than came in", self.id);
         assert!(
             ranges.last().is_none_or(|last| last.1 <= self.next),
             "{}: an item came back that never left",
@@ -192,18 +170,9 @@ impl Job {
         );
         let items: u64 = ranges.iter().map(|(first, end)| end - first).sum();
         assert_eq!(items, self.returned_items, "{}: items that came back", self.id);
-        assert!(
-            self.held <= self.next,
-            "{}: more is held than was handed out",
-            self.id
-        );
+        assert!(self.held <= self.next, "{}: more is held than was handed out", self.id);
         if self.fate.is_some() {
-            assert_eq!(
-                self.waiting(),
-                0,
-                "{}: its fate is decided, yet items wait",
-                self.id
-            );
+            assert_eq!(self.waiting(), 0, "{}: its fate is decided, yet items wait", self.id);
         }
         assert!(!self.is_settled(), "{}: settled, yet not forgotten", self.id);
     }

@@ -20,41 +20,27 @@ impl Jobs {
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, || None);
         }
-        assert!(
-            self.slots[index].is_none(),
-            "{} was submitted in the place of an unsettled job",
-            job.id
-        );
+        assert!(self.slots[index].is_none(), "{} was submitted in the place of an unsettled job", job.id);
         self.slots[index] = Some(job);
         self.len += 1;
     }
 
     /// The job of that name, unless it is settled.
     pub(crate) fn get(&self, id: JobId) -> Option<&Job> {
-        self.slots
-            .get(id.index as usize)?
-            .as_ref()
-            .filter(|job| job.id == id)
+        self.slots.get(id.index as usize)?.as_ref().filter(|job| job.id == id)
     }
 
     pub(crate) fn get_mut(&mut self, id: JobId) -> Option<&mut Job> {
-        self.slots
-            .get_mut(id.index as usize)?
-            .as_mut()
-            .filter(|job| job.id == id)
+        self.slots.get_mut(id.index as usize)?.as_mut().filter(|job| job.id == id)
     }
 
     /// The job that our own books say is there.
     pub(crate) fn at(&self, index: u32) -> &Job {
-        self.slots[index as usize]
-            .as_ref()
-            .expect("our books name a job that was forgotten")
+        self.slots[index as usize].as_ref().expect("our books name a job that was forgotten")
     }
 
     pub(crate) fn at_mut(&mut self, index: u32) -> &mut Job {
-        self.slots[index as usize]
-            .as_mut()
-            .expect("our books name a job that was forgotten")
+        self.slots[index as usize].as_mut().expect("our books name a job that was forgotten")
     }
 
     pub(crate) fn remove(&mut self, index: u32) {

@@ -90,13 +90,6 @@ pub struct JobOptions {
 impl JobOptions {
     /// No limits, one attempt, priority 0.
     pub fn new(task: u32) -> JobOptions {
-        JobOptions {
-            task,
-            chunk_size: None,
-            timeout: None,
-            deadline: None,
-            max_attempts: 1,
-            priority: 0,
-        }
+        JobOptions { task, chunk_size: None, timeout: None, deadline: None, max_attempts: 1, priority: 0 }
     }
 }

@@ -108,20 +108,10 @@ impl ReadyQueue {
     }
 
     fn level(&mut self, priority: i32) -> usize {
-        match self
-            .levels
-            .binary_search_by(|level| priority.cmp(&level.priority))
-        {
+        match self.levels.binary_search_by(|level| priority.cmp(&level.priority)) {
             Ok(at) => at,
             Err(at) => {
-                self.levels.insert(
-                    at,
-                    Level {
-                        priority,
-                        first: NONE,
-                        last: NONE,
-                    },
-                );
+                self.levels.insert(at, Level { priority, first: NONE, last: NONE });
                 at
             }
         }
@@ -129,9 +119,5 @@ impl ReadyQueue {
 }
 
 impl Link {
-    const UNLINKED: Link = Link {
-        linked: false,
-        previous: NONE,
-        next: NONE,
-    };
+    const UNLINKED: Link = Link { linked: false, previous: NONE, next: NONE };
 }

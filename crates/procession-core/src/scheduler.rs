@@ -93,10 +93,7 @@ impl Scheduler {
     ///
     /// If the policy asks for no workers.
     pub fn new(policy: Policy) -> Scheduler {
-        assert!(
-            policy.workers > 0,
-            "a pool of no workers would never run anything"
-        );
+        assert!(policy.workers > 0, "a pool of no workers would never run anything");
         let mut scheduler = Scheduler {
             now: Time::ZERO,
             commands: VecDeque::new(),
@@ -175,9 +172,7 @@ impl Scheduler {
 
     /// What a worker holds, in the order in which its replies come; nothing for a worker that is gone.
     pub fn front_runs(&self, worker: WorkerId) -> impl Iterator<Item = Run> {
-        self.seat(worker)
-            .into_iter()
-            .flat_map(|seat| seat.backlog.runs().copied())
+        self.seat(worker).into_iter().flat_map(|seat| seat.backlog.runs().copied())
     }
 
     /// Whether every accepted job is settled.
@@ -211,9 +206,7 @@ impl Scheduler {
 
     /// The seat where that very incarnation sits; `None` if the news is about one that is gone.
     fn seat(&self, worker: WorkerId) -> Option<&Seat> {
-        self.seats
-            .get(worker.slot as usize)
-            .filter(|seat| seat.id == worker && seat.is_occupied())
+        self.seats.get(worker.slot as usize).filter(|seat| seat.id == worker && seat.is_occupied())
     }
 
     /// As `seat`, for those who are about to change it.
@@ -251,11 +244,8 @@ impl Scheduler {
             State::Vacant => self.vacancies -= wanted,
             State::Starting { .. } => self.starting -= 1,
             State::Idle { .. } => {
-                let place = self
-                    .idle
-                    .iter()
-                    .rposition(|&idle| idle == slot)
-                    .expect("idle workers are listed");
+                let place =
+                    self.idle.iter().rposition(|&idle| idle == slot).expect("idle workers are listed");
                 self.idle.remove(place);
             }
             State::BackingOff { .. } | State::Busy { .. } | State::Stopping { .. } | State::Ending { .. } => {

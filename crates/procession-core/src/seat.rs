@@ -133,9 +133,7 @@ impl Seat {
             State::BackingOff { until } => Some(until),
             State::Starting { deadline } | State::Stopping { deadline, .. } => Some(deadline),
             State::Idle { until } => until,
-            State::Busy {
-                watch: Watch::Until(until),
-            } => Some(until),
+            State::Busy { watch: Watch::Until(until) } => Some(until),
             State::Busy {
                 watch: Watch::Off | Watch::Probing | Watch::Withdrawing(_) | Watch::Confirming,
             } => None,
@@ -151,12 +149,8 @@ impl Seat {
     /// Whether it is busy, yet should be given more ahead of time.
     pub(crate) fn has_room(&self, max_tasks: Option<u64>) -> bool {
         let watched_loosely = match self.state {
-            State::Busy {
-                watch: Watch::Off | Watch::Until(_) | Watch::Probing,
-            } => true,
-            State::Busy {
-                watch: Watch::Withdrawing(_) | Watch::Confirming,
-            }
+            State::Busy { watch: Watch::Off | Watch::Until(_) | Watch::Probing } => true,
+            State::Busy { watch: Watch::Withdrawing(_) | Watch::Confirming }
             | State::Vacant
             | State::BackingOff { .. }
             | State::Starting { .. }
@@ -192,10 +186,7 @@ impl Seat {
             0 => done_at.as_nanos().saturating_sub(now.as_nanos()),
             _ => 0,
         };
-        Some(Prospect {
-            left_ns,
-            stuck_at: done_at + stuck_after(self.asked_in_vain),
-        })
+        Some(Prospect { left_ns, stuck_at: done_at + stuck_after(self.asked_in_vain) })
     }
 
     /// In which order seats are given up when the pool shrinks: those that cost least first.

@@ -44,9 +44,7 @@ use proc_macro::TokenStream;
 /// [`Task`]: https://docs.rs/procession/latest/procession/struct.Task.html
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
-    task::expand(options.into(), item.into())
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    task::expand(options.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Makes `main` the entry of workers, too: `procession::init()` becomes its first statement.
@@ -65,7 +63,5 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// threads. `crate = path` says where the `procession` crate is, for crates that re-export it.
 #[proc_macro_attribute]
 pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
-    main_fn::expand(options.into(), item.into())
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    main_fn::expand(options.into(), item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -9,10 +9,7 @@ use crate::options;
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let procession = options::parse_main(options)?;
     let Ok(mut main) = syn::parse2::<ItemFn>(item.clone()) else {
-        return Err(Error::new_spanned(
-            item,
-            "`#[procession::main]` goes on `fn main`",
-        ));
+        return Err(Error::new_spanned(item, "`#[procession::main]` goes on `fn main`"));
     };
     if let Err(error) = check(&main) {
         // A `main` of some kind, so that the compiler does not also complain that there is none.
@@ -39,10 +36,7 @@ fn check(main: &ItemFn) -> Result<()> {
         ));
     }
     if !signature.generics.params.is_empty() {
-        return Err(Error::new_spanned(
-            &signature.generics,
-            "`main` cannot be generic",
-        ));
+        return Err(Error::new_spanned(&signature.generics, "`main` cannot be generic"));
     }
     if signature.ident != "main" {
         return Err(Error::new(

@@ -29,10 +29,7 @@ impl TaskOptions {
             }
         });
         parser.parse2(tokens)?;
-        Ok(TaskOptions {
-            idempotent,
-            procession: procession.unwrap_or_else(default_crate),
-        })
+        Ok(TaskOptions { idempotent, procession: procession.unwrap_or_else(default_crate) })
     }
 }
 
@@ -51,9 +48,7 @@ pub(crate) fn parse_main(tokens: TokenStream) -> Result<Path> {
 }
 
 fn parse_crate(option: &ParseNestedMeta<'_>, procession: &mut Option<Path>) -> Result<()> {
-    let value = option
-        .value()
-        .map_err(|_| option.error("option `crate` needs a path: `crate = path`"))?;
+    let value = option.value().map_err(|_| option.error("option `crate` needs a path: `crate = path`"))?;
     let path = value.call(Path::parse_mod_style)?;
     match procession.replace(path) {
         None => Ok(()),

@@ -12,10 +12,7 @@ use crate::options::TaskOptions;
 use crate::type_text::type_text;
 
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let TaskOptions {
-        idempotent,
-        procession,
-    } = TaskOptions::parse(options)?;
+    let TaskOptions { idempotent, procession } = TaskOptions::parse(options)?;
     let mut function = check::parse(item)?;
     let params = check::check(&function.sig)?;
 
@@ -36,16 +33,10 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
     });
     // The names mean nothing to the compiler, but rustdoc shows them.
     let pointer = quote!(fn(#(#names: #types),*) -> #returns);
-    let params = params
-        .iter()
-        .enumerate()
-        .map(|(index, param)| param_info(index, param, &private));
+    let params = params.iter().enumerate().map(|(index, param)| param_info(index, param, &private));
     let returns_text = type_text(returns.clone());
     // Spanned with the types, so that one that cannot travel is reported there.
-    let arguments = types
-        .iter()
-        .clone()
-        .map(|ty| quote_spanned!(ty.span()=> #private::argument::<#ty>()));
+    let arguments = types.iter().clone().map(|ty| quote_spanned!(ty.span()=> #private::argument::<#ty>()));
     let result = quote_spanned!(returns.span()=> #private::result::<#returns>());
 
     Ok(quote! {
@@ -83,9 +74,7 @@ fn handle_name(name: &Ident) -> Ident {
 /// What speaks of the item goes to the handle, what speaks of the body stays with the function.
 fn split_attributes(attributes: Vec<Attribute>) -> (Vec<Attribute>, Vec<Attribute>) {
     attributes.into_iter().partition(|attribute| {
-        ["doc", "cfg", "deprecated"]
-            .iter()
-            .any(|name| attribute.path().is_ident(name))
+        ["doc", "cfg", "deprecated"].iter().any(|name| attribute.path().is_ident(name))
     })
 }
 
@@ -95,9 +84,7 @@ fn docs(attributes: &[Attribute]) -> String {
         .iter()
         .filter_map(|attribute| match &attribute.meta {
             Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
-                Expr::Lit(ExprLit {
-                    lit: Lit::Str(line), ..
-                }) => Some(line.value()),
+                Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) => Some(line.value()),
                 _ => None,
             },
             _ => None,

@@ -71,10 +71,7 @@ mod tests {
         check("( i64 , f64, )", "(i64, f64,)");
         check("[u8;4]", "[u8; 4]");
         check("()", "()");
-        check(
-            "Option<Box<dyn Fn(u8)->u8 + Send>>",
-            "Option<Box<dyn Fn(u8) -> u8 + Send>>",
-        );
+        check("Option<Box<dyn Fn(u8)->u8 + Send>>", "Option<Box<dyn Fn(u8) -> u8 + Send>>");
         check("Cow<'static, str>", "Cow<'static, str>");
         check("[u8; {\n 2 * N }]", "[u8; {2*N}]");
     }

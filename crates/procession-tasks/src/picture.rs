@@ -55,11 +55,7 @@ mod tests {
     #[test]
     fn the_picture_is_symmetric() {
         for y in 1..32 {
-            assert_eq!(
-                mandelbrot_row(y, 64, 64, 50),
-                mandelbrot_row(64 - y, 64, 64, 50),
-                "row {y}"
-            );
+            assert_eq!(mandelbrot_row(y, 64, 64, 50), mandelbrot_row(64 - y, 64, 64, 50), "row {y}");
         }
     }
 

@@ -12,8 +12,7 @@ use procession::task;
 /// If the square does not fit in an `i64`.
 #[task(idempotent)]
 pub fn square(x: i64) -> i64 {
-    x.checked_mul(x)
-        .unwrap_or_else(|| panic!("the square of {x} does not fit in 64 bits"))
+    x.checked_mul(x).unwrap_or_else(|| panic!("the square of {x} does not fit in 64 bits"))
 }
 
 /// Raises `x` to the power `n`.
@@ -26,8 +25,7 @@ pub fn square(x: i64) -> i64 {
 /// If the power does not fit in an `i64`.
 #[task(idempotent)]
 pub fn power_n(x: i64, n: u32) -> i64 {
-    x.checked_pow(n)
-        .unwrap_or_else(|| panic!("{x} to the power {n} does not fit in 64 bits"))
+    x.checked_pow(n).unwrap_or_else(|| panic!("{x} to the power {n} does not fit in 64 bits"))
 }
 
 /// Raises every number of `xs` to the power `n`: one call for one slice of the data.
@@ -63,10 +61,7 @@ pub fn power_n_list(xs: Vec<i64>, n: u32) -> Vec<i64> {
 /// If `size` is 0.
 #[task(idempotent)]
 pub fn calc_partial_pi(rank: u64, size: u64, steps: u64, h: f64) -> f64 {
-    assert!(
-        size > 0,
-        "size is 0: at least one worker must share the {steps} steps"
-    );
+    assert!(size > 0, "size is 0: at least one worker must share the {steps} steps");
     let terms = steps.saturating_sub(rank).div_ceil(size);
     let sum: f64 = (0..terms)
         .map(|term| {
@@ -93,14 +88,8 @@ mod tests {
     fn what_does_not_fit_is_named() {
         assert_eq!(square(-3_037_000_499), 9_223_372_030_926_249_001);
         assert_eq!(power_n(-2, 63), i64::MIN);
-        assert_eq!(
-            panic_message(|| square(1 << 32)),
-            "the square of 4294967296 does not fit in 64 bits"
-        );
-        assert_eq!(
-            panic_message(|| power_n(10, 19)),
-            "10 to the power 19 does not fit in 64 bits"
-        );
+        assert_eq!(panic_message(|| square(1 << 32)), "the square of 4294967296 does not fit in 64 bits");
+        assert_eq!(panic_message(|| power_n(10, 19)), "10 to the power 19 does not fit in 64 bits");
         assert_eq!(
             panic_message(|| power_n_list(vec![1, 10], 20)),
             "10 to the power 20 does not fit in 64 bits"
@@ -111,13 +100,8 @@ mod tests {
     fn shares_of_pi_add_up_for_any_number_of_workers() {
         let whole = calc_partial_pi(0, 1, 1000, 1e-3);
         for size in [2, 3, 7, 1000, 1500] {
-            let sum: f64 = (0..size)
-                .map(|rank| calc_partial_pi(rank, size, 1000, 1e-3))
-                .sum();
-            assert!(
-                (sum - whole).abs() < 1e-12,
-                "{size} workers: {sum} is not {whole}"
-            );
+            let sum: f64 = (0..size).map(|rank| calc_partial_pi(rank, size, 1000, 1e-3)).sum();
+            assert!((sum - whole).abs() < 1e-12, "{size} workers: {sum} is not {whole}");
         }
     }
 

@@ -19,10 +19,7 @@ fn commits_the_fault_it_was_started_for() {
         "kill_self" => faults::kill_self(),
         "panic" => faults::panic(),
         "stderr_flood" => assert_eq!(faults::stderr_flood(1_000_003), 1_000_003),
-        how => assert_eq!(
-            faults::die_every(40, 20, how.trim_start_matches("die_every ").to_owned()),
-            0
-        ),
+        how => assert_eq!(faults::die_every(40, 20, how.trim_start_matches("die_every ").to_owned()), 0),
     }
 }
 
@@ -104,11 +101,7 @@ fn a_flood_has_exactly_the_size_it_was_asked_for() {
 fn leaked_memory_is_really_used() {
     let resident_pages = || -> u64 {
         let statm = fs::read_to_string("/proc/self/statm").expect("Linux tells a process its own size");
-        statm
-            .split(' ')
-            .nth(1)
-            .and_then(|pages| pages.parse().ok())
-            .expect("the second field is a number")
+        statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("the second field is a number")
     };
     let before = resident_pages();
     assert_eq!(faults::leak(64 << 20), 64 << 20);

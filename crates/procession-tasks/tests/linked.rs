@@ -39,10 +39,7 @@ fn every_built_in_task_is_registered() {
 #[test]
 fn every_built_in_task_is_found_by_its_last_part_and_documented() {
     for task in procession::tasks() {
-        assert_eq!(
-            procession::find(task.name()).map(|found| found.path()),
-            Ok(task.path())
-        );
+        assert_eq!(procession::find(task.name()).map(|found| found.path()), Ok(task.path()));
         assert!(!task.docs().is_empty(), "{} has no documentation", task.path());
     }
 }
@@ -54,19 +51,12 @@ fn arguments_come_from_json_as_a_job_spec_writes_them() {
     let mut args = procession::Payload::new();
     for (index, text) in ["0", "1", "10", "1e-1"].iter().enumerate() {
         let mut json = serde_json::Deserializer::from_str(text);
-        task.encode_arg(
-            index,
-            &mut <dyn erased_serde::Deserializer<'_>>::erase(&mut json),
-            &mut args,
-        )
-        .expect("the text is of the argument's type");
+        task.encode_arg(index, &mut <dyn erased_serde::Deserializer<'_>>::erase(&mut json), &mut args)
+            .expect("the text is of the argument's type");
     }
     let mut written = Vec::new();
     let mut json = serde_json::Serializer::new(&mut written);
-    task.decode_args(
-        args.as_bytes(),
-        &mut <dyn erased_serde::Serializer>::erase(&mut json),
-    )
-    .expect("they were just encoded");
+    task.decode_args(args.as_bytes(), &mut <dyn erased_serde::Serializer>::erase(&mut json))
+        .expect("they were just encoded");
     assert_eq!(String::from_utf8(written), Ok("[0,1,10,0.1]".to_owned()));
 }

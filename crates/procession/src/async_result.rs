@@ -62,14 +62,7 @@ impl<T> AsyncResult<T> {
         decode: fn(&Job) -> Result<T, Error>,
     ) -> AsyncResult<T> {
         let value = Arc::new(Value(Mutex::new(Slot::Encoded)));
-        AsyncResult {
-            driver,
-            job,
-            id,
-            decode,
-            value,
-            cancelled: AtomicBool::new(false),
-        }
+        AsyncResult { driver, job, id, decode, value, cancelled: AtomicBool::new(false) }
     }
 
     /// Blocks until the result is there.
@@ -86,9 +79,7 @@ impl<T> AsyncResult<T> {
     /// The result if it comes within `timeout`, else `None`. The value can be taken once; after that it is
     /// [`ErrorKind::Usage`].
     pub fn get_timeout(&mut self, timeout: Duration) -> Option<Result<T, Error>> {
-        self.job
-            .wait_complete(deadline(Some(timeout)))
-            .then(|| self.take())
+        self.job.wait_complete(deadline(Some(timeout))).then(|| self.take())
     }
 
     /// Blocks until the result is there (`true`) or the time is over (`false`); `None` waits for ever.
@@ -109,9 +100,7 @@ impl<T> AsyncResult<T> {
     /// The result is there, and it is an error other than having been cancelled.
     pub(crate) fn has_failed(&self) -> bool {
         let is_failure = |result: &Result<T, Error>| {
-            result
-                .as_ref()
-                .is_err_and(|error| error.kind() != ErrorKind::Cancelled)
+            result.as_ref().is_err_and(|error| error.kind() != ErrorKind::Cancelled)
         };
         self.look(is_failure) == Some(true)
     }
@@ -158,10 +147,9 @@ impl<T> AsyncResult<T> {
         let decode = self.decode;
         let callback = Box::new(move || {
             let decoded = value.decode_with(|| decode(&job));
-            let result = catch_unwind(AssertUnwindSafe(|| {
-                if let Some(decoded) = &decoded {
-                    f(decoded.as_ref());
-                }
+            let result = catch_unwind(AssertUnwindSafe(|| match &decoded {
+                Some(decoded) => f(decoded.as_ref()),
+                None => f(Err(&taken_before())),
             }));
             value.put_back(decoded);
             if let Err(panic) = result {
@@ -176,17 +164,22 @@ impl<T> AsyncResult<T> {
 
     fn take(&self) -> Result<T, Error> {
         match self.value.decode_with(|| (self.decode)(&self.job)) {
-            Some(decoded) => {
-                *self.value.0.lock() = Slot::Taken;
-                decoded
-            }
-            None => Err(Error::usage("the value of this handle was taken before")),
+            Some(decoded) => decoded,
+            None => Err(taken_before()),
         }
     }
 
     pub(crate) fn register(&self, waker: &Waker) -> bool {
         self.job.register(waker)
     }
+
+    pub(crate) fn forget(&self, waker: &Waker) {
+        self.job.forget(waker);
+    }
+}
+
+fn taken_before() -> Error {
+    Error::usage("the value of this handle was taken before")
 }
 
 impl<T> Value<T> {
@@ -211,11 +204,7 @@ impl<T> Future for AsyncResult<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
-        if self.job.register(context.waker()) {
-            Poll::Pending
-        } else {
-            Poll::Ready(self.take())
-        }
+        if self.job.register(context.waker()) { Poll::Pending } else { Poll::Ready(self.take()) }
     }
 }
 
@@ -229,10 +218,7 @@ impl<T> fmt::Debug for AsyncResult<T> {
             (true, _) if self.cancelled.load(Ordering::Acquire) => "cancelled",
             (true, _) => "failed",
         };
-        f.debug_struct("AsyncResult")
-            .field("task", &self.job.task.path())
-            .field("state", &state)
-            .finish()
+        f.debug_struct("AsyncResult").field("task", &self.job.task.path()).field("state", &state).finish()
     }
 }
 
@@ -249,9 +235,7 @@ pub(crate) fn decode_one<R>(
             return outcome;
         }
     }
-    Err(job
-        .aborted()
-        .unwrap_or_else(|| Error::new(ErrorKind::Broken, "no outcome arrived")))
+    Err(job.aborted().unwrap_or_else(|| Error::new(ErrorKind::Broken, "no outcome arrived")))
 }
 
 /// All outcomes of a job in order, or the first failure by index.

@@ -191,27 +191,11 @@ impl PoolBuilder {
 
     fn check(&self) -> Result<(), Error> {
         let zero = [
-            (
-                "workers",
-                self.workers == Some(0),
-                "at least 1, or leave it out for one per core",
-            ),
-            (
-                "max_tasks_per_worker",
-                self.max_tasks_per_worker == Some(0),
-                "at least 1",
-            ),
-            (
-                "timeout",
-                self.timeout == Some(Duration::ZERO),
-                "more than nothing",
-            ),
+            ("workers", self.workers == Some(0), "at least 1, or leave it out for one per core"),
+            ("max_tasks_per_worker", self.max_tasks_per_worker == Some(0), "at least 1"),
+            ("timeout", self.timeout == Some(Duration::ZERO), "more than nothing"),
             ("max_attempts", self.max_attempts == Some(0), "at least 1"),
-            (
-                "idle_timeout",
-                self.idle_timeout == Some(Duration::ZERO),
-                "more than nothing",
-            ),
+            ("idle_timeout", self.idle_timeout == Some(Duration::ZERO), "more than nothing"),
         ];
         if let Some((name, _, instead)) = zero.iter().find(|(_, is_zero, _)| *is_zero) {
             return Err(Error::usage(format!("option `{name}` is 0: use {instead}")));
@@ -235,9 +219,7 @@ impl PoolBuilder {
 
     fn policy(&self, workers: usize) -> Result<Policy, Error> {
         let count = u32::try_from(workers).map_err(|_| {
-            Error::usage(format!(
-                "option `workers` is {workers}: use fewer than 4,294,967,296"
-            ))
+            Error::usage(format!("option `workers` is {workers}: use fewer than 4,294,967,296"))
         })?;
         let mut policy = Policy::new(count);
         policy.max_tasks_per_worker = self.max_tasks_per_worker.map(|items| items as u64);

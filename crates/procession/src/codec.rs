@@ -26,9 +26,7 @@ type Config = Configuration<LittleEndian, Fixint>;
 
 /// Without the library's own limit, which counts every byte and halves the speed: the length of the input is checked
 /// here, and `guard` keeps lengths inside the input from reserving anything.
-const CONFIG: Config = bincode::config::standard()
-    .with_little_endian()
-    .with_fixed_int_encoding();
+const CONFIG: Config = bincode::config::standard().with_little_endian().with_fixed_int_encoding();
 
 /// Appends the encoding of `value` to `out`. On failure `out` is left as it was.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -46,9 +44,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
 /// Decodes a value from the front of `bytes` and moves `bytes` past it. On failure `bytes` is left as it was.
 pub(crate) fn decode_prefix<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, CodecError> {
     if bytes.len() > PAYLOAD_BYTES_MAX {
-        return Err(CodecError::TooLarge {
-            limit: PAYLOAD_BYTES_MAX,
-        });
+        return Err(CodecError::TooLarge { limit: PAYLOAD_BYTES_MAX });
     }
     let seed = Guard::new(PhantomData::<T>, bytes.len());
     let (value, read) = bincode::serde::seed_decode_from_slice(seed, bytes, CONFIG)
@@ -61,9 +57,7 @@ pub(crate) fn decode_prefix<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T,
 pub(crate) fn expect_end(rest: &[u8]) -> Result<(), CodecError> {
     match rest.len() {
         0 => Ok(()),
-        left => Err(CodecError::Decode(format!(
-            "{left} bytes are left over after the value"
-        ))),
+        left => Err(CodecError::Decode(format!("{left} bytes are left over after the value"))),
     }
 }
 
@@ -73,11 +67,7 @@ fn encode_within<T: Serialize + ?Sized>(
     limit: usize,
 ) -> Result<(), CodecError> {
     let start = out.len();
-    let mut writer = LimitedWriter {
-        out,
-        end: start.saturating_add(limit),
-        overflowed: false,
-    };
+    let mut writer = LimitedWriter { out, end: start.saturating_add(limit), overflowed: false };
     let encoded = bincode::serde::encode_into_writer(value, &mut writer, CONFIG);
     let overflowed = writer.overflowed;
     encoded.map_err(|error| {

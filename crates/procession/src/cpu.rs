@@ -28,21 +28,13 @@ pub fn cpu_count() -> usize {
 }
 
 fn usable(affinity: usize, quota: Option<usize>, cap: Option<&str>) -> usize {
-    let cap = cap
-        .and_then(|cap| cap.trim().parse::<usize>().ok())
-        .filter(|&cap| cap > 0);
-    [quota, cap]
-        .into_iter()
-        .flatten()
-        .fold(affinity, usize::min)
-        .max(1)
+    let cap = cap.and_then(|cap| cap.trim().parse::<usize>().ok()).filter(|&cap| cap > 0);
+    [quota, cap].into_iter().flatten().fold(affinity, usize::min).max(1)
 }
 
 fn affinity() -> usize {
     match sched_getaffinity(Pid::from_raw(0)) {
-        Ok(set) => (0..CpuSet::count())
-            .filter(|&cpu| set.is_set(cpu) == Ok(true))
-            .count(),
+        Ok(set) => (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).count(),
         // More cores than the set has room for, or a sandbox that refuses: the standard library has its own ways.
         Err(_) => thread::available_parallelism().map_or(1, usize::from),
     }
@@ -61,20 +53,10 @@ fn quota_of_group(root: &Path, line: &str) -> Option<usize> {
     let mounts = root.join("sys/fs/cgroup");
     if controllers.is_empty() {
         let unified = [mounts.join("unified"), mounts];
-        unified
-            .iter()
-            .filter_map(|mount| strictest(mount, group, quota_v2))
-            .min()
+        unified.iter().filter_map(|mount| strictest(mount, group, quota_v2)).min()
     } else if controllers.split(',').any(|controller| controller == "cpu") {
-        let combined = [
-            mounts.join("cpu"),
-            mounts.join("cpu,cpuacct"),
-            mounts.join("cpuacct,cpu"),
-        ];
-        combined
-            .iter()
-            .filter_map(|mount| strictest(mount, group, quota_v1))
-            .min()
+        let combined = [mounts.join("cpu"), mounts.join("cpu,cpuacct"), mounts.join("cpuacct,cpu")];
+        combined.iter().filter_map(|mount| strictest(mount, group, quota_v1)).min()
     } else {
         None
     }
@@ -138,10 +120,7 @@ mod tests {
 
     #[track_caller]
     fn check_cpu_max(text: &str, expected: Option<usize>) {
-        check_quota(
-            &[("proc/self/cgroup", "0::/"), ("sys/fs/cgroup/cpu.max", text)],
-            expected,
-        );
+        check_quota(&[("proc/self/cgroup", "0::/"), ("sys/fs/cgroup/cpu.max", text)], expected);
     }
 
     #[test]
@@ -154,18 +133,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_does_not_limit() {
-        for text in [
-            "",
-            "\n",
-            "lots",
-            "max",
-            "100000",
-            "-1 100000",
-            "100000 0",
-            "0 100000",
-            "1e5 1e5",
-            "\0\u{fffd}",
-        ] {
+        for text in
+            ["", "\n", "lots", "max", "100000", "-1 100000", "100000 0", "0 100000", "1e5 1e5", "\0\u{fffd}"]
+        {
             check_cpu_max(text, None);
         }
         check_quota(&[], None);
@@ -193,11 +163,7 @@ mod tests {
             let period = format!("sys/fs/cgroup/{mount}/job/cpu.cfs_period_us");
             for (value, expected) in [("150000\n", Some(2)), ("-1\n", None), ("x", None)] {
                 check_quota(
-                    &[
-                        ("proc/self/cgroup", &groups),
-                        (&quota, value),
-                        (&period, "100000\n"),
-                    ],
+                    &[("proc/self/cgroup", &groups), (&quota, value), (&period, "100000\n")],
                     expected,
                 );
             }

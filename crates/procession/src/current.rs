@@ -41,13 +41,9 @@ impl Current {
     pub fn key(&self) -> u64 {
         // FNV-1a: fixed for ever, unlike std's hashers.
         let index = self.index.to_le_bytes();
-        self.task
-            .bytes()
-            .chain([0])
-            .chain(index)
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            })
+        self.task.bytes().chain([0]).chain(index).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
     }
 
     /// The seat of this worker in its pool, from 0. A replacement has the seat of the worker it replaces.
@@ -102,13 +98,7 @@ pub(crate) fn set_current(task: &'static str, index: u64, attempt: u32, worker_i
         0 => None,
         limit => Instant::now().checked_add(Duration::from_nanos(limit)),
     };
-    CURRENT.set(Some(Current {
-        index,
-        attempt,
-        worker_id,
-        task,
-        deadline,
-    }));
+    CURRENT.set(Some(Current { index, attempt, worker_id, task, deadline }));
 }
 
 /// No item runs any more.
@@ -155,8 +145,6 @@ mod tests {
         assert_eq!(worker_state::<u32>(), Some(&8));
         assert_eq!(worker_state::<String>().map(String::as_str), Some("text"));
         assert_eq!(worker_state::<i8>(), None);
-        std::thread::spawn(|| assert_eq!(worker_state::<u32>(), None))
-            .join()
-            .unwrap();
+        std::thread::spawn(|| assert_eq!(worker_state::<u32>(), None)).join().unwrap();
     }
 }

@@ -161,11 +161,7 @@ impl Error {
     }
 
     pub(crate) fn panicked(message: String, location: &str, backtrace: Option<String>) -> Error {
-        let reason = if location.is_empty() {
-            message.clone()
-        } else {
-            format!("{message}, at {location}")
-        };
+        let reason = if location.is_empty() { message.clone() } else { format!("{message}, at {location}") };
         let mut error = Error::new(ErrorKind::Panicked, reason);
         error.0.panic_message = Some(message);
         error.0.backtrace = backtrace;
@@ -200,14 +196,7 @@ impl Loss {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
-            kind,
-            task,
-            item,
-            attempts,
-            reason,
-            ..
-        } = &*self.0;
+        let Inner { kind, task, item, attempts, reason, .. } = &*self.0;
         f.write_str(kind.name())?;
         if let Some(task) = task {
             write!(f, ": `{}`", task.short_path())?;

@@ -5,6 +5,7 @@
 //! This file knows neither workers nor the scheduler.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -23,12 +24,7 @@ const SPIN_MAX: Duration = Duration::from_micros(25);
 /// A batch of outcomes of consecutive items.
 pub(crate) enum Arrival {
     /// Replies of a worker, still encoded.
-    Replies {
-        first: u64,
-        items: u32,
-        attempt: u32,
-        records: Records,
-    },
+    Replies { first: u64, items: u32, attempt: u32, records: Records },
     /// Items that ended without a reply, or whose outcome is the same error.
     Failed { first: u64, items: u64, error: Error },
 }
@@ -108,12 +104,7 @@ impl Arrival {
         decode: impl FnOnce(&[u8]) -> Result<R, Error>,
     ) -> Option<(u64, Result<R, Error>)> {
         match self {
-            Arrival::Replies {
-                first,
-                items,
-                attempt,
-                records,
-            } => {
+            Arrival::Replies { first, items, attempt, records } => {
                 if *items == 0 {
                     return None;
                 }
@@ -122,10 +113,9 @@ impl Arrival {
                 *first += 1;
                 *items -= 1;
                 let value = match record {
-                    Record {
-                        status: Status::Ok,
-                        payload,
-                    } => decode(payload).map_err(|error| error.of_item(task, index, *attempt)),
+                    Record { status: Status::Ok, payload } => {
+                        decode(payload).map_err(|error| error.of_item(task, index, *attempt))
+                    }
                     Record { status, payload } => Err(fault(status, payload).of_item(task, index, *attempt)),
                 };
                 Some((index, value))
@@ -230,7 +220,10 @@ impl Job {
         drop(inbox);
         self.arrived.notify_all();
         for waker in wakers {
-            waker.wake();
+            // It is foreign code, and this may be a thread that all calls depend on.
+            if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+                tracing::error!("a waker panicked; the call it waits for goes on");
+            }
         }
     }
 
@@ -343,6 +336,12 @@ impl Job {
         true
     }
 
+    /// Takes back what [`register`](Job::register) did: somebody waits no longer, and may wait again any number of
+    /// times before the job has news.
+    pub(crate) fn forget(&self, waker: &Waker) {
+        self.inbox.lock().wakers.retain(|known| !known.will_wake(waker));
+    }
+
     /// Why outcomes are missing, if they are.
     pub(crate) fn aborted(&self) -> Option<Error> {
         self.inbox.lock().aborted.as_ref().map(Error::duplicate)
@@ -351,10 +350,7 @@ impl Job {
 
 impl Inbox {
     fn is_all_in(&self) -> bool {
-        self.aborted.is_some()
-            || self
-                .scheduled
-                .is_some_and(|items| items + self.own == self.delivered)
+        self.aborted.is_some() || self.scheduled.is_some_and(|items| items + self.own == self.delivered)
     }
 }
 

@@ -103,10 +103,7 @@ mod job;
 mod page;
 mod payload;
 mod pool;
-#[expect(
-    unsafe_code,
-    reason = "forks, passes descriptors, reads statuses, sets signal dispositions"
-)]
+#[expect(unsafe_code, reason = "forks, passes descriptors, reads statuses, sets signal dispositions")]
 mod process;
 mod registry;
 mod reorder;

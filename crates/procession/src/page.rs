@@ -57,10 +57,7 @@ pub(crate) struct PageMaster {
 impl PageMaster {
     /// Makes a page, and the descriptor by which the worker opens it.
     pub(crate) fn create() -> io::Result<(PageMaster, OwnedFd)> {
-        let fd = memfd_create(
-            c"procession-page",
-            MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
-        )?;
+        let fd = memfd_create(c"procession-page", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         ftruncate(&fd, PAGE_BYTES as i64)?;
         // A shrunk file would turn the master's next read into SIGBUS.
         fcntl(
@@ -69,29 +66,14 @@ impl PageMaster {
         )?;
         let head = Mapping::new(&fd, 0, HEAD_BYTES, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         let area = Mapping::new(&fd, HEAD_BYTES, AREA_BYTES, ProtFlags::PROT_READ)?;
-        Ok((
-            PageMaster {
-                head,
-                area,
-                opened: Default::default(),
-            },
-            fd,
-        ))
+        Ok((PageMaster { head, area, opened: Default::default() }, fd))
     }
 
     /// Offers the items of a frame. Before the frame is sent, and not while a frame 8 numbers older is outstanding.
     pub(crate) fn open_slot(&self, frame_no: u32, items: u32) {
-        assert!(
-            items <= FRAME_ITEMS_MAX,
-            "a frame of {items} items exceeds the limit of {FRAME_ITEMS_MAX}"
-        );
+        assert!(items <= FRAME_ITEMS_MAX, "a frame of {items} items exceeds the limit of {FRAME_ITEMS_MAX}");
         self.opened[slot(frame_no)].store(items, Ordering::Relaxed);
-        let word = Claim {
-            tag: tag(frame_no),
-            next: 0,
-            limit: items,
-        }
-        .pack();
+        let word = Claim { tag: tag(frame_no), next: 0, limit: items }.pack();
         self.head.words().claims[slot(frame_no)].store(word, Ordering::Release);
     }
 
@@ -106,10 +88,7 @@ impl PageMaster {
             if claim.next == claim.limit {
                 return None;
             }
-            let closed = Claim {
-                limit: claim.next,
-                ..claim
-            };
+            let closed = Claim { limit: claim.next, ..claim };
             match word.compare_exchange_weak(seen, closed.pack(), Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some((claim.next, claim.limit)),
                 Err(now) => seen = now,
@@ -184,10 +163,7 @@ impl PageWorker {
             if claim.tag != tag(frame_no) || claim.next >= claim.limit {
                 return None;
             }
-            let taken = Claim {
-                next: claim.next + 1,
-                ..claim
-            };
+            let taken = Claim { next: claim.next + 1, ..claim };
             match word.compare_exchange_weak(seen, taken.pack(), Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(claim.next),
                 Err(now) => seen = now,
@@ -223,10 +199,7 @@ impl PageWorker {
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, which all processes of a machine share.
 pub(crate) fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a valid place for a timespec; the clock exists on every Linux, so the call cannot fail.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
@@ -255,11 +228,7 @@ impl Claim {
 
     fn unpack(word: u64) -> Claim {
         let mask = u64::from(FRAME_ITEMS_MAX);
-        Claim {
-            tag: (word >> 48) as u16,
-            next: (word >> 24 & mask) as u32,
-            limit: (word & mask) as u32,
-        }
+        Claim { tag: (word >> 48) as u16, next: (word >> 24 & mask) as u32, limit: (word & mask) as u32 }
     }
 }
 
@@ -370,21 +339,9 @@ mod tests {
         let (master, worker) = page();
         master.open_slot(3, 10);
         for claim in [
-            Claim {
-                tag: 3,
-                next: 11,
-                limit: 10,
-            },
-            Claim {
-                tag: 3,
-                next: 0,
-                limit: 11,
-            },
-            Claim {
-                tag: 4,
-                next: 1,
-                limit: 10,
-            },
+            Claim { tag: 3, next: 11, limit: 10 },
+            Claim { tag: 3, next: 0, limit: 11 },
+            Claim { tag: 4, next: 1, limit: 10 },
         ] {
             worker.head.words().claims[3].store(claim.pack(), Ordering::Release);
             assert_eq!((master.claimed(3), master.reclaim(3)), (None, None), "{claim:?}");
@@ -407,15 +364,7 @@ mod tests {
     }
 
     fn write_results(worker: &mut PageWorker) -> usize {
-        put_results_header(
-            worker.area(),
-            &ResultsHeader {
-                frame_no: 1,
-                first: 0,
-                items: 0,
-                busy_ns: 0,
-            },
-        );
+        put_results_header(worker.area(), &ResultsHeader { frame_no: 1, first: 0, items: 0, busy_ns: 0 });
         let mut at = RESULTS_HEADER_BYTES;
         for payload in [&b"a"[..], b"bc"] {
             at = put_record(worker.area(), at, Status::Ok, payload).unwrap();
@@ -433,13 +382,9 @@ mod tests {
         worker.area()[end..end + 3].fill(0xff);
         assert_eq!(master.salvage(1), None, "the frame was received already");
         let frame = master.salvage(0).unwrap();
-        let ToMaster::Results(view) = ToMaster::parse(&frame).unwrap() else {
-            panic!("not results")
-        };
+        let ToMaster::Results(view) = ToMaster::parse(&frame).unwrap() else { panic!("not results") };
         assert_eq!(
-            view.records()
-                .map(|record| record.payload.to_vec())
-                .collect::<Vec<_>>(),
+            view.records().map(|record| record.payload.to_vec()).collect::<Vec<_>>(),
             [&b"a"[..], b"bc"]
         );
         worker.reset();
@@ -450,11 +395,7 @@ mod tests {
     fn a_hostile_length_or_area_gives_nothing() {
         let (master, mut worker) = page();
         write_results(&mut worker);
-        worker
-            .head
-            .words()
-            .committed
-            .store(u64::from(u32::MAX), Ordering::Release);
+        worker.head.words().committed.store(u64::from(u32::MAX), Ordering::Release);
         assert_eq!(master.salvage(0), None);
         worker.area().fill(0xff);
         worker.commit(AREA_BYTES);

@@ -22,7 +22,7 @@ use crate::payload::Payload;
 use crate::process::{LaunchSettings, Launcher, Output, StartMethod};
 use crate::registry::TaskInfo;
 use crate::stats::Stats;
-use crate::stream::{Call, Coding, Stream, encode_all};
+use crate::stream::{Call, Coding, Stream, arguments_error, encode_all};
 use crate::task::{Argument, Task, TaskFn, TaskOptions, TaskOutput};
 
 /// How long dropping the last handle waits for the workers to be gone.
@@ -103,9 +103,7 @@ impl Pool {
         policy: Policy,
         launch: LaunchSettings,
     ) -> Result<Pool, Error> {
-        let settings = Settings {
-            forward_output: builder.output == Output::Inherit,
-        };
+        let settings = Settings { forward_output: builder.output == Output::Inherit };
         let driver = Arc::new(Driver::new(policy, builder.observer, settings)?);
         // A forked server must be forked while this process still has one thread; any other belongs to the thread
         // that lives as long as the pool.
@@ -123,9 +121,7 @@ impl Pool {
             max_attempts: builder.max_attempts,
         };
         handle.driver.wait_started()?;
-        Ok(Pool {
-            handle: Arc::new(handle),
-        })
+        Ok(Pool { handle: Arc::new(handle) })
     }
 
     /// Runs one call in a worker and waits for its result.
@@ -142,15 +138,11 @@ impl Pool {
         let job = Arc::new(Job::new(task.info()));
         let mut segment = Segment::default();
         let submitted = self.options(task.options(), task.info()).and_then(|options| {
-            segment
-                .push(|out| F::encode_args(&args, out))
-                .map_err(arguments_error)?;
+            segment.push(|out| F::encode_args(&args, out)).map_err(|error| arguments_error(&error))?;
             driver.submit(&job, options, segment)
         });
         let id = submitted.map_err(|error| self.refuse(&job, error)).ok();
-        AsyncResult::new(Arc::clone(driver), job, id, |job| {
-            decode_one(job, F::decode_output)
-        })
+        AsyncResult::new(Arc::clone(driver), job, id, |job| decode_one(job, F::decode_output))
     }
 
     /// Runs the task on every item and collects the results in input order.
@@ -210,10 +202,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> Imap<I::IntoIter, R> {
-        let coding = Coding {
-            encode: codec::encode::<A>,
-            decode: codec::decode::<R>,
-        };
+        let coding = Coding { encode: codec::encode::<A>, decode: codec::decode::<R> };
         Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
     }
 
@@ -223,10 +212,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, R> {
-        let coding = Coding {
-            encode: codec::encode::<A>,
-            decode: codec::decode::<R>,
-        };
+        let coding = Coding { encode: codec::encode::<A>, decode: codec::decode::<R> };
         ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
     }
 
@@ -236,10 +222,7 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> Imap<I::IntoIter, F::Output> {
-        let coding = Coding {
-            encode: F::encode_args,
-            decode: F::decode_output,
-        };
+        let coding = Coding { encode: F::encode_args, decode: F::decode_output };
         Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
     }
 
@@ -249,10 +232,7 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, F::Output> {
-        let coding = Coding {
-            encode: F::encode_args,
-            decode: F::decode_output,
-        };
+        let coding = Coding { encode: F::encode_args, decode: F::decode_output };
         ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
     }
 
@@ -263,23 +243,9 @@ impl Pool {
         items: I,
         options: StreamOptions,
     ) -> PayloadStream<I::IntoIter> {
-        let StreamOptions {
-            ordered,
-            chunk_size,
-            timeout,
-            deadline,
-            max_attempts,
-            priority,
-            buffer,
-        } = options;
-        let options = TaskOptions {
-            chunk_size,
-            timeout,
-            deadline,
-            max_attempts,
-            priority,
-            buffer,
-        };
+        let StreamOptions { ordered, chunk_size, timeout, deadline, max_attempts, priority, buffer } =
+            options;
+        let options = TaskOptions { chunk_size, timeout, deadline, max_attempts, priority, buffer };
         let coding = Coding {
             encode: |payload: &Payload, out| {
                 out.extend_from_slice(payload.as_bytes());
@@ -326,10 +292,7 @@ impl Pool {
             Ok(())
         } else {
             let waited = timeout.unwrap_or_default();
-            Err(Error::new(
-                ErrorKind::TimedOut,
-                format!("the pool is still busy after {waited:?}"),
-            ))
+            Err(Error::new(ErrorKind::TimedOut, format!("the pool is still busy after {waited:?}")))
         }
     }
 
@@ -339,24 +302,16 @@ impl Pool {
     /// # Errors
     /// [`ErrorKind::Usage`] for 0, [`ErrorKind::Closed`] for a pool that is ending.
     pub fn resize(&self, workers: usize) -> Result<(), Error> {
-        let count = u32::try_from(workers)
-            .ok()
-            .filter(|&count| count > 0)
-            .ok_or_else(|| {
-                Error::usage(format!(
-                    "a pool cannot have {workers} workers: use at least 1 and fewer than 4,294,967,296"
-                ))
-            })?;
+        let count = u32::try_from(workers).ok().filter(|&count| count > 0).ok_or_else(|| {
+            Error::usage(format!(
+                "a pool cannot have {workers} workers: use at least 1 and fewer than 4,294,967,296"
+            ))
+        })?;
         if !self.is_active() {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                "it cannot be resized once it is ending",
-            ));
+            return Err(Error::new(ErrorKind::Closed, "it cannot be resized once it is ending"));
         }
         crate::process::ensure_descriptors(workers)?;
-        self.handle
-            .workers
-            .store(workers, std::sync::atomic::Ordering::Relaxed);
+        self.handle.workers.store(workers, std::sync::atomic::Ordering::Relaxed);
         self.handle.driver.resize(count);
         Ok(())
     }
@@ -368,13 +323,9 @@ impl Pool {
 
     /// The process ids of the workers that exist now, by slot.
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.handle.driver.inspect(|state| {
-            state
-                .seats()
-                .iter()
-                .filter_map(|seat| Some(seat.link.as_ref()?.pid))
-                .collect()
-        })
+        self.handle
+            .driver
+            .inspect(|state| state.seats().iter().filter_map(|seat| Some(seat.link.as_ref()?.pid)).collect())
     }
 
     /// Whether the pool takes calls.
@@ -385,11 +336,8 @@ impl Pool {
     /// Figures of the pool and its workers, as of now.
     pub fn stats(&self) -> Stats {
         let mut stats = self.handle.driver.inspect(|state| state.stats());
-        let pids: Vec<Pid> = stats
-            .workers
-            .iter()
-            .filter_map(|worker| worker.pid.map(Pid::from_u32))
-            .collect();
+        let pids: Vec<Pid> =
+            stats.workers.iter().filter_map(|worker| worker.pid.map(Pid::from_u32)).collect();
         // Without access to /proc there are no figures of memory, and the rest is as good.
         let Ok(mut system) = System::new() else {
             return stats;
@@ -404,6 +352,11 @@ impl Pool {
         stats
     }
 
+    #[cfg(test)]
+    pub(crate) fn driver(&self) -> &Arc<Driver> {
+        &self.handle.driver
+    }
+
     fn open<I: Iterator, R>(
         &self,
         task: &'static TaskInfo,
@@ -415,15 +368,7 @@ impl Pool {
         let buffer = options.buffer;
         let options = self.options(options, task);
         let driver = Arc::clone(&self.handle.driver);
-        Stream::open(Call {
-            driver,
-            task,
-            options,
-            input,
-            coding,
-            ordered,
-            buffer,
-        })
+        Stream::open(Call { driver, task, options, input, coding, ordered, buffer })
     }
 
     fn collect_async<I: Iterator, T>(
@@ -436,9 +381,7 @@ impl Pool {
     ) -> AsyncResult<T> {
         let driver = &self.handle.driver;
         let job = Arc::new(Job::new(task));
-        let opened = self
-            .options(options, task)
-            .and_then(|options| driver.open(&job, options));
+        let opened = self.options(options, task).and_then(|options| driver.open(&job, options));
         let id = opened.map_err(|error| self.refuse(&job, error)).ok();
         let handle = AsyncResult::new(Arc::clone(driver), Arc::clone(&job), id, decode);
         if let Some(id) = id {
@@ -452,14 +395,7 @@ impl Pool {
     /// The job ends at once, with one outcome that says why.
     fn refuse(&self, job: &Arc<Job>, error: Error) {
         let driver = &self.handle.driver;
-        driver.deliver(
-            job,
-            Arrival::Failed {
-                first: 0,
-                items: 1,
-                error,
-            },
-        );
+        driver.deliver(job, Arrival::Failed { first: 0, items: 1, error });
         let callbacks = job.settled(0);
         driver.run_callbacks(job, callbacks);
     }
@@ -468,9 +404,7 @@ impl Pool {
     fn options(&self, options: TaskOptions, task: &TaskInfo) -> Result<CallOptions, Error> {
         options.validate().map_err(Error::usage)?;
         Ok(CallOptions {
-            chunk_size: options
-                .chunk_size
-                .map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
             timeout: options.timeout.or(self.handle.timeout),
             deadline: options.deadline,
             max_attempts: options
@@ -536,10 +470,7 @@ impl Drop for Handle {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool")
-            .field("workers", &self.workers())
-            .field("active", &self.is_active())
-            .finish()
+        f.debug_struct("Pool").field("workers", &self.workers()).field("active", &self.is_active()).finish()
     }
 }
 
@@ -549,12 +480,4 @@ fn peak_rss(pid: u32) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
-}
-
-fn arguments_error(error: codec::CodecError) -> Error {
-    let kind = match error {
-        codec::CodecError::TooLarge { .. } => ErrorKind::TooLarge,
-        codec::CodecError::Encode(_) | codec::CodecError::Decode(_) => ErrorKind::Encode,
-    };
-    Error::new(kind, format!("arguments: {error}"))
 }

@@ -36,11 +36,7 @@ mod tests {
     use crate::error::{Error, ErrorKind};
 
     fn batch(first: u64, items: u64) -> Arrival {
-        Arrival::Failed {
-            first,
-            items,
-            error: Error::new(ErrorKind::Cancelled, ""),
-        }
+        Arrival::Failed { first, items, error: Error::new(ErrorKind::Cancelled, "") }
     }
 
     #[test]

@@ -18,9 +18,7 @@ pub fn slice_data<T>(data: impl IntoIterator<Item = T>, slices: usize) -> Vec<Ve
     let data: Vec<T> = data.into_iter().collect();
     let (size, longer) = (data.len() / slices, data.len() % slices);
     let mut data = data.into_iter();
-    (0..slices)
-        .map(|slice| data.by_ref().take(size + usize::from(slice < longer)).collect())
-        .collect()
+    (0..slices).map(|slice| data.by_ref().take(size + usize::from(slice < longer)).collect()).collect()
 }
 
 #[cfg(test)]
@@ -38,10 +36,7 @@ mod tests {
                     "{items} items in {slices} slices: {parts:?}"
                 );
                 let sizes: Vec<usize> = parts.iter().map(Vec::len).collect();
-                assert!(
-                    sizes.is_sorted_by(|longer, shorter| longer >= shorter),
-                    "{sizes:?}"
-                );
+                assert!(sizes.is_sorted_by(|longer, shorter| longer >= shorter), "{sizes:?}");
                 assert!(sizes[0] - sizes[slices - 1] <= 1, "{sizes:?}");
             }
         }

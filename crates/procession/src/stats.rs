@@ -77,9 +77,7 @@ impl Counters {
     /// What `Pool::stats` says of one seat; the process's memory is not known here.
     pub(crate) fn worker(&self, slot: u32, pid: Option<u32>, restarts: u32, now: Time) -> WorkerStats {
         let seat = self.seats.get(slot as usize).copied().unwrap_or_default();
-        let age = seat
-            .since
-            .map_or(Duration::ZERO, |since| now.saturating_since(since));
+        let age = seat.since.map_or(Duration::ZERO, |since| now.saturating_since(since));
         WorkerStats {
             slot,
             pid,
@@ -115,14 +113,7 @@ impl Counters {
             let full = self.slowest.len() == SLOWEST_MAX;
             if !full || self.slowest.last().is_some_and(|fastest| busy > fastest.ran) {
                 let place = self.slowest.partition_point(|slow| slow.ran >= busy);
-                self.slowest.insert(
-                    place,
-                    SlowItem {
-                        task: task.path(),
-                        item,
-                        ran: busy,
-                    },
-                );
+                self.slowest.insert(place, SlowItem { task: task.path(), item, ran: busy });
                 self.slowest.truncate(SLOWEST_MAX);
             }
         }

@@ -95,28 +95,16 @@ pub(crate) struct Call<I: Iterator, R> {
 
 impl<I: Iterator, R> Stream<I, R> {
     pub(crate) fn open(call: Call<I, R>) -> Stream<I, R> {
-        let Call {
-            driver,
-            task,
-            options,
-            input,
-            coding,
-            ordered,
-            buffer,
-        } = call;
+        let Call { driver, task, options, input, coding, ordered, buffer } = call;
         let job = Arc::new(Job::new(task));
-        let opened = options
-            .and_then(|options| driver.open(&job, options))
-            .map_err(|error| error.of_task(task));
+        let opened =
+            options.and_then(|options| driver.open(&job, options)).map_err(|error| error.of_task(task));
         let (id, refused) = match opened {
             Ok(id) => (Some(id), None),
             Err(error) => (None, Some(error)),
         };
-        let ready = if ordered {
-            Ready::Ordered(Reorder::default())
-        } else {
-            Ready::Unordered(VecDeque::new())
-        };
+        let ready =
+            if ordered { Ready::Ordered(Reorder::default()) } else { Ready::Unordered(VecDeque::new()) };
         Stream {
             source: Source {
                 driver,
@@ -152,11 +140,11 @@ impl<I: Iterator, R> Stream<I, R> {
     fn take_current(&mut self) -> Option<(u64, Result<R, Error>)> {
         let (arrival, position) = self.current.as_mut()?;
         let decode = self.decode;
-        let next = arrival.take_first(self.source.job.task, position, |bytes| {
+        // Counted first: whoever catches the panic of a decoder must not wait for that item for ever.
+        self.yielded += u64::from(arrival.items() > 0);
+        arrival.take_first(self.source.job.task, position, |bytes| {
             decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
-        });
-        self.yielded += u64::from(next.is_some());
-        next
+        })
     }
 
     fn next_batch(&mut self, until: Option<Instant>) -> Step<R> {
@@ -166,10 +154,12 @@ impl<I: Iterator, R> Stream<I, R> {
         }
         while !self.ended {
             let mark = self.source.job.mark();
-            self.source.feed(self.yielded);
-            self.source.end_if_stopped();
-            self.collect();
-            self.current = self.ready.pop().map(|arrival| (arrival, 0));
+            // What is there must not wait for an input that takes its time; a quick one goes first, for the workers.
+            if !self.source.slow || !self.advance() {
+                self.source.feed(self.yielded);
+                self.source.end_if_stopped();
+                self.advance();
+            }
             if let Some((index, outcome)) = self.take_current() {
                 return Step::Item(index, outcome);
             }
@@ -188,27 +178,23 @@ impl<I: Iterator, R> Stream<I, R> {
         Step::End
     }
 
-    fn collect(&mut self) {
+    /// Moves on to the next batch that is there, if the last one is used up; `false`: none is there.
+    fn advance(&mut self) -> bool {
         for arrival in self.source.job.take_arrivals() {
             match &mut self.ready {
                 Ready::Ordered(reorder) => reorder.push(arrival),
                 Ready::Unordered(queue) => queue.push_back(arrival),
             }
         }
+        self.current = self.ready.pop().map(|arrival| (arrival, 0));
+        self.current.is_some()
     }
 
     /// How many items the input has at least, to make room for.
     pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
         let under_way = (self.source.pulled - self.yielded) as usize;
-        let (least, most) = self
-            .source
-            .input
-            .as_ref()
-            .map_or((0, Some(0)), Iterator::size_hint);
-        (
-            least.saturating_add(under_way),
-            most.and_then(|most| most.checked_add(under_way)),
-        )
+        let (least, most) = self.source.input.as_ref().map_or((0, Some(0)), Iterator::size_hint);
+        (least.saturating_add(under_way), most.and_then(|most| most.checked_add(under_way)))
     }
 
     /// Stops the call: what is queued never runs, what is running is stopped; outcomes so far are still yielded.
@@ -279,13 +265,9 @@ impl<I: Iterator> Source<I> {
             Ok(Pulled::More) => {}
             Ok(Pulled::Exhausted) => self.end_input(id),
             Ok(Pulled::Unencodable(error)) => {
-                let kind = match error {
-                    CodecError::TooLarge { .. } => ErrorKind::TooLarge,
-                    CodecError::Encode(_) | CodecError::Decode(_) => ErrorKind::Encode,
-                };
                 let item = self.pulled;
                 self.pulled += 1;
-                self.reject(item, 1, Error::new(kind, format!("arguments: {error}")));
+                self.reject(item, 1, arguments_error(&error));
             }
             Err(panic) => {
                 self.panic = Some(panic);
@@ -342,8 +324,7 @@ impl<I: Iterator> Source<I> {
 
     /// These inputs have their outcome without any worker.
     fn reject(&self, first: u64, items: u64, error: Error) {
-        self.driver
-            .deliver(&self.job, Arrival::Failed { first, items, error });
+        self.driver.deliver(&self.job, Arrival::Failed { first, items, error });
     }
 
     /// Why the job takes no more input.
@@ -360,13 +341,20 @@ fn stop_error(driver: &Driver, job: &Job) -> Error {
             ErrorKind::TimedOut,
             "the call's deadline passed before the rest of its input was pulled",
         ),
-        Some(StopReason::Pool) => driver
-            .broken()
-            .unwrap_or_else(|| Error::new(ErrorKind::Terminated, "it had no outcome yet")),
-        None => driver
-            .broken()
-            .unwrap_or_else(|| Error::new(ErrorKind::Cancelled, "")),
+        Some(StopReason::Pool) => {
+            driver.broken().unwrap_or_else(|| Error::new(ErrorKind::Terminated, "it had no outcome yet"))
+        }
+        None => driver.broken().unwrap_or_else(|| Error::new(ErrorKind::Cancelled, "")),
     }
+}
+
+/// What an input that has no encoding gets.
+pub(crate) fn arguments_error(error: &CodecError) -> Error {
+    let kind = match error {
+        CodecError::TooLarge { .. } => ErrorKind::TooLarge,
+        CodecError::Encode(_) | CodecError::Decode(_) => ErrorKind::Encode,
+    };
+    Error::new(kind, format!("arguments: {error}"))
 }
 
 enum Pulled {
@@ -416,29 +404,15 @@ pub(crate) fn encode_all<I: Iterator>(
         first += items;
         if end.is_none() && job.stopped().is_some() {
             let error = stop_error(driver, job);
-            driver.deliver(
-                job,
-                Arrival::Failed {
-                    first,
-                    items: 1,
-                    error,
-                },
-            );
+            driver.deliver(job, Arrival::Failed { first, items: 1, error });
             return driver.close_input(id);
         }
         match end {
             None => {}
             Some(Ok(())) => return driver.close_input(id),
             Some(Err(error)) => {
-                let error = Error::new(ErrorKind::Encode, format!("arguments: {error}"));
-                driver.deliver(
-                    job,
-                    Arrival::Failed {
-                        first,
-                        items: 1,
-                        error,
-                    },
-                );
+                let error = arguments_error(&error);
+                driver.deliver(job, Arrival::Failed { first, items: 1, error });
                 first += 1;
             }
         }

@@ -58,11 +58,7 @@ pub(crate) struct TaskOptions {
 impl<F> Task<F> {
     /// Only `#[task]` makes handles, through `__private`.
     pub(crate) const fn new(function: F, info: &'static TaskInfo) -> Task<F> {
-        Task {
-            function,
-            info,
-            options: TaskOptions::NONE,
-        }
+        Task { function, info, options: TaskOptions::NONE }
     }
 
     /// Hands this many items to a worker at a time. Larger chunks cost less per item; smaller ones balance better.
@@ -133,10 +129,7 @@ impl<F> Deref for Task<F> {
 
 impl<F> fmt::Debug for Task<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task")
-            .field("path", &self.info.path())
-            .field("options", &self.options)
-            .finish()
+        f.debug_struct("Task").field("path", &self.info.path()).field("options", &self.options).finish()
     }
 }
 
@@ -160,9 +153,9 @@ impl TaskOptions {
             ("buffer", self.buffer == Some(0), "1 item"),
         ];
         match zero.iter().find(|(_, is_zero, _)| *is_zero) {
-            Some((name, _, least)) => Err(format!(
-                "option `{name}` is 0: give at least {least}, or leave it out"
-            )),
+            Some((name, _, least)) => {
+                Err(format!("option `{name}` is 0: give at least {least}, or leave it out"))
+            }
             None => Ok(()),
         }
     }
@@ -225,14 +218,8 @@ mod tests {
         };
         check(double, Ok(()));
         check(double.chunk_size(1).buffer(1).max_attempts(1).priority(0), Ok(()));
-        check(
-            double.chunk_size(0),
-            Err("option `chunk_size` is 0: give at least 1 item, or leave it out"),
-        );
-        check(
-            double.buffer(0),
-            Err("option `buffer` is 0: give at least 1 item, or leave it out"),
-        );
+        check(double.chunk_size(0), Err("option `chunk_size` is 0: give at least 1 item, or leave it out"));
+        check(double.buffer(0), Err("option `buffer` is 0: give at least 1 item, or leave it out"));
         check(
             double.max_attempts(0),
             Err("option `max_attempts` is 0: give at least 1 start, or leave it out"),

@@ -52,9 +52,11 @@ pub fn wait<T>(handles: &[AsyncResult<T>], when: When, timeout: Option<Duration>
             When::FirstError => failed,
         };
         if enough || pending.is_empty() || !bell.wait(mark, until) {
-            let done = (0..handles.len())
-                .filter(|position| pending.binary_search(position).is_err())
-                .collect();
+            for &position in &pending {
+                handles[position].forget(&waker);
+            }
+            let done =
+                (0..handles.len()).filter(|position| pending.binary_search(position).is_err()).collect();
             return Waited { done, pending };
         }
     }
@@ -120,9 +122,7 @@ impl<T> Iterator for AsCompleted<T> {
 
 impl<T> std::fmt::Debug for AsCompleted<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AsCompleted")
-            .field("pending", &self.pending.len())
-            .finish_non_exhaustive()
+        f.debug_struct("AsCompleted").field("pending", &self.pending.len()).finish_non_exhaustive()
     }
 }
 

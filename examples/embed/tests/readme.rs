@@ -5,8 +5,5 @@ const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 #[test]
 fn readme_tells_what_happens() {
-    trycmd::TestCases::new()
-        .env("NO_COLOR", "1")
-        .timeout(LIMIT)
-        .case("README.md");
+    trycmd::TestCases::new().env("NO_COLOR", "1").timeout(LIMIT).case("README.md");
 }

@@ -16,8 +16,8 @@ use procession_tasks::picture::mandelbrot_row;
 #[procession::main]
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let size = arguments.next().map_or(Ok(800), |text| text.parse())?;
-    let iterations = arguments.next().map_or(Ok(250), |text| text.parse())?;
+    let size = number("SIZE", arguments.next(), 800)?;
+    let iterations = number("ITERATIONS", arguments.next(), 250)?;
     let path = arguments.next().unwrap_or_else(|| "mandelbrot.png".to_owned());
 
     let start = Instant::now();
@@ -28,6 +28,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{path}: {size} × {size} pixels, at most {iterations} iterations, {workers} workers, {seconds:.2} s"
     );
     Ok(pool.close()?)
+}
+
+fn number(name: &str, text: Option<String>, default: u32) -> Result<u32, String> {
+    let Some(text) = text else { return Ok(default) };
+    let parsed = text.parse().ok().filter(|&number| number > 0);
+    parsed.ok_or_else(|| format!("{name} is `{text}`: use a whole number above 0"))
 }
 
 /// Writes the picture as a PNG file whose palette gives each of a row's bytes its colour.
@@ -57,11 +63,7 @@ fn colour(shade: u8) -> [u8; 3] {
     ];
     // Most points escape early: the root gives them most of the colours.
     let depth = (f64::from(255 - shade) / 255.0).powf(0.3);
-    let above = STOPS
-        .iter()
-        .position(|&(at, _)| at >= depth)
-        .unwrap_or(STOPS.len() - 1)
-        .max(1);
+    let above = STOPS.iter().position(|&(at, _)| at >= depth).unwrap_or(STOPS.len() - 1).max(1);
     let ((from, low), (to, high)) = (STOPS[above - 1], STOPS[above]);
     let share = (depth - from) / (to - from);
     std::array::from_fn(|channel| (low[channel] + share * (high[channel] - low[channel])) as u8)
@@ -87,10 +89,7 @@ mod tests {
         assert!(inside(48, 32), "0 + 0i, in the heart");
         assert!(inside(27, 32), "−1 + 0i, in the disc left of it");
         assert!(!inside(60, 32), "0.56 + 0i, right of the heart");
-        assert!(
-            (0..64).all(|i| !inside(i, 0) && !inside(0, i)),
-            "the set does not reach the edges"
-        );
+        assert!((0..64).all(|i| !inside(i, 0) && !inside(0, i)), "the set does not reach the edges");
     }
 
     #[test]

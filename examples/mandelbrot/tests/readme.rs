@@ -10,8 +10,5 @@ fn readme_tells_what_happens() {
     std::fs::create_dir(folder.path().join("README.in")).expect("a folder in it");
     let readme = folder.path().join("README.md");
     std::fs::copy("README.md", &readme).expect("the file is there");
-    trycmd::TestCases::new()
-        .env("NO_COLOR", "1")
-        .timeout(LIMIT)
-        .case(readme);
+    trycmd::TestCases::new().env("NO_COLOR", "1").timeout(LIMIT).case(readme);
 }

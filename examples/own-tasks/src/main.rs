@@ -50,9 +50,7 @@ mod tests {
     #[test]
     fn parts_add_up() {
         let pool = Pool::builder().workers(2).build().unwrap();
-        let counts = pool
-            .starmap(count_primes, (0..7).map(|part| (part, 7, 10_000)))
-            .unwrap();
+        let counts = pool.starmap(count_primes, (0..7).map(|part| (part, 7, 10_000))).unwrap();
         assert_eq!(counts.iter().sum::<usize>(), 1229);
         pool.close().unwrap();
     }

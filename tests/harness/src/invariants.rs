@@ -24,10 +24,7 @@ impl Descriptors {
         let open = entries.filter_map(|entry| {
             let entry = entry.ok()?;
             // The descriptor of this very listing is closed by the time it is looked at.
-            Some((
-                entry.file_name().to_string_lossy().into_owned(),
-                fs::read_link(entry.path()).ok()?,
-            ))
+            Some((entry.file_name().to_string_lossy().into_owned(), fs::read_link(entry.path()).ok()?))
         });
         Descriptors(open.filter(|(_, target)| !target.starts_with("/proc")).collect())
     }
@@ -40,15 +37,8 @@ pub(crate) fn check_process(before: &Descriptors) -> Result<(), String> {
     }
     if !wait_until(SETTLE_LIMIT, || Descriptors::open_now() == *before) {
         let now = Descriptors::open_now().0;
-        let more: Vec<_> = now
-            .iter()
-            .filter(|(number, _)| !before.0.contains_key(*number))
-            .collect();
-        let fewer: Vec<_> = before
-            .0
-            .iter()
-            .filter(|(number, _)| !now.contains_key(*number))
-            .collect();
+        let more: Vec<_> = now.iter().filter(|(number, _)| !before.0.contains_key(*number)).collect();
+        let fewer: Vec<_> = before.0.iter().filter(|(number, _)| !now.contains_key(*number)).collect();
         return Err(format!("descriptors {more:?} opened, {fewer:?} closed"));
     }
     Ok(())
@@ -69,15 +59,8 @@ fn marked(mark: &str) -> Vec<(u32, String)> {
         .filter_map(|entry| {
             let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
             let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-            let is_marked = environment
-                .split(|&byte| byte == 0)
-                .any(|variable| variable == mark.as_bytes());
-            is_marked.then(|| {
-                (
-                    pid,
-                    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default(),
-                )
-            })
+            let is_marked = environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes());
+            is_marked.then(|| (pid, fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()))
         })
         .collect()
 }

@@ -31,10 +31,7 @@ fn run_all() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each test has workers of its own: more tests at a time only make them wait for each other.
     arguments.test_threads = arguments.test_threads.or(Some(2));
-    let trials = CASES
-        .iter()
-        .map(|case| Trial::test(case.name, || run_in_process(case)))
-        .collect();
+    let trials = CASES.iter().map(|case| Trial::test(case.name, || run_in_process(case))).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -59,10 +56,7 @@ fn run_here(name: &str) -> ExitCode {
 fn run_in_process(case: &'static Case) -> Result<(), Failed> {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let id = format!("{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
-    let directory = tempfile::Builder::new()
-        .prefix("pt")
-        .tempdir()
-        .map_err(|error| error.to_string())?;
+    let directory = tempfile::Builder::new().prefix("pt").tempdir().map_err(|error| error.to_string())?;
     let child = Command::new(std::env::current_exe().map_err(|error| error.to_string())?)
         .env(CASE_VARIABLE, case.name)
         .env(RUN_VARIABLE, &id)
@@ -84,11 +78,7 @@ fn run_in_process(case: &'static Case) -> Result<(), Failed> {
         .map_err(|error| error.to_string())?
         .filter_map(|entry| Some(entry.ok()?.file_name()))
         .collect();
-    if left.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("left behind: files {left:?}\n{output}").into())
-    }
+    if left.is_empty() { Ok(()) } else { Err(format!("left behind: files {left:?}\n{output}").into()) }
 }
 
 /// Waits with a limit; what the process prints is drained meanwhile.
@@ -112,11 +102,7 @@ fn wait(mut child: Child) -> Result<(ExitStatus, String), Failed> {
         let _ = killpg(pid, Signal::SIGKILL);
         let status = child.wait().map_err(|error| error.to_string())?;
         let output = drain_out.join().unwrap_or_default() + &drain_err.join().unwrap_or_default();
-        if hung {
-            Err(format!("hung for {CASE_LIMIT:?}\n{output}").into())
-        } else {
-            Ok((status, output))
-        }
+        if hung { Err(format!("hung for {CASE_LIMIT:?}\n{output}").into()) } else { Ok((status, output)) }
     })
 }
 

@@ -37,11 +37,7 @@ pub fn children() -> Vec<u32> {
     };
     threads
         .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok())
-        .flat_map(|list| {
-            list.split_whitespace()
-                .filter_map(|pid| pid.parse().ok())
-                .collect::<Vec<u32>>()
-        })
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
         .collect()
 }
 
@@ -86,12 +82,8 @@ impl Ledger {
 
     /// In a task: notes a start, in one write, so that a crash right after cannot lose it.
     pub fn note(path: impl AsRef<Path>, line: impl std::fmt::Display) {
-        let mut file = File::options()
-            .append(true)
-            .open(path)
-            .expect("the ledger exists");
-        file.write_all(format!("{line}\n").as_bytes())
-            .expect("the ledger is writable");
+        let mut file = File::options().append(true).open(path).expect("the ledger exists");
+        file.write_all(format!("{line}\n").as_bytes()).expect("the ledger is writable");
     }
 
     /// All lines so far.

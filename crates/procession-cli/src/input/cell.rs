@@ -31,11 +31,10 @@ impl Cell {
             Cell::Node(node) => {
                 let blame = Blame::default();
                 let reader = NodeReader { node, blame: &blame };
-                task.encode_arg(index, &mut <dyn Erased<'_>>::erase(reader), out)
-                    .map_err(|error| {
-                        let at = blame.take().unwrap_or_else(|| node.at.clone());
-                        at.error(misfit(task, index, &error.to_string()))
-                    })
+                task.encode_arg(index, &mut <dyn Erased<'_>>::erase(reader), out).map_err(|error| {
+                    let at = blame.take().unwrap_or_else(|| node.at.clone());
+                    at.error(misfit(task, index, &error.to_string()))
+                })
             }
             Cell::Json(at) => json(task, index, at.as_str(), out).map_err(|(what, span)| {
                 let start = at.span.start;
@@ -69,15 +68,11 @@ pub(crate) fn json(
     out: &mut Payload,
 ) -> Result<(), (String, Range<usize>)> {
     let mut json = serde_json::Deserializer::from_str(text);
-    task.encode_arg(index, &mut <dyn Erased<'_>>::erase(&mut json), out)
-        .map_err(|error| {
-            let message = error.to_string();
-            let (what, at) = split_position(text, &message);
-            (
-                misfit(task, index, what),
-                at.map_or(0..text.len(), |at| narrow(text, at)),
-            )
-        })
+    task.encode_arg(index, &mut <dyn Erased<'_>>::erase(&mut json), out).map_err(|error| {
+        let message = error.to_string();
+        let (what, at) = split_position(text, &message);
+        (misfit(task, index, what), at.map_or(0..text.len(), |at| narrow(text, at)))
+    })
 }
 
 /// `argument `x` of `square`: …`.
@@ -164,14 +159,8 @@ mod tests {
 
     #[test]
     fn positions_come_off_messages() {
-        assert_eq!(
-            split_position("[1, 2]", "odd at line 1 column 3"),
-            ("odd", Some(2))
-        );
-        assert_eq!(
-            split_position("[1,\n2]", "odd at line 2 column 1"),
-            ("odd", Some(4))
-        );
+        assert_eq!(split_position("[1, 2]", "odd at line 1 column 3"), ("odd", Some(2)));
+        assert_eq!(split_position("[1,\n2]", "odd at line 2 column 1"), ("odd", Some(4)));
         assert_eq!(split_position("x", "odd"), ("odd", None));
     }
 

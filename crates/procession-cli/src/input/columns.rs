@@ -27,16 +27,9 @@ enum Combine {
 impl Columns {
     /// All combinations of the columns' values.
     pub(crate) fn product(columns: Vec<Vec<Cell>>, at: Place) -> Result<Columns, Diagnostic> {
-        let count = columns
-            .iter()
-            .try_fold(1_u64, |count, column| count.checked_mul(column.len() as u64));
+        let count = columns.iter().try_fold(1_u64, |count, column| count.checked_mul(column.len() as u64));
         match count {
-            Some(count) => Ok(Columns {
-                columns,
-                combine: Combine::Product,
-                count,
-                at,
-            }),
+            Some(count) => Ok(Columns { columns, combine: Combine::Product, count, at }),
             None => Err(at.error("this product has more than 2^64 items")),
         }
     }
@@ -54,12 +47,7 @@ impl Columns {
             return Err(refusal
                 .help("zip pairs first with first, second with second; use product for all combinations"));
         }
-        Ok(Columns {
-            columns,
-            combine: Combine::Zip,
-            count: count as u64,
-            at,
-        })
+        Ok(Columns { columns, combine: Combine::Zip, count: count as u64, at })
     }
 
     pub(crate) fn check(&self, task: &TaskInfo, lenient: bool) -> Result<u64, Diagnostic> {
@@ -80,21 +68,13 @@ impl Columns {
     pub(crate) fn rows<'a>(&'a self, task: &'static TaskInfo) -> impl Iterator<Item = Row> + 'a {
         (0..self.count).map(move |index| {
             let cells = self.cells(index).into_iter().cloned().collect();
-            CellRow {
-                cells,
-                at: self.at.clone(),
-            }
-            .encode(task)
+            CellRow { cells, at: self.at.clone() }.encode(task)
         })
     }
 
     fn cells(&self, index: u64) -> Vec<&Cell> {
         match self.combine {
-            Combine::Zip => self
-                .columns
-                .iter()
-                .map(|column| &column[index as usize])
-                .collect(),
+            Combine::Zip => self.columns.iter().map(|column| &column[index as usize]).collect(),
             Combine::Product => {
                 let mut rest = index;
                 let mut cells: Vec<&Cell> = Vec::with_capacity(self.columns.len());
@@ -110,11 +90,7 @@ impl Columns {
     }
 
     pub(crate) fn describe(&self) -> String {
-        let lengths: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| column.len().to_string())
-            .collect();
+        let lengths: Vec<String> = self.columns.iter().map(|column| column.len().to_string()).collect();
         match self.combine {
             Combine::Product => format!("product of {}", lengths.join(" × ")),
             Combine::Zip => format!("zip of {} columns", lengths.len()),
@@ -133,29 +109,17 @@ mod tests {
         lists
             .iter()
             .map(|list| {
-                list.iter()
-                    .map(|i| {
-                        Cell::Node(Node {
-                            value: Value::Integer(*i),
-                            at: at.clone(),
-                        })
-                    })
-                    .collect()
+                list.iter().map(|i| Cell::Node(Node { value: Value::Integer(*i), at: at.clone() })).collect()
             })
             .collect()
     }
 
     fn items(columns: &Columns) -> Vec<Vec<i128>> {
         let number = |cell: &Cell| match cell {
-            Cell::Node(Node {
-                value: Value::Integer(integer),
-                ..
-            }) => *integer,
+            Cell::Node(Node { value: Value::Integer(integer), .. }) => *integer,
             other => panic!("{other:?}"),
         };
-        (0..columns.count)
-            .map(|i| columns.cells(i).into_iter().map(number).collect())
-            .collect()
+        (0..columns.count).map(|i| columns.cells(i).into_iter().map(number).collect()).collect()
     }
 
     #[test]
@@ -171,9 +135,7 @@ mod tests {
         let at = Text::new("t", "x").whole();
         let zip = Columns::zip(columns(&[&[1, 2], &[3, 4]]), &["x", "n"], at.clone()).unwrap();
         assert_eq!(items(&zip), [[1, 3], [2, 4]]);
-        let refusal = Columns::zip(columns(&[&[1, 2], &[3]]), &["x", "n"], at)
-            .unwrap_err()
-            .headline();
+        let refusal = Columns::zip(columns(&[&[1, 2], &[3]]), &["x", "n"], at).unwrap_err().headline();
         assert!(refusal.contains("`x` has 2 values, `n` has 1"), "{refusal}");
     }
 }

@@ -35,24 +35,10 @@ impl<'a, R: Read> Reader<'a, R> {
         let memory = Memory::default();
         let csv = csv::ReaderBuilder::new()
             .trim(csv::Trim::Headers)
-            .from_reader(Remembering {
-                reader,
-                memory: Rc::clone(&memory),
-            });
-        let mut rows = Reader {
-            csv,
-            memory,
-            name,
-            task,
-            columns: Vec::new(),
-            record: StringRecord::new(),
-            over: false,
-        };
-        let header = rows
-            .csv
-            .headers()
-            .cloned()
-            .map_err(|error| rows.refusal(&error))?;
+            .from_reader(Remembering { reader, memory: Rc::clone(&memory) });
+        let mut rows =
+            Reader { csv, memory, name, task, columns: Vec::new(), record: StringRecord::new(), over: false };
+        let header = rows.csv.headers().cloned().map_err(|error| rows.refusal(&error))?;
         rows.columns = rows.bind(&header)?;
         Ok(rows)
     }
@@ -62,37 +48,25 @@ impl<'a, R: Read> Reader<'a, R> {
         let refuse = |span: Range<usize>, what: String| Diagnostic::on_line(&self.name, 1, &line, span, what);
         if header.iter().all(str::is_empty) {
             let refusal = refuse(0..line.len(), "a CSV file starts with a header".to_owned());
-            return Err(refusal.help(format!(
-                "name the columns after the parameters: {}",
-                row::takes(self.task)
-            )));
+            return Err(
+                refusal.help(format!("name the columns after the parameters: {}", row::takes(self.task)))
+            );
         }
         let names: Vec<&str> = header.iter().collect();
         let bind = |(index, name): (usize, &str)| {
-            let mut found = names
-                .iter()
-                .enumerate()
-                .filter(|(_, column)| **column == name)
-                .map(|(at, _)| at);
+            let mut found = names.iter().enumerate().filter(|(_, column)| **column == name).map(|(at, _)| at);
             match (found.next(), found.next()) {
                 (Some(column), None) => Ok(column),
-                (Some(_), Some(second)) => Err(refuse(
-                    field_span(&line, second),
-                    format!("two columns are named `{name}`"),
-                )),
+                (Some(_), Some(second)) => {
+                    Err(refuse(field_span(&line, second), format!("two columns are named `{name}`")))
+                }
                 (None, _) => {
                     let (what, help) = row::missing(self.task, index, &names);
                     Err(refuse(0..line.len(), what).help(help))
                 }
             }
         };
-        self.task
-            .params()
-            .iter()
-            .map(|param| param.name())
-            .enumerate()
-            .map(bind)
-            .collect()
+        self.task.params().iter().map(|param| param.name()).enumerate().map(bind).collect()
     }
 
     fn encode(&self, start: u64, number: u64) -> Row {
@@ -100,14 +74,10 @@ impl<'a, R: Read> Reader<'a, R> {
         for (index, column) in self.columns.iter().enumerate() {
             let cell = self.record.get(*column).unwrap_or_default();
             let mut word = <dyn Erased<'_>>::erase(WordReader::new(cell));
-            self.task
-                .encode_arg(index, &mut word, &mut payload)
-                .map_err(|error| {
-                    let what = misfit(self.task, index, &error.to_string());
-                    self.memory
-                        .borrow()
-                        .refuse_field(&self.name, start, number, *column, what)
-                })?;
+            self.task.encode_arg(index, &mut word, &mut payload).map_err(|error| {
+                let what = misfit(self.task, index, &error.to_string());
+                self.memory.borrow().refuse_field(&self.name, start, number, *column, what)
+            })?;
         }
         Ok(payload)
     }
@@ -121,24 +91,20 @@ impl<'a, R: Read> Reader<'a, R> {
             return Diagnostic::new(format!("cannot read {}: {what}", self.name));
         };
         let what = match error.kind() {
-            ErrorKind::UnequalLengths {
-                expected_len, len, ..
-            } => {
+            ErrorKind::UnequalLengths { expected_len, len, .. } => {
                 format!("this record has {len} fields, the header has {expected_len}")
             }
             ErrorKind::Utf8 { err, .. } => format!("field {} is not UTF-8", err.field() + 1),
             _ => error.to_string(),
         };
         let column = match error.kind() {
-            ErrorKind::UnequalLengths {
-                expected_len, len, ..
-            } => (*expected_len).min(len.saturating_sub(1)) as usize,
+            ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                (*expected_len).min(len.saturating_sub(1)) as usize
+            }
             ErrorKind::Utf8 { err, .. } => err.field(),
             _ => 0,
         };
-        self.memory
-            .borrow()
-            .refuse_field(&self.name, position.byte(), position.line(), column, what)
+        self.memory.borrow().refuse_field(&self.name, position.byte(), position.line(), column, what)
     }
 }
 
@@ -184,28 +150,20 @@ struct Recent {
 
 impl Recent {
     fn forget_before(&mut self, position: u64) {
-        let gone = usize::try_from(position.saturating_sub(self.start))
-            .unwrap_or(usize::MAX)
-            .min(self.bytes.len());
+        let gone =
+            usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.bytes.len());
         self.bytes.drain(..gone);
         self.start += gone as u64;
     }
 
     /// The line that starts at `position`.
     fn line(&self, position: u64) -> String {
-        let from = usize::try_from(position.saturating_sub(self.start))
-            .unwrap_or(usize::MAX)
-            .min(self.bytes.len());
+        let from =
+            usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.bytes.len());
         let rest = &self.bytes[from..];
-        let rest = if position == 0 {
-            rest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(rest)
-        } else {
-            rest
-        };
+        let rest = if position == 0 { rest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(rest) } else { rest };
         let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-        String::from_utf8_lossy(&rest[..end])
-            .trim_end_matches('\r')
-            .to_owned()
+        String::from_utf8_lossy(&rest[..end]).trim_end_matches('\r').to_owned()
     }
 
     fn refuse_field(
@@ -217,15 +175,11 @@ impl Recent {
         what: String,
     ) -> Diagnostic {
         // The parser's position may be that of blank lines before the record.
-        let from = usize::try_from(position.saturating_sub(self.start))
-            .unwrap_or(usize::MAX)
-            .min(self.bytes.len());
-        let blank = self.bytes[from..]
-            .iter()
-            .take_while(|byte| matches!(byte, b'\n' | b'\r'));
-        let (bytes, lines) = blank.fold((0, 0), |(bytes, lines), byte| {
-            (bytes + 1, lines + u64::from(*byte == b'\n'))
-        });
+        let from =
+            usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.bytes.len());
+        let blank = self.bytes[from..].iter().take_while(|byte| matches!(byte, b'\n' | b'\r'));
+        let (bytes, lines) =
+            blank.fold((0, 0), |(bytes, lines), byte| (bytes + 1, lines + u64::from(*byte == b'\n')));
         let line = self.line(position + bytes);
         Diagnostic::on_line(name, number + lines, &line, field_span(&line, column), what)
     }
@@ -242,11 +196,7 @@ fn field_span(line: &str, column: usize) -> Range<usize> {
             _ => {}
         }
     }
-    if field == column {
-        start..line.len()
-    } else {
-        line.len()..line.len()
-    }
+    if field == column { start..line.len() } else { line.len()..line.len() }
 }
 
 #[derive(Debug)]

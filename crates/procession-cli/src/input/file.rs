@@ -30,11 +30,8 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    pub(crate) const NAMES: [(&'static str, Format); 3] = [
-        ("jsonl", Format::Jsonl),
-        ("csv", Format::Csv),
-        ("txt", Format::Lines),
-    ];
+    pub(crate) const NAMES: [(&'static str, Format); 3] =
+        [("jsonl", Format::Jsonl), ("csv", Format::Csv), ("txt", Format::Lines)];
 
     /// The format a file name speaks of.
     pub(crate) fn of(path: &str) -> Option<Format> {
@@ -64,13 +61,7 @@ impl File {
     /// The file named `path`; `-` is standard input.
     pub(crate) fn new(path: &str, format: Format, unary: bool, at: Place) -> File {
         let path = (path != "-").then(|| PathBuf::from(path));
-        File {
-            path,
-            format,
-            unary,
-            at,
-            spool: RefCell::new(None),
-        }
+        File { path, format, unary, at, spool: RefCell::new(None) }
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -82,17 +73,13 @@ impl File {
     }
 
     fn name(&self) -> String {
-        self.path
-            .as_ref()
-            .map_or_else(|| "<stdin>".to_owned(), |path| path.display().to_string())
+        self.path.as_ref().map_or_else(|| "<stdin>".to_owned(), |path| path.display().to_string())
     }
 
     /// Refuses a file that cannot be opened.
     pub(crate) fn check_exists(&self) -> Result<(), Diagnostic> {
         match &self.path {
-            Some(path) => fs::metadata(path)
-                .map(drop)
-                .map_err(|error| self.unreadable(&error)),
+            Some(path) => fs::metadata(path).map(drop).map_err(|error| self.unreadable(&error)),
             None => Ok(()),
         }
     }
@@ -100,9 +87,7 @@ impl File {
     /// Reads every row once and counts them.
     pub(crate) fn check(&self, task: &TaskInfo) -> Result<u64, Diagnostic> {
         let rewindable = match &self.path {
-            Some(path) => fs::metadata(path)
-                .map_err(|error| self.unreadable(&error))?
-                .is_file(),
+            Some(path) => fs::metadata(path).map_err(|error| self.unreadable(&error))?.is_file(),
             None => false,
         };
         if rewindable {
@@ -113,9 +98,7 @@ impl File {
             .and_then(|_| spool.seek(SeekFrom::Start(0)))
             .map_err(|error| self.unreadable(&error))?;
         let count = self.count(&mut spool, task)?;
-        spool
-            .seek(SeekFrom::Start(0))
-            .map_err(|error| self.unreadable(&error))?;
+        spool.seek(SeekFrom::Start(0)).map_err(|error| self.unreadable(&error))?;
         self.spool.replace(Some(spool));
         Ok(count)
     }
@@ -158,10 +141,6 @@ impl File {
     }
 
     fn unreadable(&self, error: &io::Error) -> Diagnostic {
-        self.at.error(format!(
-            "cannot read {}: {}",
-            self.name(),
-            crate::output::reason(error)
-        ))
+        self.at.error(format!("cannot read {}: {}", self.name(), crate::output::reason(error)))
     }
 }

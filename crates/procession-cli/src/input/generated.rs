@@ -36,20 +36,13 @@ impl Repeat {
     }
 
     fn row(&self, task: &TaskInfo, index: u64) -> Row {
-        let names = Names {
-            workers: self.workers,
-            index: Some(index),
-        };
+        let names = Names { workers: self.workers, index: Some(index) };
         let cells = self.args.iter().map(|node| match template::is_templated(node) {
             true => template::fill(node, names).map(Cell::Node),
             false => Ok(Cell::Node(node.clone())),
         });
         let cells = cells.collect::<Result<Vec<Cell>, Diagnostic>>()?;
-        CellRow {
-            cells,
-            at: self.at.clone(),
-        }
-        .encode(task)
+        CellRow { cells, at: self.at.clone() }.encode(task)
     }
 }
 
@@ -72,31 +65,18 @@ impl Series {
         let (start, rest) = text.split_once("..").ok_or_else(|| bad("no `..`"))?;
         let (stop, step) = rest.split_once(':').unwrap_or((rest, "1"));
         let number = |word: &str| {
-            word.trim()
-                .parse::<i64>()
-                .map_err(|_| bad(&format!("`{}` is not an integer", word.trim())))
+            word.trim().parse::<i64>().map_err(|_| bad(&format!("`{}` is not an integer", word.trim())))
         };
-        Series {
-            start: number(start)?,
-            stop: number(stop)?,
-            step: number(step)?,
-            at: at.clone(),
-        }
-        .sound()
+        Series { start: number(start)?, stop: number(stop)?, step: number(step)?, at: at.clone() }.sound()
     }
 
     /// Refuses a range that cannot be meant.
     pub(crate) fn sound(self) -> Result<Series, Diagnostic> {
         if self.step == 0 {
-            return Err(self
-                .at
-                .error("a range with step 0 never ends")
-                .help("use a step other than 0"));
+            return Err(self.at.error("a range with step 0 never ends").help("use a step other than 0"));
         }
         if (self.start < self.stop) != (self.step > 0) && self.start != self.stop {
-            let refusal = self
-                .at
-                .error(format!("range {self} has no items: it steps away from its stop"));
+            let refusal = self.at.error(format!("range {self} has no items: it steps away from its stop"));
             return Err(refusal.help(if self.step > 0 {
                 "swap start and stop, or count down with a negative step"
             } else {
@@ -171,11 +151,7 @@ mod tests {
             ("3..3", vec![]),
         ] {
             let series = series(text).unwrap();
-            assert_eq!(
-                (0..series.len()).map(|i| series.item(i)).collect::<Vec<_>>(),
-                items,
-                "{text}"
-            );
+            assert_eq!((0..series.len()).map(|i| series.item(i)).collect::<Vec<_>>(), items, "{text}");
         }
         let widest = series("-9223372036854775808..9223372036854775807").unwrap();
         assert_eq!(widest.len(), u64::MAX);
@@ -184,15 +160,7 @@ mod tests {
 
     #[test]
     fn impossible_ranges_are_refused() {
-        for text in [
-            "5",
-            "a..b",
-            "0..",
-            "0..5:0",
-            "5..0",
-            "0..5:-1",
-            "0..99999999999999999999",
-        ] {
+        for text in ["5", "a..b", "0..", "0..5:0", "5..0", "0..5:-1", "0..99999999999999999999"] {
             let refusal = series(text).unwrap_err();
             assert!(refusal.starts_with("--range:1:1: "), "{refusal}");
         }

@@ -28,11 +28,7 @@ pub(crate) struct Reader<'a, R> {
 
 impl<'a, R: BufRead> Reader<'a, R> {
     pub(crate) fn new(reader: R, name: String, task: &'a TaskInfo, unary: bool) -> Reader<'a, R> {
-        Reader {
-            lines: Numbered::new(reader, name),
-            task,
-            unary,
-        }
+        Reader { lines: Numbered::new(reader, name), task, unary }
     }
 }
 
@@ -49,11 +45,7 @@ impl<R: BufRead> Iterator for Reader<'_, R> {
             if line.trim().is_empty() {
                 continue;
             }
-            let row = if self.unary {
-                unary(self.task, line)
-            } else {
-                arguments(self.task, line)
-            };
+            let row = if self.unary { unary(self.task, line) } else { arguments(self.task, line) };
             return Some(row.map_err(|(span, what, help)| {
                 Diagnostic::on_line(&name, number, line, span, what).maybe_help(help)
             }));
@@ -87,10 +79,8 @@ fn arguments(task: &TaskInfo, line: &str) -> Result<Payload, Refusal> {
         }
         _ => {
             well_formed(line)?;
-            let what = format!(
-                "a row is an array of arguments, or an object of them by name; {}",
-                row::takes(task)
-            );
+            let what =
+                format!("a row is an array of arguments, or an object of them by name; {}", row::takes(task));
             return Err((whole, what, Some(format!("write {}", example(task)))));
         }
     };
@@ -109,10 +99,7 @@ fn by_name<'a>(
     whole: Range<usize>,
 ) -> Result<Vec<&'a RawValue>, Refusal> {
     let value = |(index, name): (usize, &str)| {
-        let mut found = members
-            .iter()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| *value);
+        let mut found = members.iter().filter(|(key, _)| key == name).map(|(_, value)| *value);
         match (found.next(), found.next()) {
             (Some(value), None) => Ok(value),
             (Some(_), Some(_)) => Err((whole.clone(), format!("`{name}` is given twice"), None)),
@@ -123,12 +110,7 @@ fn by_name<'a>(
             }
         }
     };
-    task.params()
-        .iter()
-        .map(|param| param.name())
-        .enumerate()
-        .map(value)
-        .collect()
+    task.params().iter().map(|param| param.name()).enumerate().map(value).collect()
 }
 
 /// What a row could look like: `[x, n]`.
@@ -187,10 +169,7 @@ mod tests {
     #[test]
     fn members_keep_order_and_duplicates() {
         let members = members(r#"{"b": 1, "a": [2], "b": 3}"#).unwrap();
-        let shown: Vec<_> = members
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.get()))
-            .collect();
+        let shown: Vec<_> = members.iter().map(|(key, value)| (key.as_str(), value.get())).collect();
         assert_eq!(shown, [("b", "1"), ("a", "[2]"), ("b", "3")]);
         assert!(super::members("{} x").is_err());
     }

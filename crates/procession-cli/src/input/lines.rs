@@ -23,13 +23,7 @@ pub(crate) struct Numbered<R> {
 
 impl<R: BufRead> Numbered<R> {
     pub(crate) fn new(reader: R, name: String) -> Numbered<R> {
-        Numbered {
-            reader,
-            name,
-            number: 0,
-            buffer: Vec::new(),
-            over: false,
-        }
+        Numbered { reader, name, number: 0, buffer: Vec::new(), over: false }
     }
 
     /// The next line, with its number; None at the end, and after an error.
@@ -67,20 +61,13 @@ impl<R: BufRead> Numbered<R> {
         }
         bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        std::str::from_utf8(bytes)
-            .map(|line| (self.number, line))
-            .map_err(|error| {
-                let good = error.valid_up_to();
-                let shown = String::from_utf8_lossy(bytes);
-                let refusal = Diagnostic::on_line(
-                    &self.name,
-                    self.number,
-                    &shown,
-                    good..good + 1,
-                    "this is not UTF-8",
-                );
-                refusal.help("convert the file to UTF-8")
-            })
+        std::str::from_utf8(bytes).map(|line| (self.number, line)).map_err(|error| {
+            let good = error.valid_up_to();
+            let shown = String::from_utf8_lossy(bytes);
+            let refusal =
+                Diagnostic::on_line(&self.name, self.number, &shown, good..good + 1, "this is not UTF-8");
+            refusal.help("convert the file to UTF-8")
+        })
     }
 }
 
@@ -93,10 +80,7 @@ pub(crate) struct Reader<'a, R> {
 
 impl<'a, R: BufRead> Reader<'a, R> {
     pub(crate) fn new(reader: R, name: String, task: &'a TaskInfo) -> Reader<'a, R> {
-        Reader {
-            lines: Numbered::new(reader, name),
-            task,
-        }
+        Reader { lines: Numbered::new(reader, name), task }
     }
 }
 
@@ -134,10 +118,7 @@ mod tests {
             let (number, line) = line.unwrap();
             seen.push((number, line.to_owned()));
         }
-        assert_eq!(
-            seen,
-            [(1, "a".to_owned()), (2, String::new()), (3, "b".to_owned())]
-        );
+        assert_eq!(seen, [(1, "a".to_owned()), (2, String::new()), (3, "b".to_owned())]);
     }
 
     #[test]

@@ -33,9 +33,7 @@ pub(crate) fn json_elements(at: &Place) -> Result<Vec<Place>, Diagnostic> {
         match position {
             Some(offset) if error.is_syntax() || error.is_eof() => {
                 let start = at.span.start + offset;
-                at.text
-                    .place(start..start + 1)
-                    .error(format!("not valid JSON: {what}"))
+                at.text.place(start..start + 1).error(format!("not valid JSON: {what}"))
             }
             _ => at.error(format!("not a list: {what}")),
         }

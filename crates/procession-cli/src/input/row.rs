@@ -36,11 +36,7 @@ pub(crate) fn takes(task: &TaskInfo) -> String {
     match params.len() {
         0 => format!("`{}` takes no arguments", task.name()),
         1 => format!("`{}` takes 1 argument ({})", task.name(), params[0]),
-        count => format!(
-            "`{}` takes {count} arguments ({})",
-            task.name(),
-            params.join(", ")
-        ),
+        count => format!("`{}` takes {count} arguments ({})", task.name(), params.join(", ")),
     }
 }
 
@@ -49,10 +45,7 @@ pub(crate) fn missing(task: &TaskInfo, index: usize, names: &[&str]) -> (String,
     let name = task.params()[index].name();
     let what = format!("no value for argument `{name}` of `{}`", task.name());
     // What serves another parameter is not meant for this one.
-    let free = names
-        .iter()
-        .copied()
-        .filter(|name| task.params().iter().all(|param| param.name() != *name));
+    let free = names.iter().copied().filter(|name| task.params().iter().all(|param| param.name() != *name));
     let help = match crate::nearest::nearest(name, free) {
         Some(near) => format!("is `{near}` meant?"),
         None if names.is_empty() => takes(task),

@@ -23,10 +23,7 @@ impl<'de> WordReader<'de> {
 
     /// Takes `"…"` as the JSON string it spells: for the command line, whose words come without quotes of their own.
     pub(crate) fn unquoting(self) -> WordReader<'de> {
-        WordReader {
-            unquote: true,
-            ..self
-        }
+        WordReader { unquote: true, ..self }
     }
 
     fn json<V: Visitor<'de>>(
@@ -99,10 +96,7 @@ impl<'de> Deserializer<'de> for WordReader<'de> {
         match self.text.trim() {
             "true" => visitor.visit_bool(true),
             "false" => visitor.visit_bool(false),
-            _ => Err(de::Error::invalid_type(
-                Unexpected::Str(self.text),
-                &"`true` or `false`",
-            )),
+            _ => Err(de::Error::invalid_type(Unexpected::Str(self.text), &"`true` or `false`")),
         }
     }
 
@@ -122,19 +116,11 @@ impl<'de> Deserializer<'de> for WordReader<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.is_empty() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self.is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.is_empty() {
-            visitor.visit_unit()
-        } else {
-            self.deserialize_any(visitor)
-        }
+        if self.is_empty() { visitor.visit_unit() } else { self.deserialize_any(visitor) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -163,10 +149,7 @@ impl<'de> Deserializer<'de> for WordReader<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.json(
-            |json, visitor| json.deserialize_struct(name, fields, visitor),
-            visitor,
-        )
+        self.json(|json, visitor| json.deserialize_struct(name, fields, visitor), visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -176,10 +159,7 @@ impl<'de> Deserializer<'de> for WordReader<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         if self.text.trim_start().starts_with(['{', '"']) {
-            self.json(
-                |json, visitor| json.deserialize_enum(name, variants, visitor),
-                visitor,
-            )
+            self.json(|json, visitor| json.deserialize_enum(name, variants, visitor), visitor)
         } else {
             visitor.visit_enum(self.text.into_deserializer())
         }
@@ -209,10 +189,7 @@ mod tests {
         assert_eq!(read::<u64>("18446744073709551615"), Ok(u64::MAX));
         assert_eq!(read::<String>("007"), Ok("007".to_owned()));
         assert_eq!(read::<String>("\"q\""), Ok("\"q\"".to_owned()));
-        assert_eq!(
-            String::deserialize(WordReader::new("\"q\"").unquoting()),
-            Ok("q".to_owned())
-        );
+        assert_eq!(String::deserialize(WordReader::new("\"q\"").unquoting()), Ok("q".to_owned()));
         assert_eq!(read::<Option<i64>>(""), Ok(None));
         assert_eq!(read::<Option<i64>>("4"), Ok(Some(4)));
         assert_eq!(read::<Vec<i64>>("[1, 2]"), Ok(vec![1, 2]));
@@ -223,26 +200,10 @@ mod tests {
 
     #[test]
     fn misfits_say_what_was_found_and_wanted() {
-        assert_eq!(
-            read::<i64>("two").unwrap_err(),
-            "invalid type: string \"two\", expected i64"
-        );
-        assert_eq!(
-            read::<i64>("1.5").unwrap_err(),
-            "invalid type: floating point `1.5`, expected i64"
-        );
-        assert_eq!(
-            read::<u32>("-3").unwrap_err(),
-            "invalid value: integer `-3`, expected u32"
-        );
-        assert_eq!(
-            read::<Vec<i64>>("[1, x]").unwrap_err(),
-            "not valid JSON: expected value"
-        );
-        assert!(
-            read::<bool>("yes")
-                .unwrap_err()
-                .contains("expected `true` or `false`")
-        );
+        assert_eq!(read::<i64>("two").unwrap_err(), "invalid type: string \"two\", expected i64");
+        assert_eq!(read::<i64>("1.5").unwrap_err(), "invalid type: floating point `1.5`, expected i64");
+        assert_eq!(read::<u32>("-3").unwrap_err(), "invalid value: integer `-3`, expected u32");
+        assert_eq!(read::<Vec<i64>>("[1, x]").unwrap_err(), "not valid JSON: expected value");
+        assert!(read::<bool>("yes").unwrap_err().contains("expected `true` or `false`"));
     }
 }

@@ -45,18 +45,13 @@ impl serde::de::Error for Misfit {
 
 impl<'a> NodeReader<'a> {
     fn child(self, node: &'a Node) -> NodeReader<'a> {
-        NodeReader {
-            node,
-            blame: self.blame,
-        }
+        NodeReader { node, blame: self.blame }
     }
 
     /// Remembers this node unless one inside it is already to blame.
     fn or_blame<T>(self, result: Result<T, Misfit>) -> Result<T, Misfit> {
         if result.is_err() {
-            self.blame
-                .borrow_mut()
-                .get_or_insert_with(|| self.node.at.clone());
+            self.blame.borrow_mut().get_or_insert_with(|| self.node.at.clone());
         }
         result
     }
@@ -71,15 +66,10 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
             Value::Integer(integer) => visit_integer(*integer, visitor),
             Value::Float(float) => visitor.visit_f64(*float),
             Value::Boolean(boolean) => visitor.visit_bool(*boolean),
-            Value::Array(elements) => visitor.visit_seq(Elements {
-                reader: self,
-                rest: elements.iter(),
-            }),
-            Value::Table(table) => visitor.visit_map(Entries {
-                reader: self,
-                rest: table.entries.iter(),
-                value: None,
-            }),
+            Value::Array(elements) => visitor.visit_seq(Elements { reader: self, rest: elements.iter() }),
+            Value::Table(table) => {
+                visitor.visit_map(Entries { reader: self, rest: table.entries.iter(), value: None })
+            }
         };
         self.or_blame(result)
     }
@@ -104,10 +94,9 @@ impl<'de> Deserializer<'de> for NodeReader<'_> {
     ) -> Result<V::Value, Misfit> {
         let result = match &self.node.value {
             Value::String(name) => visitor.visit_enum(name.as_str().into_deserializer()),
-            Value::Table(table) if table.entries.len() == 1 => visitor.visit_enum(Variant {
-                reader: self,
-                entry: &table.entries[0],
-            }),
+            Value::Table(table) if table.entries.len() == 1 => {
+                visitor.visit_enum(Variant { reader: self, entry: &table.entries[0] })
+            }
             other => Err(serde::de::Error::custom(format_args!(
                 "invalid type: {}, expected a variant's name, or a table of one variant",
                 other.kind()
@@ -146,10 +135,7 @@ impl<'de> SeqAccess<'de> for Elements<'_> {
     type Error = Misfit;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Misfit> {
-        self.rest
-            .next()
-            .map(|node| seed.deserialize(self.reader.child(node)))
-            .transpose()
+        self.rest.next().map(|node| seed.deserialize(self.reader.child(node))).transpose()
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -174,19 +160,13 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let key: StrDeserializer<'_, Misfit> = entry.key.as_str().into_deserializer();
         let result = seed.deserialize(key);
         if result.is_err() {
-            self.reader
-                .blame
-                .borrow_mut()
-                .get_or_insert_with(|| entry.key_at.clone());
+            self.reader.blame.borrow_mut().get_or_insert_with(|| entry.key_at.clone());
         }
         result.map(Some)
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Misfit> {
-        let node = self
-            .value
-            .take()
-            .expect("serde asks for a value only after its key");
+        let node = self.value.take().expect("serde asks for a value only after its key");
         seed.deserialize(self.reader.child(node))
     }
 }
@@ -251,15 +231,9 @@ mod tests {
     fn read<T: DeserializeOwned>(value: &str) -> Result<T, (String, String)> {
         let table = document::parse(&Text::new("t", format!("v = {value}"))).unwrap();
         let blame = Blame::default();
-        let reader = NodeReader {
-            node: &table.entries[0].node,
-            blame: &blame,
-        };
+        let reader = NodeReader { node: &table.entries[0].node, blame: &blame };
         T::deserialize(reader).map_err(|misfit| {
-            (
-                misfit.to_string(),
-                blame.take().map_or_else(String::new, |at| at.as_str().to_owned()),
-            )
+            (misfit.to_string(), blame.take().map_or_else(String::new, |at| at.as_str().to_owned()))
         })
     }
 
@@ -269,15 +243,9 @@ mod tests {
         assert_eq!(read::<u64>("0x7fff_ffff_ffff_ffff"), Ok(i64::MAX as u64));
         assert_eq!(read::<Option<i64>>("7"), Ok(Some(7)));
         assert_eq!(read::<(i64, String)>("[1, 'x']"), Ok((1, "x".to_owned())));
-        assert_eq!(
-            read::<BTreeMap<String, i64>>("{a = 1}"),
-            Ok([("a".to_owned(), 1)].into())
-        );
+        assert_eq!(read::<BTreeMap<String, i64>>("{a = 1}"), Ok([("a".to_owned(), 1)].into()));
         assert_eq!(read::<Shape>("'Point'"), Ok(Shape::Point));
-        assert_eq!(
-            read::<Shape>("{Circle = {radius = 2}}"),
-            Ok(Shape::Circle { radius: 2.0 })
-        );
+        assert_eq!(read::<Shape>("{Circle = {radius = 2}}"), Ok(Shape::Circle { radius: 2.0 }));
         assert_eq!(read::<Shape>("{Pair = [1, 2]}"), Ok(Shape::Pair(1, 2)));
         assert!(read::<f64>("nan").unwrap().is_nan());
     }

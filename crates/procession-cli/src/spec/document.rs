@@ -70,10 +70,9 @@ pub(crate) fn parse(text: &Arc<Text>) -> Result<Table, Diagnostic> {
         Ok(table) => convert_table(text, table.get_ref()),
         Err(error) => {
             let span = error.span().unwrap_or(0..0);
-            Err(text.place(span).error(format!(
-                "not valid TOML: {}",
-                error.message().trim_end_matches(", expected nothing")
-            )))
+            Err(text
+                .place(span)
+                .error(format!("not valid TOML: {}", error.message().trim_end_matches(", expected nothing"))))
         }
     }
 }
@@ -104,10 +103,7 @@ fn bare_word(text: &Arc<Text>, equals: usize) -> Option<Table> {
     let stand_in = format!("{path}=0");
     let mut change = convert_table(text, DeTable::parse(&stand_in).ok()?.get_ref()).ok()?;
     let at = text.place(equals + 1..text.content.len());
-    *leaf(&mut change) = Node {
-        value: Value::String(word.to_owned()),
-        at,
-    };
+    *leaf(&mut change) = Node { value: Value::String(word.to_owned()), at };
     Some(change)
 }
 
@@ -119,10 +115,7 @@ fn merge(table: &mut Table, change: Table, equals: usize) {
             Some(old) => match (&mut old.node.value, entry.node.value) {
                 (Value::Table(old), Value::Table(new)) if is_path => merge(old, new, equals),
                 (_, value) => {
-                    old.node = Node {
-                        value,
-                        at: entry.node.at,
-                    };
+                    old.node = Node { value, at: entry.node.at };
                     old.key_at = entry.key_at;
                 }
             },
@@ -133,15 +126,9 @@ fn merge(table: &mut Table, change: Table, equals: usize) {
 
 /// The value at the end of a table that is one path.
 fn leaf(table: &mut Table) -> &mut Node {
-    let node = &mut table
-        .entries
-        .first_mut()
-        .expect("an assignment that parsed has one key")
-        .node;
+    let node = &mut table.entries.first_mut().expect("an assignment that parsed has one key").node;
     if matches!(node.value, Value::Table(_)) {
-        let Value::Table(inner) = &mut node.value else {
-            unreachable!("just matched")
-        };
+        let Value::Table(inner) = &mut node.value else { unreachable!("just matched") };
         return leaf(inner);
     }
     node
@@ -184,19 +171,13 @@ fn convert(text: &Arc<Text>, value: &Spanned<DeValue<'_>>) -> Result<Node, Diagn
                 .map_err(|_| at.error("this integer is too large"))?,
         ),
         DeValue::Float(float) => Value::Float(
-            float
-                .as_str()
-                .parse()
-                .map_err(|_| at.error("this is not a number that a float can hold"))?,
+            float.as_str().parse().map_err(|_| at.error("this is not a number that a float can hold"))?,
         ),
         DeValue::Boolean(boolean) => Value::Boolean(*boolean),
         DeValue::Datetime(datetime) => Value::Datetime(datetime.to_string()),
-        DeValue::Array(array) => Value::Array(
-            array
-                .iter()
-                .map(|element| convert(text, element))
-                .collect::<Result<_, _>>()?,
-        ),
+        DeValue::Array(array) => {
+            Value::Array(array.iter().map(|element| convert(text, element)).collect::<Result<_, _>>()?)
+        }
         DeValue::Table(table) => Value::Table(convert_table(text, table)?),
     };
     Ok(Node { value, at })
@@ -211,17 +192,8 @@ mod tests {
     }
 
     fn at<'a>(table: &'a Table, path: &str) -> &'a Value {
-        let (first, rest) = path
-            .split_once('.')
-            .map_or((path, None), |(first, rest)| (first, Some(rest)));
-        match (
-            &table
-                .get(first)
-                .unwrap_or_else(|| panic!("no {first}"))
-                .node
-                .value,
-            rest,
-        ) {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        match (&table.get(first).unwrap_or_else(|| panic!("no {first}")).node.value, rest) {
             (Value::Table(inner), Some(rest)) => at(inner, rest),
             (value, _) => value,
         }
@@ -232,17 +204,13 @@ mod tests {
         let table = document("b = 1\na = [2, \"x\"]\n");
         let keys: Vec<_> = table.entries.iter().map(|entry| entry.key.as_str()).collect();
         assert_eq!(keys, ["b", "a"]);
-        let Value::Array(elements) = at(&table, "a") else {
-            panic!("not an array")
-        };
+        let Value::Array(elements) = at(&table, "a") else { panic!("not an array") };
         assert_eq!(elements[1].at.as_str(), "\"x\"");
     }
 
     #[test]
     fn malformed_text_is_pointed_at() {
-        let refusal = parse(&Text::new("job.toml", "a = 1\nb = = 2\n"))
-            .unwrap_err()
-            .to_string();
+        let refusal = parse(&Text::new("job.toml", "a = 1\nb = = 2\n")).unwrap_err().to_string();
         assert!(refusal.starts_with("job.toml:2:5: not valid TOML"), "{refusal}");
     }
 
@@ -268,10 +236,7 @@ mod tests {
             ("a=", "TOML"),
         ] {
             let refusal = set(&mut Table::default(), assignment).unwrap_err().to_string();
-            assert!(
-                refusal.starts_with("--set:1:") && refusal.contains(what),
-                "{assignment}: {refusal}"
-            );
+            assert!(refusal.starts_with("--set:1:") && refusal.contains(what), "{assignment}: {refusal}");
         }
     }
 }

@@ -13,16 +13,10 @@ use crate::nearest;
 impl Table {
     /// Refuses every key that is not among `known`. `name` is how the table is written: `[pool]`.
     pub(crate) fn only(&self, name: &str, known: &[&str]) -> Result<(), Diagnostic> {
-        match self
-            .entries
-            .iter()
-            .find(|entry| !known.contains(&entry.key.as_str()))
-        {
+        match self.entries.iter().find(|entry| !known.contains(&entry.key.as_str())) {
             None => Ok(()),
             Some(entry) => {
-                let refusal = entry
-                    .key_at
-                    .error(format!("unknown key `{}` in {name}", entry.key));
+                let refusal = entry.key_at.error(format!("unknown key `{}` in {name}", entry.key));
                 Err(refusal.help(nearest::suggest(&entry.key, known)))
             }
         }
@@ -36,11 +30,7 @@ impl Entry {
     }
 
     fn wrong_type(&self, wanted: &str) -> Diagnostic {
-        self.node.at.error(format!(
-            "`{}` must be {wanted}, not {}",
-            self.key,
-            self.node.value.kind()
-        ))
+        self.node.at.error(format!("`{}` must be {wanted}, not {}", self.key, self.node.value.kind()))
     }
 
     pub(crate) fn string(&self) -> Result<&str, Diagnostic> {
@@ -138,10 +128,7 @@ mod tests {
 
     #[test]
     fn refusals_name_the_key_and_the_value() {
-        assert_eq!(
-            refusal("workers = 0", Entry::count),
-            "t:1:11: `workers`: must be at least 1"
-        );
+        assert_eq!(refusal("workers = 0", Entry::count), "t:1:11: `workers`: must be at least 1");
         assert_eq!(
             refusal("workers = 'x'", Entry::count),
             "t:1:11: `workers` must be an integer, not a string"
@@ -153,9 +140,8 @@ mod tests {
         assert!(refusal("timeout = 'x'", Entry::duration).contains("`x` is not a duration (help: write"));
         assert!(refusal("timeout = -1", Entry::duration).contains("not a duration"));
         assert!(
-            refusal("call = 'maps'", |entry| entry
-                .choice(&[("map", 1), ("starmap", 2)]))
-            .contains("unknown choice `maps` (help: did you mean `map`?)")
+            refusal("call = 'maps'", |entry| entry.choice(&[("map", 1), ("starmap", 2)]))
+                .contains("unknown choice `maps` (help: did you mean `map`?)")
         );
     }
 }

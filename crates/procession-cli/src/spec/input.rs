@@ -9,9 +9,7 @@ use crate::input::{Cell, CellRow, Columns, File, Format, Repeat, Series, Source,
 use crate::nearest;
 
 const SOURCES: [&str; 7] = ["repeat", "range", "values", "rows", "file", "product", "zip"];
-const KEYS: [&str; 9] = [
-    "repeat", "args", "range", "values", "rows", "file", "format", "product", "zip",
-];
+const KEYS: [&str; 9] = ["repeat", "args", "range", "values", "rows", "file", "format", "product", "zip"];
 
 /// What a source needs to know of the rest of the job.
 #[derive(Clone, Copy, Debug)]
@@ -25,18 +23,13 @@ pub(super) struct Context {
 /// Reads the table that stands at `at`.
 pub(super) fn read(table: &Table, at: &Place, context: Context) -> Result<Source, Diagnostic> {
     table.only("[input]", &KEYS)?;
-    let mut given = table
-        .entries
-        .iter()
-        .filter(|entry| SOURCES.contains(&entry.key.as_str()));
+    let mut given = table.entries.iter().filter(|entry| SOURCES.contains(&entry.key.as_str()));
     let Some(source) = given.next() else {
         let refusal = at.error("[input] names no source of items");
         return Err(refusal.help(format!("give one of {}", nearest::list(&SOURCES))));
     };
     if let Some(second) = given.next() {
-        let refusal = second
-            .key_at
-            .error(format!("`{}` and `{}` are both given", source.key, second.key));
+        let refusal = second.key_at.error(format!("`{}` and `{}` are both given", source.key, second.key));
         return Err(refusal.help("[input] has exactly one source; remove the other"));
     }
     belongs(table, "args", "repeat", source)?;
@@ -62,9 +55,7 @@ pub(super) fn read(table: &Table, at: &Place, context: Context) -> Result<Source
 fn belongs(table: &Table, key: &str, to: &str, source: &Entry) -> Result<(), Diagnostic> {
     match table.get(key) {
         Some(entry) if source.key != to => {
-            let refusal = entry
-                .key_at
-                .error(format!("`{key}` belongs to `{to}`, not to `{}`", source.key));
+            let refusal = entry.key_at.error(format!("`{key}` belongs to `{to}`, not to `{}`", source.key));
             Err(refusal.help(format!("remove `{key}`, or make the source `{to}`")))
         }
         _ => Ok(()),
@@ -72,28 +63,13 @@ fn belongs(table: &Table, key: &str, to: &str, source: &Entry) -> Result<(), Dia
 }
 
 fn repeat(entry: &Entry, args: Option<&Entry>, context: Context) -> Result<Source, Diagnostic> {
-    let filled = template::fill(
-        &entry.node,
-        Names {
-            workers: context.workers,
-            index: None,
-        },
-    )?;
-    let count = Entry {
-        node: filled,
-        ..entry.clone()
-    }
-    .integer(0..=u64::MAX)?;
+    let filled = template::fill(&entry.node, Names { workers: context.workers, index: None })?;
+    let count = Entry { node: filled, ..entry.clone() }.integer(0..=u64::MAX)?;
     let args = match args {
         Some(args) => args.array()?.to_vec(),
         None => Vec::new(),
     };
-    Ok(Source::Repeat(Repeat {
-        count,
-        args,
-        workers: context.workers,
-        at: entry.node.at.clone(),
-    }))
+    Ok(Source::Repeat(Repeat { count, args, workers: context.workers, at: entry.node.at.clone() }))
 }
 
 fn range(entry: &Entry) -> Result<Source, Diagnostic> {
@@ -103,21 +79,13 @@ fn range(entry: &Entry) -> Result<Source, Diagnostic> {
         Value::String(text) => Series::parse(text, at)?,
         Value::Table(table) => {
             table.only("`range`", &["start", "stop", "step"])?;
-            let number = |key: &str| {
-                table
-                    .get(key)
-                    .map(|entry| entry.integer(i64::MIN..=i64::MAX))
-                    .transpose()
-            };
+            let number =
+                |key: &str| table.get(key).map(|entry| entry.integer(i64::MIN..=i64::MAX)).transpose();
             let Some(stop) = number("stop")? else {
                 return Err(entry.error("needs a `stop`").help(HELP));
             };
-            let series = Series {
-                start: number("start")?.unwrap_or(0),
-                stop,
-                step: number("step")?.unwrap_or(1),
-                at,
-            };
+            let series =
+                Series { start: number("start")?.unwrap_or(0), stop, step: number("step")?.unwrap_or(1), at };
             series.sound()?
         }
         other => {
@@ -130,38 +98,24 @@ fn range(entry: &Entry) -> Result<Source, Diagnostic> {
 
 fn values(entry: &Entry, context: Context) -> Result<Source, Diagnostic> {
     if context.task.params().len() != 1 {
-        let refusal = entry
-            .key_at
-            .error(format!("`values` gives 1 argument; {}", row::takes(context.task)));
+        let refusal = entry.key_at.error(format!("`values` gives 1 argument; {}", row::takes(context.task)));
         return Err(refusal.help("use `rows`, `product` or `zip` for several arguments"));
     }
-    let row = |node: &Node| CellRow {
-        cells: vec![Cell::Node(node.clone())],
-        at: node.at.clone(),
-    };
+    let row = |node: &Node| CellRow { cells: vec![Cell::Node(node.clone())], at: node.at.clone() };
     Ok(Source::Rows(entry.array()?.iter().map(row).collect()))
 }
 
 fn rows(entry: &Entry) -> Result<Source, Diagnostic> {
     let row = |node: &Node| match &node.value {
-        Value::Array(cells) => Ok(CellRow {
-            cells: cells.iter().cloned().map(Cell::Node).collect(),
-            at: node.at.clone(),
-        }),
+        Value::Array(cells) => {
+            Ok(CellRow { cells: cells.iter().cloned().map(Cell::Node).collect(), at: node.at.clone() })
+        }
         other => {
-            let refusal = node.at.error(format!(
-                "a row must be an array of arguments, not {}",
-                other.kind()
-            ));
+            let refusal = node.at.error(format!("a row must be an array of arguments, not {}", other.kind()));
             Err(refusal.help("write `rows = [[…], […]]`, or `values = […]` for one argument an item"))
         }
     };
-    entry
-        .array()?
-        .iter()
-        .map(row)
-        .collect::<Result<_, _>>()
-        .map(Source::Rows)
+    entry.array()?.iter().map(row).collect::<Result<_, _>>().map(Source::Rows)
 }
 
 fn file(entry: &Entry, format: Option<&Entry>, context: Context) -> Result<Source, Diagnostic> {
@@ -174,23 +128,14 @@ fn file(entry: &Entry, format: Option<&Entry>, context: Context) -> Result<Sourc
                 .help("end the name in .jsonl, .csv or .txt, or add `format = \"jsonl\"`, \"csv\" or \"txt\"")
         })?,
     };
-    Ok(Source::File(File::new(
-        path,
-        format,
-        context.unary,
-        entry.node.at.clone(),
-    )))
+    Ok(Source::File(File::new(path, format, context.unary, entry.node.at.clone())))
 }
 
 /// One list per parameter, in the parameters' order, and their names.
 fn columns(entry: &Entry, context: Context) -> Result<(Vec<Vec<Cell>>, Vec<&'static str>), Diagnostic> {
     let table = entry.table()?;
     let names: Vec<&'static str> = context.task.params().iter().map(|param| param.name()).collect();
-    if let Some(stranger) = table
-        .entries
-        .iter()
-        .find(|column| !names.contains(&column.key.as_str()))
-    {
+    if let Some(stranger) = table.entries.iter().find(|column| !names.contains(&column.key.as_str())) {
         let what = format!("`{}` is no parameter; {}", stranger.key, row::takes(context.task));
         let near = nearest::nearest(&stranger.key, names.iter().copied());
         return Err(stranger

@@ -37,26 +37,19 @@ pub(crate) fn read(
 ) -> Result<Job, Diagnostic> {
     let name = path.display().to_string();
     let content = fs::read(path).map_err(|error| {
-        Diagnostic::new(format!(
-            "cannot read job spec {name}: {}",
-            crate::output::reason(&error)
-        ))
+        Diagnostic::new(format!("cannot read job spec {name}: {}", crate::output::reason(&error)))
     })?;
     let content = String::from_utf8(content).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let text = Text::new(&name, String::from_utf8_lossy(error.as_bytes()));
-        text.place(good..good + 1)
-            .error("this is not UTF-8")
-            .help("convert the file to UTF-8")
+        text.place(good..good + 1).error("this is not UTF-8").help("convert the file to UTF-8")
     })?;
     let text = Text::new(name, content);
     let mut table = document::parse(&text)?;
     for assignment in assignments {
         document::set(&mut table, assignment)?;
     }
-    let fallback = path
-        .file_stem()
-        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let fallback = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     job(&table, &text.place(0..0), fallback, adjust)
 }
 
@@ -86,9 +79,8 @@ fn job(
     adjust(&mut pool);
     if let (Call::ApplyAsync, Some(chunk_size @ 2..)) = (call, pool.chunk_size) {
         let at = table.get("call").map_or(top, |entry| &entry.node.at);
-        let refusal = at.error(format!(
-            "`apply_async` hands out items one by one; chunk_size is {chunk_size}"
-        ));
+        let refusal =
+            at.error(format!("`apply_async` hands out items one by one; chunk_size is {chunk_size}"));
         return Err(refusal.help("remove chunk_size, or use `imap` or `imap_unordered`"));
     }
 
@@ -96,11 +88,7 @@ fn job(
         return Err(missing(top, "input")
             .help("add a table [input] with a source of items, such as `range = \"0..20\"`"));
     };
-    let context = input::Context {
-        task,
-        workers: pool.workers() as u64,
-        unary: call.is_unary(task),
-    };
+    let context = input::Context { task, workers: pool.workers() as u64, unary: call.is_unary(task) };
     let source = input::read(input.table()?, &input.key_at, context)?;
 
     let (mut results, unordered) = match table.get("output") {
@@ -108,16 +96,7 @@ fn job(
         None => (ResultSettings::default(), None),
     };
     results.unordered = unordered.unwrap_or(call == Call::ImapUnordered);
-    Ok(Job {
-        name,
-        task,
-        call,
-        reduce,
-        pool,
-        source,
-        results,
-        skip_invalid: false,
-    })
+    Ok(Job { name, task, call, reduce, pool, source, results, skip_invalid: false })
 }
 
 fn missing(top: &Place, key: &str) -> Diagnostic {
@@ -141,12 +120,7 @@ pub(crate) fn task_named(name: &str) -> Result<&'static TaskInfo, (String, Strin
         } else {
             format!(
                 "did you mean {}?",
-                not_found
-                    .nearest
-                    .iter()
-                    .map(|near| format!("`{near}`"))
-                    .collect::<Vec<_>>()
-                    .join(" or ")
+                not_found.nearest.iter().map(|near| format!("`{near}`")).collect::<Vec<_>>().join(" or ")
             )
         };
         (format!("unknown task `{name}`"), help)

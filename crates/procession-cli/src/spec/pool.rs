@@ -26,17 +26,11 @@ const KEYS: [&str; 16] = [
 ];
 
 /// The names of the ways to start a worker.
-pub(crate) const START_METHODS: [(&str, StartMethod); 3] = [
-    ("forkserver", StartMethod::ForkServer),
-    ("spawn", StartMethod::Spawn),
-    ("fork", StartMethod::Fork),
-];
+pub(crate) const START_METHODS: [(&str, StartMethod); 3] =
+    [("forkserver", StartMethod::ForkServer), ("spawn", StartMethod::Spawn), ("fork", StartMethod::Fork)];
 
-const OUTPUTS: [(&str, Output); 3] = [
-    ("inherit", Output::Inherit),
-    ("null", Output::Null),
-    ("capture", Output::Capture),
-];
+const OUTPUTS: [(&str, Output); 3] =
+    [("inherit", Output::Inherit), ("null", Output::Null), ("capture", Output::Capture)];
 
 /// More workers than this are a slip of the finger: no machine runs them.
 pub(crate) const WORKERS_MAX: usize = 4096;
@@ -71,9 +65,9 @@ pub(super) fn read(table: &Table) -> Result<PoolSettings, Diagnostic> {
 fn workers(entry: &Entry) -> Result<usize, Diagnostic> {
     match entry.count()? {
         workers if workers <= WORKERS_MAX => Ok(workers),
-        workers => Err(entry.error(format!(
-            "{workers} workers are more than the {WORKERS_MAX} there can be"
-        ))),
+        workers => {
+            Err(entry.error(format!("{workers} workers are more than the {WORKERS_MAX} there can be")))
+        }
     }
 }
 
@@ -90,9 +84,7 @@ fn restart_limit(entry: &Entry) -> Result<(u32, std::time::Duration), Diagnostic
 fn env(entry: &Entry) -> Result<Vec<(String, String)>, Diagnostic> {
     let variable = |entry: &Entry| {
         if entry.key.is_empty() || entry.key.contains(['=', '\0']) {
-            return Err(entry
-                .key_at
-                .error("this cannot be the name of an environment variable"));
+            return Err(entry.key_at.error("this cannot be the name of an environment variable"));
         }
         match &entry.node.value {
             Value::String(value) if value.contains('\0') => Err(entry.error("must not contain a zero byte")),
@@ -160,10 +152,7 @@ mod tests {
         let pool = read(&document::parse(&Text::new("t", text)).unwrap()).unwrap();
         assert_eq!(pool.workers(), 3);
         assert_eq!(pool.restart_limit, Some((4, std::time::Duration::from_secs(10))));
-        assert_eq!(
-            pool.env,
-            [("A".to_owned(), "x".to_owned()), ("N".to_owned(), "3".to_owned())]
-        );
+        assert_eq!(pool.env, [("A".to_owned(), "x".to_owned()), ("N".to_owned(), "3".to_owned())]);
         assert_eq!(pool.cpu_affinity, Some(vec![vec![0, 1], vec![2]]));
     }
 }

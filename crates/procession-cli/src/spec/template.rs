@@ -29,29 +29,19 @@ pub(crate) fn fill(node: &Node, names: Names) -> Result<Node, Diagnostic> {
         Value::String(string) => {
             fill_string(string, names).map_err(|(what, help)| node.at.error(what).help(help))?
         }
-        Value::Array(elements) => Value::Array(
-            elements
-                .iter()
-                .map(|element| fill(element, names))
-                .collect::<Result<_, _>>()?,
-        ),
+        Value::Array(elements) => {
+            Value::Array(elements.iter().map(|element| fill(element, names)).collect::<Result<_, _>>()?)
+        }
         Value::Table(table) => {
-            let filled = table.entries.iter().map(|entry| {
-                Ok(Entry {
-                    node: fill(&entry.node, names)?,
-                    ..entry.clone()
-                })
-            });
-            Value::Table(Table {
-                entries: filled.collect::<Result<_, Diagnostic>>()?,
-            })
+            let filled = table
+                .entries
+                .iter()
+                .map(|entry| Ok(Entry { node: fill(&entry.node, names)?, ..entry.clone() }));
+            Value::Table(Table { entries: filled.collect::<Result<_, Diagnostic>>()? })
         }
         other => other.clone(),
     };
-    Ok(Node {
-        value,
-        at: node.at.clone(),
-    })
+    Ok(Node { value, at: node.at.clone() })
 }
 
 fn fill_string(string: &str, names: Names) -> Result<Value, (String, String)> {
@@ -101,10 +91,7 @@ fn number(name: &str, names: Names) -> Result<u64, (String, String)> {
 mod tests {
     use super::*;
 
-    const NAMES: Names = Names {
-        workers: 4,
-        index: Some(7),
-    };
+    const NAMES: Names = Names { workers: 4, index: Some(7) };
 
     fn filled(string: &str) -> String {
         match fill_string(string, NAMES) {
@@ -129,15 +116,6 @@ mod tests {
         assert!(filled("{nope}").contains("unknown name `{nope}`"));
         assert!(filled("{index").contains("a lone `{`"));
         assert!(filled("index}").contains("a lone `}`"));
-        assert!(
-            fill_string(
-                "{index}",
-                Names {
-                    workers: 1,
-                    index: None
-                }
-            )
-            .is_err()
-        );
+        assert!(fill_string("{index}", Names { workers: 1, index: None }).is_err());
     }
 }

@@ -23,19 +23,10 @@ fn read_text(text: &str) -> Result<Job, String> {
 /// The payloads of a job's items, or the first refusal.
 fn items(text: &str) -> Result<usize, String> {
     let job = read_text(text)?;
-    let total = job
-        .source
-        .check(job.task, false)
-        .map_err(|refusal| refusal.headline())?;
+    let total = job.source.check(job.task, false).map_err(|refusal| refusal.headline())?;
     let rows = job.source.rows(job.task).map_err(|refusal| refusal.headline())?;
-    let rows = rows
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|refusal| refusal.headline())?;
-    assert_eq!(
-        total,
-        Some(rows.len() as u64),
-        "the check counts what is streamed"
-    );
+    let rows = rows.collect::<Result<Vec<_>, _>>().map_err(|refusal| refusal.headline())?;
+    assert_eq!(total, Some(rows.len() as u64), "the check counts what is streamed");
     Ok(rows.len())
 }
 
@@ -71,23 +62,11 @@ fn calls_default_by_arity() {
 #[test]
 fn refusals_point_at_what_is_wrong() {
     for (spec, refusal) in [
-        (
-            "task = 'halv'\n",
-            "job.toml:1:8: unknown task `halv` (help: did you mean",
-        ),
-        (
-            "tsak = 'halve'\n",
-            "job.toml:1:1: unknown key `tsak` in a job spec (help: did you mean `task`?)",
-        ),
+        ("task = 'halv'\n", "job.toml:1:8: unknown task `halv` (help: did you mean"),
+        ("tsak = 'halve'\n", "job.toml:1:1: unknown key `tsak` in a job spec (help: did you mean `task`?)"),
         ("task = 'halve'\n", "job.toml:1:1: missing `input`"),
-        (
-            "task = 'join'\ncall = 'map'\n",
-            "job.toml:2:8: `call`: `map` gives 1 argument an item",
-        ),
-        (
-            "task = 'join'\nreduce = 'sum'\n",
-            "job.toml:2:10: `reduce`: `sum` needs numbers",
-        ),
+        ("task = 'join'\ncall = 'map'\n", "job.toml:2:8: `call`: `map` gives 1 argument an item"),
+        ("task = 'join'\nreduce = 'sum'\n", "job.toml:2:10: `reduce`: `sum` needs numbers"),
         (
             "task = 'halve'\n[input]\nvalues = [1, 'x']\n",
             "job.toml:3:14: argument `x` of `halve`: invalid type",
@@ -96,39 +75,21 @@ fn refusals_point_at_what_is_wrong() {
             "task = 'join'\n[input]\nrows = [[[1], 'x']]\n",
             "job.toml:3:11: argument `words` of `join`: invalid type",
         ),
-        (
-            "task = 'join'\n[input]\nrows = [[['a']]]\n",
-            "job.toml:3:9: `join` takes 2 arguments",
-        ),
+        ("task = 'join'\n[input]\nrows = [[['a']]]\n", "job.toml:3:9: `join` takes 2 arguments"),
         (
             "task = 'halve'\n[input]\nvalues = [1]\nrange = '0..1'\n",
             "job.toml:4:1: `values` and `range` are both given",
         ),
-        (
-            "task = 'halve'\n[input]\n",
-            "job.toml:2:2: [input] names no source",
-        ),
-        (
-            "task = 'halve'\n[input]\nfile = 'x.parquet'\n",
-            "job.toml:3:8: `file`: cannot tell the format",
-        ),
-        (
-            "task = 'halve'\n[input]\nzip = { y = [1] }\n",
-            "job.toml:3:9: `y` is no parameter",
-        ),
-        (
-            "task = 'halve'\n[input]\nrepeat = 2\nargs = ['{i}']\n",
-            "job.toml:4:9: unknown name `{i}`",
-        ),
+        ("task = 'halve'\n[input]\n", "job.toml:2:2: [input] names no source"),
+        ("task = 'halve'\n[input]\nfile = 'x.parquet'\n", "job.toml:3:8: `file`: cannot tell the format"),
+        ("task = 'halve'\n[input]\nzip = { y = [1] }\n", "job.toml:3:9: `y` is no parameter"),
+        ("task = 'halve'\n[input]\nrepeat = 2\nargs = ['{i}']\n", "job.toml:4:9: unknown name `{i}`"),
         (
             "task = 'halve'\ncall = 'apply_async'\n[pool]\nchunk_size = 2\n[input]\nvalues = [1]\n",
             "job.toml:2:8: `apply_async` hands out items one by one",
         ),
     ] {
         let found = items(spec).unwrap_err();
-        assert!(
-            found.starts_with(refusal),
-            "{spec}\nwanted {refusal}\nfound  {found}"
-        );
+        assert!(found.starts_with(refusal), "{spec}\nwanted {refusal}\nfound  {found}");
     }
 }

@@ -17,9 +17,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let mut total = 0.0;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
         rest = rest[digits..].trim_start();
         let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
@@ -62,11 +60,7 @@ pub(crate) fn show(duration: Duration) -> String {
         _ => {
             let whole = duration.as_secs();
             let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-            if hours > 0 {
-                format!("{hours}h{minutes:02}m")
-            } else {
-                format!("{minutes}m{seconds:02}s")
-            }
+            if hours > 0 { format!("{hours}h{minutes:02}m") } else { format!("{minutes}m{seconds:02}s") }
         }
     }
 }
@@ -88,31 +82,16 @@ mod tests {
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in [
-            "",
-            "s",
-            "-1s",
-            "1x",
-            "1m30",
-            "0s",
-            "1..2s",
-            "soon",
-            "1e300s",
-            "99999999999999999999d",
-        ] {
+        for text in ["", "s", "-1s", "1x", "1m30", "0s", "1..2s", "soon", "1e300s", "99999999999999999999d"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn shown_durations_are_short() {
-        for (millis, shown) in [
-            (12, "12 ms"),
-            (1_234, "1.23 s"),
-            (61_000, "61.0 s"),
-            (125_000, "2m05s"),
-            (7_260_000, "2h01m"),
-        ] {
+        for (millis, shown) in
+            [(12, "12 ms"), (1_234, "1.23 s"), (61_000, "61.0 s"), (125_000, "2m05s"), (7_260_000, "2h01m")]
+        {
             assert_eq!(show(Duration::from_millis(millis)), shown);
         }
     }

@@ -111,11 +111,7 @@ impl Scheduler {
         let job = self.jobs.at_mut(index);
         self.ready.remove(index, job.options.priority);
         while job.waiting() > 0 {
-            let Piece {
-                first,
-                items,
-                attempt,
-            } = job.take(u64::MAX);
+            let Piece { first, items, attempt } = job.take(u64::MAX);
             self.commands.push_back(Command::Settle {
                 job: job.id,
                 first,
@@ -153,13 +149,7 @@ impl Scheduler {
                 let items = u64::from(run.items);
                 self.jobs.at_mut(run.job.index).held -= items;
                 let attempts = run.attempt - 1;
-                self.say(Command::Settle {
-                    job: run.job,
-                    first: run.first,
-                    items,
-                    outcome,
-                    attempts,
-                });
+                self.say(Command::Settle { job: run.job, first: run.first, items, outcome, attempts });
             }
         }
         self.deadlines.clear();

@@ -53,21 +53,13 @@ impl Scheduler {
         let job = self.jobs.at(index);
         let (id, priority, timeout) = (job.id, job.options.priority, job.options.timeout);
         let item_ns = self.estimates.item_ns(job.options.task);
-        let cost = Cost {
-            ns: item_ns.unwrap_or(handout::TARGET_NS),
-            bytes: job.item_bytes(),
-        };
+        let cost = Cost { ns: item_ns.unwrap_or(handout::TARGET_NS), bytes: job.item_bytes() };
         let allowance = self.at(slot).allowance(self.policy.max_tasks_per_worker);
         let items = handout::items(job, item_ns, self.policy.workers).min(allowance);
 
         let job = self.jobs.at_mut(index);
         let piece = job.hand_out(items);
-        let run = Run {
-            job: id,
-            first: piece.first,
-            items: piece.items as u32,
-            attempt: piece.attempt,
-        };
+        let run = Run { job: id, first: piece.first, items: piece.items as u32, attempt: piece.attempt };
         if job.waiting() == 0 {
             self.ready.remove(index, priority);
         } else if !job.has_returned() {
@@ -91,19 +83,8 @@ impl Scheduler {
         self.watch_run(slot, timeout);
         self.list_if_roomy(slot);
         let worker = self.at(slot).id;
-        let Run {
-            job,
-            first,
-            items,
-            attempt,
-        } = run;
-        self.say(Command::Dispatch {
-            worker,
-            job,
-            first,
-            items,
-            attempt,
-        });
+        let Run { job, first, items, attempt } = run;
+        self.say(Command::Dispatch { worker, job, first, items, attempt });
     }
 
     /// Lets a busy worker wait for more, if it has room.

@@ -50,11 +50,7 @@ impl Scheduler {
             return;
         }
         let Some(index) = self.ready.front() else { return };
-        let waiting = self
-            .jobs
-            .at(index)
-            .waiting()
-            .saturating_add(self.ready.len() as u64 - 1);
+        let waiting = self.jobs.at(index).waiting().saturating_add(self.ready.len() as u64 - 1);
         for slot in self.slots() {
             if self.vacancies == 0 || self.starting as u64 >= waiting {
                 return;
@@ -105,11 +101,7 @@ impl Scheduler {
         let default = ((3 * self.policy.workers).max(5), RESTART_WINDOW);
         let (limit, window) = self.policy.restart_limit.unwrap_or(default);
         self.crashes.push_back(self.now);
-        while self
-            .crashes
-            .front()
-            .is_some_and(|&at| self.now.saturating_since(at) > window)
-        {
+        while self.crashes.front().is_some_and(|&at| self.now.saturating_since(at) > window) {
             self.crashes.pop_front();
         }
         if self.crashes.len() > limit as usize {
@@ -131,17 +123,9 @@ impl Scheduler {
         match seat.failed_starts {
             1 => self.fill(slot),
             failed => {
-                let pause = self
-                    .policy
-                    .back_off_first
-                    .saturating_mul(1 << (failed - 2).min(31));
+                let pause = self.policy.back_off_first.saturating_mul(1 << (failed - 2).min(31));
                 let pause = self.jitter.apply(pause.min(self.policy.back_off_max));
-                self.set_state(
-                    slot,
-                    State::BackingOff {
-                        until: self.now + pause,
-                    },
-                );
+                self.set_state(slot, State::BackingOff { until: self.now + pause });
             }
         }
     }
@@ -157,9 +141,7 @@ impl Scheduler {
     }
 
     fn has_ready_worker(&self) -> bool {
-        self.seats
-            .iter()
-            .any(|seat| matches!(seat.state, State::Idle { .. } | State::Busy { .. }))
+        self.seats.iter().any(|seat| matches!(seat.state, State::Idle { .. } | State::Busy { .. }))
     }
 
     /// A ready worker has nothing to do.
@@ -173,28 +155,20 @@ impl Scheduler {
     pub(super) fn stop(&mut self, slot: u32, refill: bool) {
         let deadline = self.now + self.policy.stop_timeout;
         self.set_state(slot, State::Stopping { deadline, refill });
-        self.say(Command::Stop {
-            worker: self.at(slot).id,
-        });
+        self.say(Command::Stop { worker: self.at(slot).id });
     }
 
     /// Asks a worker to end, and ends it after the grace.
     pub(super) fn terminate_worker(&mut self, slot: u32, cause: Cause) {
         let kill_at = Some(self.now + self.policy.grace);
         self.set_state(slot, State::Ending { kill_at, cause });
-        self.say(Command::Signal {
-            worker: self.at(slot).id,
-            signal: Signal::Terminate,
-        });
+        self.say(Command::Signal { worker: self.at(slot).id, signal: Signal::Terminate });
     }
 
     /// Ends a worker.
     pub(super) fn kill(&mut self, slot: u32, cause: Cause) {
         self.set_state(slot, State::Ending { kill_at: None, cause });
-        self.say(Command::Signal {
-            worker: self.at(slot).id,
-            signal: Signal::Kill,
-        });
+        self.say(Command::Signal { worker: self.at(slot).id, signal: Signal::Kill });
     }
 
     pub(super) fn on_resize(&mut self, workers: u32) {
@@ -205,13 +179,7 @@ impl Scheduler {
         self.policy.workers = workers;
         let workers = workers as usize;
         let mut slots: Vec<u32> = self.slots().collect();
-        slots.sort_by_key(|&slot| {
-            (
-                Reverse(self.at(slot).wanted),
-                Reverse(self.at(slot).attachment()),
-                slot,
-            )
-        });
+        slots.sort_by_key(|&slot| (Reverse(self.at(slot).wanted), Reverse(self.at(slot).attachment()), slot));
         for (rank, &slot) in slots.iter().enumerate() {
             match (self.at(slot).wanted, rank < workers) {
                 (true, false) => self.dismiss(slot),

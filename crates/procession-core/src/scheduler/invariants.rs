@@ -20,32 +20,12 @@ impl Scheduler {
         for job in self.jobs.iter() {
             job.check_invariants();
             let index = job.id.index;
-            assert_eq!(
-                self.ready.contains(index),
-                job.waiting() > 0,
-                "{}: ready if items wait",
-                job.id
-            );
-            let runs = self
-                .seats
-                .iter()
-                .flat_map(|seat| seat.backlog.runs())
-                .filter(|run| run.job == job.id);
+            assert_eq!(self.ready.contains(index), job.waiting() > 0, "{}: ready if items wait", job.id);
+            let runs = self.seats.iter().flat_map(|seat| seat.backlog.runs()).filter(|run| run.job == job.id);
             let held: u64 = runs.map(|run| u64::from(run.items)).sum();
-            assert_eq!(
-                job.held, held,
-                "{}: held, by its own books and the workers'",
-                job.id
-            );
-            let listed = job
-                .deadline
-                .is_some_and(|at| self.deadlines.contains(&(at, index)));
-            assert_eq!(
-                job.deadline.is_some(),
-                listed,
-                "{}: its deadline is watched",
-                job.id
-            );
+            assert_eq!(job.held, held, "{}: held, by its own books and the workers'", job.id);
+            let listed = job.deadline.is_some_and(|at| self.deadlines.contains(&(at, index)));
+            assert_eq!(job.deadline.is_some(), listed, "{}: its deadline is watched", job.id);
         }
         let waiting = self.jobs.iter().filter(|job| job.waiting() > 0).count();
         assert_eq!(self.ready.len(), waiting, "jobs that are ready");
@@ -57,11 +37,7 @@ impl Scheduler {
         for seat in &self.seats {
             seat.backlog.check_invariants();
             for run in seat.backlog.runs() {
-                assert!(
-                    self.jobs.get(run.job).is_some(),
-                    "{}: holds items of a settled job",
-                    seat.id
-                );
+                assert!(self.jobs.get(run.job).is_some(), "{}: holds items of a settled job", seat.id);
             }
             self.check_seat(seat);
         }
@@ -93,10 +69,7 @@ impl Scheduler {
             State::Ending { .. } => {}
         }
         let alone = seat.backlog.runs().any(|run| run.attempt > 1);
-        assert!(
-            !alone || seat.backlog.items() == 1,
-            "{worker}: a retry does not run alone"
-        );
+        assert!(!alone || seat.backlog.items() == 1, "{worker}: a retry does not run alone");
         if let Some(max) = self.policy.max_tasks_per_worker {
             assert!(seat.handed_out <= max, "{worker}: was given more than it may run");
         }
@@ -111,72 +84,34 @@ impl Scheduler {
                 self.at(slot).id
             );
         }
-        assert_eq!(
-            self.idle.len(),
-            count(|seat| matches!(seat.state, State::Idle { .. })),
-            "idle workers"
-        );
+        assert_eq!(self.idle.len(), count(|seat| matches!(seat.state, State::Idle { .. })), "idle workers");
         assert_eq!(
             self.starting,
             count(|seat| matches!(seat.state, State::Starting { .. })),
             "starting workers"
         );
-        assert_eq!(
-            self.vacancies,
-            count(|seat| seat.wanted && seat.state == State::Vacant),
-            "vacancies"
-        );
-        assert_eq!(
-            self.deep,
-            count(|seat| seat.backlog.items() > 1),
-            "workers with items to give back"
-        );
-        assert_eq!(
-            self.roomy.len(),
-            count(|seat| seat.listed),
-            "workers listed as roomy"
-        );
-        for seat in self
-            .seats
-            .iter()
-            .filter(|seat| seat.has_room(self.policy.max_tasks_per_worker))
-        {
+        assert_eq!(self.vacancies, count(|seat| seat.wanted && seat.state == State::Vacant), "vacancies");
+        assert_eq!(self.deep, count(|seat| seat.backlog.items() > 1), "workers with items to give back");
+        assert_eq!(self.roomy.len(), count(|seat| seat.listed), "workers listed as roomy");
+        for seat in self.seats.iter().filter(|seat| seat.has_room(self.policy.max_tasks_per_worker)) {
             assert!(seat.listed, "{}: has room, yet is not listed", seat.id);
         }
-        let refused = self
-            .jobs
-            .iter()
-            .filter(|job| matches!(job.fate, Some(crate::job::Fate::Refused(_))));
+        let refused = self.jobs.iter().filter(|job| matches!(job.fate, Some(crate::job::Fate::Refused(_))));
         assert_eq!(self.refused, refused.count(), "refused jobs");
         if let Some(first) = self.next_alarm() {
-            assert!(
-                self.wake.is_some_and(|wake| wake <= first),
-                "an alarm nobody wakes for"
-            );
+            assert!(self.wake.is_some_and(|wake| wake <= first), "an alarm nobody wakes for");
         }
     }
 
     fn check_promises(&self) {
-        assert!(
-            self.ready.is_empty() || self.idle.is_empty(),
-            "an item waits beside an idle worker"
-        );
-        assert!(
-            self.ready.is_empty() || self.verdict.is_none(),
-            "an item waits for a pool that is over"
-        );
+        assert!(self.ready.is_empty() || self.idle.is_empty(), "an item waits beside an idle worker");
+        assert!(self.ready.is_empty() || self.verdict.is_none(), "an item waits for a pool that is over");
         if !self.ready.is_empty() {
             let gone = |seat: &Seat| !seat.wanted || seat.state == State::Vacant;
-            assert!(
-                !self.seats.iter().all(gone),
-                "an item waits and nobody will come for it"
-            );
+            assert!(!self.seats.iter().all(gone), "an item waits and nobody will come for it");
         }
         if self.finished {
-            assert!(
-                self.seats.iter().all(|seat| seat.state == State::Vacant),
-                "finished, yet workers live"
-            );
+            assert!(self.seats.iter().all(|seat| seat.state == State::Vacant), "finished, yet workers live");
             assert_eq!(self.next_alarm(), None, "finished, yet waiting");
         }
     }

@@ -12,10 +12,7 @@ impl Scheduler {
         let Some(slot) = self.slot_of(worker) else { return };
         let held = self.at(slot).backlog.items();
         // With the pool's verdict everything was settled: what is still said counts no more.
-        assert!(
-            items <= held || self.verdict.is_some(),
-            "{worker} did more than it was given"
-        );
+        assert!(items <= held || self.verdict.is_some(), "{worker} did more than it was given");
         let items = items.min(held);
         if items == 0 {
             return;
@@ -29,9 +26,7 @@ impl Scheduler {
         seat.asked = false;
         seat.asked_in_vain = 0;
         match seat.state {
-            State::Busy {
-                watch: Watch::Withdrawing(_) | Watch::Confirming,
-            } => {}
+            State::Busy { watch: Watch::Withdrawing(_) | Watch::Confirming } => {}
             State::Busy { .. } => self.go_on(slot),
             State::Ending { .. } => {}
             State::Vacant
@@ -66,11 +61,7 @@ impl Scheduler {
                 self.estimates.learn(learnt.task, learnt.items, part(learnt.ns));
                 learnt = Lesson::default();
             }
-            learnt = Lesson {
-                task,
-                items: learnt.items + done,
-                ns: learnt.ns + done * held.cost.ns,
-            };
+            learnt = Lesson { task, items: learnt.items + done, ns: learnt.ns + done * held.cost.ns };
         }
         self.estimates.learn(learnt.task, learnt.items, part(learnt.ns));
     }
@@ -84,17 +75,12 @@ impl Scheduler {
         seat.asked = true;
         seat.asked_in_vain = seat.asked_in_vain.saturating_add(1);
         let held = seat.backlog.items();
-        assert!(
-            items <= held || self.verdict.is_some(),
-            "{worker} gave back more than it was given"
-        );
+        assert!(items <= held || self.verdict.is_some(), "{worker} gave back more than it was given");
         let items = items.min(held);
         self.at_mut(slot).handed_out -= items;
         self.give_back(slot, items);
         match self.at(slot).state {
-            State::Busy {
-                watch: Watch::Withdrawing(concern),
-            } => self.look_closer(slot, concern),
+            State::Busy { watch: Watch::Withdrawing(concern) } => self.look_closer(slot, concern),
             State::Busy { .. } if self.at(slot).backlog.is_empty() => self.go_on(slot),
             State::Busy { .. } | State::Ending { .. } => {}
             State::Vacant

@@ -68,10 +68,7 @@ impl Scheduler {
             State::Starting { .. } => self.kill(slot, Cause::Unready),
             State::Idle { .. } | State::Stopping { .. } => self.kill(slot, Cause::Ordered),
             State::Busy { .. } => self.withdraw(slot, Concern::Faulty),
-            State::Ending {
-                kill_at: Some(_),
-                cause,
-            } => self.kill(slot, cause),
+            State::Ending { kill_at: Some(_), cause } => self.kill(slot, cause),
         }
     }
 
@@ -94,28 +91,14 @@ impl Scheduler {
         };
         match outcome {
             None => {
-                job.put_back(Piece {
-                    first: item,
-                    items: 1,
-                    attempt: attempt + 1,
-                });
+                job.put_back(Piece { first: item, items: 1, attempt: attempt + 1 });
                 let priority = job.options.priority;
                 self.ready.push_front(id.index, priority);
-                self.say(Command::Retry {
-                    job: id,
-                    item,
-                    attempt,
-                });
+                self.say(Command::Retry { job: id, item, attempt });
             }
             Some(outcome) => {
                 job.held -= 1;
-                self.say(Command::Settle {
-                    job: id,
-                    first: item,
-                    items: 1,
-                    outcome,
-                    attempts: attempt,
-                });
+                self.say(Command::Settle { job: id, first: item, items: 1, outcome, attempts: attempt });
                 self.forget_if_settled(id.index);
             }
         }
@@ -128,35 +111,20 @@ impl Scheduler {
         while left > 0
             && let Some(held) = self.change_backlog(slot, |backlog| backlog.take_back(left))
         {
-            let Run {
-                job: id,
-                first,
-                items,
-                attempt,
-            } = held.run;
+            let Run { job: id, first, items, attempt } = held.run;
             let items = u64::from(items);
             left -= items;
             let job = self.jobs.at_mut(id.index);
             match job.fate {
                 None => {
-                    job.put_back(Piece {
-                        first,
-                        items,
-                        attempt,
-                    });
+                    job.put_back(Piece { first, items, attempt });
                     let priority = job.options.priority;
                     self.ready.push_front(id.index, priority);
                 }
                 Some(fate) => {
                     job.held -= items;
                     let (outcome, attempts) = (fate.outcome(), attempt - 1);
-                    self.say(Command::Settle {
-                        job: id,
-                        first,
-                        items,
-                        outcome,
-                        attempts,
-                    });
+                    self.say(Command::Settle { job: id, first, items, outcome, attempts });
                     self.forget_if_settled(id.index);
                 }
             }
@@ -167,10 +135,7 @@ impl Scheduler {
     /// given counts too: nothing is charged, so nothing else would ever end that.
     fn count_loss(&mut self) {
         self.lost_in_a_row += 1;
-        let limit = self
-            .policy
-            .lost_in_a_row_max
-            .unwrap_or((4 * self.policy.workers).max(20));
+        let limit = self.policy.lost_in_a_row_max.unwrap_or((4 * self.policy.workers).max(20));
         if self.lost_in_a_row >= limit {
             self.fail(BrokenReason::EveryTaskKills);
         }

@@ -24,9 +24,7 @@ impl Scheduler {
     /// An item of this worker may be overdue by now: asks since when it has been running its present one, unless
     /// it got on in the meantime.
     pub(super) fn look_after(&mut self, slot: u32) {
-        let due = self
-            .shortest_timeout(slot)
-            .map(|timeout| self.at(slot).progress + timeout);
+        let due = self.shortest_timeout(slot).map(|timeout| self.at(slot).progress + timeout);
         match due {
             None => self.watch(slot, Watch::Off),
             Some(at) if self.now < at => self.watch(slot, Watch::Until(at)),
@@ -50,11 +48,7 @@ impl Scheduler {
             // Whichever it is running: the strictest limit is reason enough to look closer.
             Watch::Probing => self.shortest_timeout(slot),
             // Nothing behind the running item is left: it is the last one.
-            Watch::Confirming => self
-                .at(slot)
-                .backlog
-                .back()
-                .and_then(|run| self.timeout_of(run.job.index)),
+            Watch::Confirming => self.at(slot).backlog.back().and_then(|run| self.timeout_of(run.job.index)),
             Watch::Off | Watch::Until(_) | Watch::Withdrawing(_) => return,
         };
         let Some(timeout) = timeout else {
@@ -65,11 +59,7 @@ impl Scheduler {
         if since.is_none() || self.now < overdue_at {
             self.resume(slot, Watch::Until(overdue_at));
         } else if watch == Watch::Confirming {
-            let last = self
-                .at(slot)
-                .backlog
-                .back()
-                .expect("its time limit was just looked at");
+            let last = self.at(slot).backlog.back().expect("its time limit was just looked at");
             let (job, item) = (last.job, last.first + u64::from(last.items) - 1);
             self.terminate_worker(slot, Cause::Overdue { job, item });
         } else {
@@ -90,22 +80,14 @@ impl Scheduler {
     /// Nothing behind the running item is left with this worker, so a signal can hit no innocent item. Is there
     /// reason for one?
     pub(super) fn look_closer(&mut self, slot: u32, concern: Concern) {
-        let last = self
-            .at(slot)
-            .backlog
-            .back()
-            .map(|run| self.jobs.at(run.job.index));
-        let is_doomed = last
-            .and_then(|job| job.fate)
-            .is_some_and(|fate| fate.stops_running());
+        let last = self.at(slot).backlog.back().map(|run| self.jobs.at(run.job.index));
+        let is_doomed = last.and_then(|job| job.fate).is_some_and(|fate| fate.stops_running());
         match concern {
             Concern::Faulty => self.kill(slot, Cause::Faulty),
             Concern::Overdue | Concern::Doomed if is_doomed => self.terminate_worker(slot, Cause::Ordered),
             Concern::Overdue => self.probe(slot, Watch::Confirming),
             Concern::Doomed => {
-                let due = self
-                    .shortest_timeout(slot)
-                    .map(|timeout| self.at(slot).progress + timeout);
+                let due = self.shortest_timeout(slot).map(|timeout| self.at(slot).progress + timeout);
                 self.resume(slot, due.map_or(Watch::Off, Watch::Until));
             }
         }
@@ -130,11 +112,7 @@ impl Scheduler {
 
     /// The strictest time limit of the items that a worker holds.
     pub(super) fn shortest_timeout(&self, slot: u32) -> Option<Duration> {
-        self.at(slot)
-            .backlog
-            .runs()
-            .filter_map(|run| self.timeout_of(run.job.index))
-            .min()
+        self.at(slot).backlog.runs().filter_map(|run| self.timeout_of(run.job.index)).min()
     }
 
     fn timeout_of(&self, index: u32) -> Option<Duration> {

@@ -6,9 +6,7 @@ use crate::script::*;
 
 fn shares(said: &[Command]) -> Vec<(u32, u64, u32)> {
     let share = |command: &Command| match *command {
-        Command::Dispatch {
-            worker, first, items, ..
-        } => (worker.slot, first, items),
+        Command::Dispatch { worker, first, items, .. } => (worker.slot, first, items),
         other => panic!("{other:?} is no hand-out"),
     };
     said.iter().map(share).collect()
@@ -18,10 +16,7 @@ fn shares(said: &[Command]) -> Vec<(u32, u64, u32)> {
 fn unknown_items_go_one_by_one_to_idle_workers() {
     let mut s = Script::ready(Policy::new(2));
     let said = s.submit(0, 10, JobOptions::new(0));
-    assert_eq!(
-        said,
-        [dispatch(worker(1, 1), 0, 0, 1), dispatch(worker(0, 1), 0, 1, 1)]
-    );
+    assert_eq!(said, [dispatch(worker(1, 1), 0, 0, 1), dispatch(worker(0, 1), 0, 1, 1)]);
 }
 
 #[test]
@@ -63,11 +58,7 @@ fn hand_outs_shrink_towards_the_end() {
         }
     }
     assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
-    assert_eq!(
-        (sizes[0], sizes[sizes.len() - 1], sizes.iter().sum::<u64>()),
-        (8, 1, 40),
-        "{sizes:?}"
-    );
+    assert_eq!((sizes[0], sizes[sizes.len() - 1], sizes.iter().sum::<u64>()), (8, 1, 40), "{sizes:?}");
 }
 
 #[test]
@@ -82,10 +73,7 @@ fn long_items_are_not_prefetched() {
 #[test]
 fn a_chunk_size_is_the_unit() {
     let mut s = Script::ready(Policy::new(1));
-    let options = JobOptions {
-        chunk_size: Some(7),
-        ..JobOptions::new(0)
-    };
+    let options = JobOptions { chunk_size: Some(7), ..JobOptions::new(0) };
     assert_eq!(shares(&s.submit(0, 100, options.clone())), [(0, 0, 7)]);
     // 100 µs an item: 20 fill the target, so two units of seven.
     s.check(done(0, 1, 7, us(700)), &[dispatch(worker(0, 1), 0, 7, 14)]);
@@ -101,11 +89,7 @@ fn bytes_bound_a_hand_out() {
     let mut s = Script::ready(Policy::new(1));
     s.teach(us(1));
     s.open(0, JobOptions::new(0));
-    let said = s.tell(Event::Input {
-        job: job(0),
-        items: 100,
-        bytes: 100 * 10 * 1024,
-    });
+    let said = s.tell(Event::Input { job: job(0), items: 100, bytes: 100 * 10 * 1024 });
     // Three of 10 KiB at a time, while less than 96 KiB are there.
     assert_eq!(shares(&said), [(0, 0, 3), (0, 3, 3), (0, 6, 3), (0, 9, 3)]);
 }
@@ -114,9 +98,7 @@ fn bytes_bound_a_hand_out() {
 fn single_item_jobs_fill_the_pipe_after_every_worker_has_one() {
     let mut s = Script::ready(Policy::new(2));
     s.teach(us(1));
-    let said: Vec<Command> = (0..1_000)
-        .flat_map(|index| s.submit(index, 1, JobOptions::new(0)))
-        .collect();
+    let said: Vec<Command> = (0..1_000).flat_map(|index| s.submit(index, 1, JobOptions::new(0))).collect();
     let shares = shares(&said);
     assert_eq!(&shares[..2], [(1, 0, 1), (0, 0, 1)]);
     for slot in 0..2 {
@@ -132,14 +114,8 @@ fn single_item_jobs_fill_the_pipe_after_every_worker_has_one() {
 fn jobs_take_turns_and_priority_goes_first() {
     let mut s = Script::ready(Policy::new(1));
     s.teach(ms(5));
-    let urgent = JobOptions {
-        priority: 1,
-        ..JobOptions::new(0)
-    };
-    assert_eq!(
-        s.submit(0, 3, JobOptions::new(0)),
-        [dispatch(worker(0, 1), 0, 0, 1)]
-    );
+    let urgent = JobOptions { priority: 1, ..JobOptions::new(0) };
+    assert_eq!(s.submit(0, 3, JobOptions::new(0)), [dispatch(worker(0, 1), 0, 0, 1)]);
     assert_eq!(s.submit(1, 2, JobOptions::new(0)), []);
     assert_eq!(s.submit(2, 1, urgent), []);
     let next = |s: &mut Script| s.tell(done(0, 1, 1, ms(5)));
@@ -213,11 +189,7 @@ fn a_worker_that_gave_back_everything_can_get_stuck_in_what_it_is_given_next() {
 fn input_is_wanted_for_two_rounds() {
     let mut s = Script::ready(Policy::new(3));
     s.open(0, JobOptions::new(0));
-    assert_eq!(
-        s.core.input_wanted(job(0)),
-        6,
-        "nothing known: two items a worker"
-    );
+    assert_eq!(s.core.input_wanted(job(0)), 6, "nothing known: two items a worker");
     s.teach(us(100));
     assert_eq!(s.core.input_wanted(job(0)), 2 * 3 * 20);
     s.tell(input(0, 100));
@@ -251,11 +223,7 @@ fn front_runs_are_what_a_worker_holds() {
     s.teach(us(10));
     s.submit(0, 3, JobOptions::new(0));
     s.tell(done(0, 1, 1, us(10)));
-    let runs: Vec<_> = s
-        .core
-        .front_runs(worker(0, 1))
-        .map(|run| (run.job, run.first, run.items))
-        .collect();
+    let runs: Vec<_> = s.core.front_runs(worker(0, 1)).map(|run| (run.job, run.first, run.items)).collect();
     assert_eq!(runs, [(job(0), 1, 2)]);
     assert_eq!(s.core.front_runs(worker(0, 2)).count(), 0);
 }

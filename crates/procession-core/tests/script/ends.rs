@@ -6,16 +6,10 @@ use crate::script::*;
 
 #[test]
 fn a_worker_is_replaced_after_its_items() {
-    let mut s = Script::ready(Policy {
-        max_tasks_per_worker: Some(4),
-        ..Policy::new(1)
-    });
+    let mut s = Script::ready(Policy { max_tasks_per_worker: Some(4), ..Policy::new(1) });
     s.teach(us(100));
     // One of the four was the lesson.
-    assert_eq!(
-        s.submit(0, 10, JobOptions::new(0)),
-        [dispatch(worker(0, 1), 0, 0, 3)]
-    );
+    assert_eq!(s.submit(0, 10, JobOptions::new(0)), [dispatch(worker(0, 1), 0, 0, 3)]);
     s.check(done(0, 1, 3, us(300)), &[stop(0, 1)]);
     s.check(exited(0, 1, false), &[start(0, 2)]);
     s.check(ready(0, 2), &[dispatch(worker(0, 2), 0, 3, 4)]);
@@ -26,10 +20,7 @@ fn a_grown_pool_starts_more_and_a_shrunk_one_stops_the_idle_first() {
     let mut s = Script::ready(Policy::new(2));
     s.check(Event::Resize { workers: 3 }, &[start(2, 1)]);
     s.check(ready(2, 1), &[]);
-    assert_eq!(
-        s.submit(0, 1, JobOptions::new(0)),
-        [dispatch(worker(2, 1), 0, 0, 1)]
-    );
+    assert_eq!(s.submit(0, 1, JobOptions::new(0)), [dispatch(worker(2, 1), 0, 0, 1)]);
     s.check(Event::Resize { workers: 1 }, &[stop(0, 1), stop(1, 1)]);
     s.check(exited(0, 1, false), &[]);
     s.check(exited(1, 1, false), &[]);
@@ -42,10 +33,7 @@ fn a_busy_worker_finishes_its_item_before_it_goes() {
     let mut s = Script::ready(Policy::new(2));
     s.teach(us(100));
     s.open(0, JobOptions::new(0));
-    s.check(
-        input(0, 8),
-        &[dispatch(worker(1, 1), 0, 0, 4), dispatch(worker(0, 1), 0, 4, 4)],
-    );
+    s.check(input(0, 8), &[dispatch(worker(1, 1), 0, 0, 4), dispatch(worker(0, 1), 0, 4, 4)]);
     s.check(Event::Resize { workers: 1 }, &[reclaim(1, 1)]);
     s.check(reclaimed(1, 1, 3), &[dispatch(worker(0, 1), 0, 1, 3)]);
     s.check(done(1, 1, 1, us(100)), &[stop(1, 1)]);
@@ -62,10 +50,7 @@ fn a_busy_worker_that_is_wanted_again_stays() {
     s.check(reclaimed(1, 1, 0), &[]);
     s.check(Event::Resize { workers: 2 }, &[]);
     s.check(done(1, 1, 1, ms(1)), &[]);
-    assert_eq!(
-        s.submit(1, 1, JobOptions::new(0)),
-        [dispatch(worker(1, 1), 1, 0, 1)]
-    );
+    assert_eq!(s.submit(1, 1, JobOptions::new(0)), [dispatch(worker(1, 1), 1, 0, 1)]);
 }
 
 #[test]
@@ -161,14 +146,8 @@ fn every_pair_of_ends_from_every_state_ends() {
                 let workers: Vec<_> = s.core.seats().map(|seat| seat.worker).collect();
                 let mut finished = 0;
                 for worker in workers {
-                    let said = s.tell(Event::WorkerExited {
-                        worker,
-                        running: false,
-                    });
-                    finished += said
-                        .iter()
-                        .filter(|&&command| command == Command::Finished)
-                        .count();
+                    let said = s.tell(Event::WorkerExited { worker, running: false });
+                    finished += said.iter().filter(|&&command| command == Command::Finished).count();
                 }
                 let is_over = s.core.seats().all(|seat| seat.state == "vacant") && s.core.is_idle();
                 assert!(
@@ -188,10 +167,7 @@ fn pool_in(state: u32) -> Script {
         return s;
     }
     let mut s = Script::ready(Policy::new(2));
-    let options = JobOptions {
-        timeout: Some(ms(50)),
-        ..JobOptions::new(0)
-    };
+    let options = JobOptions { timeout: Some(ms(50)), ..JobOptions::new(0) };
     if state > 1 {
         s.submit(0, if state == 2 { 2 } else { 30 }, options);
     }

@@ -5,10 +5,7 @@ use procession_core::{BrokenReason, Command, Event, JobOptions, Outcome, Policy}
 use crate::script::*;
 
 fn attempts(max_attempts: u32) -> JobOptions {
-    JobOptions {
-        max_attempts,
-        ..JobOptions::new(0)
-    }
+    JobOptions { max_attempts, ..JobOptions::new(0) }
 }
 
 #[test]
@@ -48,10 +45,7 @@ fn a_retry_runs_alone_and_the_last_one_quarantines() {
     s.check(ready(0, 2), &[again(worker(0, 2), 0, 0, 2)]);
     s.check(exited(0, 2, true), &[retry(0, 0, 2), start(0, 3)]);
     s.check(ready(0, 3), &[again(worker(0, 3), 0, 0, 3)]);
-    s.check(
-        exited(0, 3, true),
-        &[settle(0, 0, 1, Outcome::Quarantined, 3), start(0, 4)],
-    );
+    s.check(exited(0, 3, true), &[settle(0, 0, 1, Outcome::Quarantined, 3), start(0, 4)]);
     s.check(ready(0, 4), &[dispatch(worker(0, 4), 0, 1, 2)]);
     s.check(done(0, 4, 2, us(2)), &[settled(0)]);
 }
@@ -75,10 +69,7 @@ fn a_faulty_worker_is_killed_after_its_queue_was_saved() {
     s.submit(0, 4, attempts(1));
     s.check(Event::WorkerFaulty { worker: worker(0, 1) }, &[reclaim(0, 1)]);
     s.check(reclaimed(0, 1, 3), &[kill(0, 1)]);
-    s.check(
-        exited(0, 1, true),
-        &[settle(0, 0, 1, Outcome::Lost, 1), start(0, 2)],
-    );
+    s.check(exited(0, 1, true), &[settle(0, 0, 1, Outcome::Lost, 1), start(0, 2)]);
     s.check(ready(0, 2), &[dispatch(worker(0, 2), 0, 1, 3)]);
 }
 
@@ -86,10 +77,7 @@ fn a_faulty_worker_is_killed_after_its_queue_was_saved() {
 fn news_of_the_dead_are_ignored() {
     let mut s = Script::ready(Policy::new(1));
     s.submit(0, 1, attempts(1));
-    s.check(
-        exited(0, 1, true),
-        &[settle(0, 0, 1, Outcome::Lost, 1), settled(0), start(0, 2)],
-    );
+    s.check(exited(0, 1, true), &[settle(0, 0, 1, Outcome::Lost, 1), settled(0), start(0, 2)]);
     for event in [
         ready(0, 1),
         done(0, 1, 5, us(1)),
@@ -117,10 +105,7 @@ fn a_pool_where_every_task_kills_breaks() {
             exited(0, generation, true),
             &[settle(0, item, 1, Outcome::Lost, 1), start(0, generation + 1)],
         );
-        s.check(
-            ready(0, generation + 1),
-            &[dispatch(worker(0, generation + 1), 0, item + 1, 1)],
-        );
+        s.check(ready(0, generation + 1), &[dispatch(worker(0, generation + 1), 0, item + 1, 1)]);
     }
     let reason = BrokenReason::EveryTaskKills;
     let said = [
@@ -139,10 +124,7 @@ fn a_pool_where_every_task_kills_breaks() {
 
 #[test]
 fn one_item_done_is_enough_to_go_on() {
-    let mut s = Script::ready(Policy {
-        lost_in_a_row_max: Some(2),
-        ..Policy::new(1)
-    });
+    let mut s = Script::ready(Policy { lost_in_a_row_max: Some(2), ..Policy::new(1) });
     s.submit(0, 9, attempts(1));
     for generation in 1..4 {
         s.tell(exited(0, generation, true));

@@ -44,10 +44,7 @@ impl Script {
     }
 
     pub(crate) fn new(policy: Policy) -> Script {
-        Script {
-            core: Scheduler::new(policy),
-            now: Time::ZERO,
-        }
+        Script { core: Scheduler::new(policy), now: Time::ZERO }
     }
 
     /// Later than before, by that much.
@@ -67,10 +64,7 @@ impl Script {
                 assert_eq!(said, says);
                 return;
             }
-            assert!(
-                self.core.poll_timeout() != Some(wake),
-                "woken at {wake:?} for nothing, over and over"
-            );
+            assert!(self.core.poll_timeout() != Some(wake), "woken at {wake:?} for nothing, over and over");
         }
         self.now = latest;
         assert_eq!(says, &[], "it was not woken for that");
@@ -94,13 +88,7 @@ impl Script {
 
     /// An open job, without items.
     pub(crate) fn open(&mut self, index: u32, options: JobOptions) {
-        self.check(
-            Event::Submit {
-                job: job(index),
-                options,
-            },
-            &[],
-        );
+        self.check(Event::Submit { job: job(index), options }, &[]);
     }
 
     /// A job of so many items of eight bytes, all there at once; says what was said.
@@ -118,14 +106,7 @@ impl Script {
             panic!("nobody takes the lesson: {said:?}")
         };
         let last_word = [Command::JobSettled { job: job(99) }];
-        self.check(
-            Event::Done {
-                worker,
-                items: 1,
-                busy: item,
-            },
-            &last_word,
-        );
+        self.check(Event::Done { worker, items: 1, busy: item }, &last_word);
     }
 
     fn said(&mut self) -> Vec<Command> {
@@ -134,17 +115,11 @@ impl Script {
 }
 
 pub(crate) fn ready(slot: u32, generation: u32) -> Event {
-    Event::WorkerReady {
-        worker: worker(slot, generation),
-    }
+    Event::WorkerReady { worker: worker(slot, generation) }
 }
 
 pub(crate) fn input(index: u32, items: u64) -> Event {
-    Event::Input {
-        job: job(index),
-        items,
-        bytes: 8 * items,
-    }
+    Event::Input { job: job(index), items, bytes: 8 * items }
 }
 
 pub(crate) fn closed(index: u32) -> Event {
@@ -152,18 +127,11 @@ pub(crate) fn closed(index: u32) -> Event {
 }
 
 pub(crate) fn done(slot: u32, generation: u32, items: u64, busy: Duration) -> Event {
-    Event::Done {
-        worker: worker(slot, generation),
-        items,
-        busy,
-    }
+    Event::Done { worker: worker(slot, generation), items, busy }
 }
 
 pub(crate) fn reclaimed(slot: u32, generation: u32, items: u64) -> Event {
-    Event::Reclaimed {
-        worker: worker(slot, generation),
-        items,
-    }
+    Event::Reclaimed { worker: worker(slot, generation), items }
 }
 
 pub(crate) fn running(slot: u32, generation: u32, since: Option<Ms>) -> Event {
@@ -174,87 +142,48 @@ pub(crate) fn running(slot: u32, generation: u32, since: Option<Ms>) -> Event {
 }
 
 pub(crate) fn exited(slot: u32, generation: u32, running: bool) -> Event {
-    Event::WorkerExited {
-        worker: worker(slot, generation),
-        running,
-    }
+    Event::WorkerExited { worker: worker(slot, generation), running }
 }
 
 pub(crate) fn start(slot: u32, generation: u32) -> Command {
-    Command::Start {
-        worker: worker(slot, generation),
-    }
+    Command::Start { worker: worker(slot, generation) }
 }
 
 pub(crate) fn stop(slot: u32, generation: u32) -> Command {
-    Command::Stop {
-        worker: worker(slot, generation),
-    }
+    Command::Stop { worker: worker(slot, generation) }
 }
 
 pub(crate) fn probe(slot: u32, generation: u32) -> Command {
-    Command::Probe {
-        worker: worker(slot, generation),
-    }
+    Command::Probe { worker: worker(slot, generation) }
 }
 
 pub(crate) fn reclaim(slot: u32, generation: u32) -> Command {
-    Command::Reclaim {
-        worker: worker(slot, generation),
-    }
+    Command::Reclaim { worker: worker(slot, generation) }
 }
 
 pub(crate) fn terminate(slot: u32, generation: u32) -> Command {
-    Command::Signal {
-        worker: worker(slot, generation),
-        signal: Signal::Terminate,
-    }
+    Command::Signal { worker: worker(slot, generation), signal: Signal::Terminate }
 }
 
 pub(crate) fn kill(slot: u32, generation: u32) -> Command {
-    Command::Signal {
-        worker: worker(slot, generation),
-        signal: Signal::Kill,
-    }
+    Command::Signal { worker: worker(slot, generation), signal: Signal::Kill }
 }
 
 /// First attempts of items `first..first + items` for that worker.
 pub(crate) fn dispatch(to: WorkerId, index: u32, first: u64, items: u32) -> Command {
-    Command::Dispatch {
-        worker: to,
-        job: job(index),
-        first,
-        items,
-        attempt: 1,
-    }
+    Command::Dispatch { worker: to, job: job(index), first, items, attempt: 1 }
 }
 
 pub(crate) fn again(to: WorkerId, index: u32, item: u64, attempt: u32) -> Command {
-    Command::Dispatch {
-        worker: to,
-        job: job(index),
-        first: item,
-        items: 1,
-        attempt,
-    }
+    Command::Dispatch { worker: to, job: job(index), first: item, items: 1, attempt }
 }
 
 pub(crate) fn retry(index: u32, item: u64, attempt: u32) -> Command {
-    Command::Retry {
-        job: job(index),
-        item,
-        attempt,
-    }
+    Command::Retry { job: job(index), item, attempt }
 }
 
 pub(crate) fn settle(index: u32, first: u64, items: u64, outcome: Outcome, attempts: u32) -> Command {
-    Command::Settle {
-        job: job(index),
-        first,
-        items,
-        outcome,
-        attempts,
-    }
+    Command::Settle { job: job(index), first, items, outcome, attempts }
 }
 
 pub(crate) fn settled(index: u32) -> Command {

@@ -7,10 +7,7 @@ use procession_core::{BrokenReason, Command, Event, JobOptions, Policy, StartFai
 use crate::script::*;
 
 fn failed(slot: u32, generation: u32, failure: StartFailure) -> Event {
-    Event::StartFailed {
-        worker: worker(slot, generation),
-        failure,
-    }
+    Event::StartFailed { worker: worker(slot, generation), failure }
 }
 
 #[test]
@@ -36,20 +33,12 @@ fn the_first_respawn_is_immediate_then_pauses_double() {
 
 #[test]
 fn a_crash_loop_breaks_the_pool() {
-    let mut s = Script::new(Policy {
-        restart_limit: Some((2, ms(10_000))),
-        ..Policy::new(1)
-    });
+    let mut s = Script::new(Policy { restart_limit: Some((2, ms(10_000))), ..Policy::new(1) });
     s.check(Event::Tick, &[start(0, 1)]);
     s.check(exited(0, 1, false), &[start(0, 2)]);
     s.check(exited(0, 2, false), &[]);
     s.wake_within(ms(125), &[start(0, 3)]);
-    s.check(
-        exited(0, 3, false),
-        &[Command::Broken {
-            reason: BrokenReason::CrashLoop,
-        }],
-    );
+    s.check(exited(0, 3, false), &[Command::Broken { reason: BrokenReason::CrashLoop }]);
     s.check(Event::Close, &[Command::Finished]);
 }
 
@@ -67,9 +56,7 @@ fn a_start_that_takes_too_long_is_a_failed_start() {
 fn a_refused_start_breaks_at_once() {
     let mut s = Script::new(Policy::new(2));
     s.check(Event::Tick, &[start(0, 1), start(1, 1)]);
-    let broken = Command::Broken {
-        reason: BrokenReason::StartRefused,
-    };
+    let broken = Command::Broken { reason: BrokenReason::StartRefused };
     s.check(failed(0, 1, StartFailure::Fatal), &[broken, terminate(1, 1)]);
     s.check(exited(1, 1, false), &[]);
     s.check(Event::Terminate, &[Command::Finished]);
@@ -103,9 +90,7 @@ fn a_minute_without_a_worker_breaks_the_pool() {
             continue;
         }
         let wake = s.core.poll_timeout().expect("something is due");
-        let broken = Command::Broken {
-            reason: BrokenReason::NoWorkers,
-        };
+        let broken = Command::Broken { reason: BrokenReason::NoWorkers };
         if wake.as_nanos() >= 60_000_000_000 {
             return s.wake_within(Duration::MAX, &[broken]);
         }
@@ -117,19 +102,13 @@ fn a_minute_without_a_worker_breaks_the_pool() {
 
 #[test]
 fn a_lazy_pool_starts_what_it_needs() {
-    let mut s = Script::new(Policy {
-        lazy_start: true,
-        ..Policy::new(4)
-    });
+    let mut s = Script::new(Policy { lazy_start: true, ..Policy::new(4) });
     s.check(Event::Tick, &[]);
     assert_eq!(s.submit(0, 1, JobOptions::new(0)), [start(0, 1)]);
     s.check(ready(0, 1), &[dispatch(worker(0, 1), 0, 0, 1)]);
     s.check(done(0, 1, 1, ms(1)), &[settled(0)]);
     // One after the other: the same worker.
-    assert_eq!(
-        s.submit(0, 1, JobOptions::new(0)),
-        [dispatch(worker(0, 1), 0, 0, 1)]
-    );
+    assert_eq!(s.submit(0, 1, JobOptions::new(0)), [dispatch(worker(0, 1), 0, 0, 1)]);
     // Three at once: two more, never more than wait.
     assert_eq!(s.submit(1, 1, JobOptions::new(1)), [start(1, 1)]);
     assert_eq!(s.submit(2, 1, JobOptions::new(1)), [start(2, 1)]);
@@ -140,15 +119,9 @@ fn a_lazy_pool_starts_what_it_needs() {
 
 #[test]
 fn an_idle_worker_is_stopped_and_comes_back_for_work() {
-    let mut s = Script::ready(Policy {
-        idle_timeout: Some(ms(500)),
-        ..Policy::new(2)
-    });
+    let mut s = Script::ready(Policy { idle_timeout: Some(ms(500)), ..Policy::new(2) });
     s.after(ms(400));
-    assert_eq!(
-        s.submit(0, 1, JobOptions::new(0)),
-        [dispatch(worker(1, 1), 0, 0, 1)]
-    );
+    assert_eq!(s.submit(0, 1, JobOptions::new(0)), [dispatch(worker(1, 1), 0, 0, 1)]);
     s.wake_within(ms(100), &[stop(0, 1)]);
     s.check(exited(0, 1, false), &[]);
     assert_eq!(s.submit(1, 1, JobOptions::new(0)), [start(0, 2)]);
@@ -158,10 +131,7 @@ fn an_idle_worker_is_stopped_and_comes_back_for_work() {
 #[test]
 fn the_jitter_differs_between_seeds_and_not_between_runs() {
     let pause = |seed| {
-        let mut s = Script::new(Policy {
-            seed,
-            ..Policy::new(1)
-        });
+        let mut s = Script::new(Policy { seed, ..Policy::new(1) });
         s.check(Event::Tick, &[start(0, 1)]);
         s.check(exited(0, 1, false), &[start(0, 2)]);
         s.check(exited(0, 2, false), &[]);

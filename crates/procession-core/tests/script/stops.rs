@@ -5,11 +5,7 @@ use procession_core::{Event, JobOptions, Outcome, Policy};
 use crate::script::*;
 
 fn limited(limit: u64) -> JobOptions {
-    JobOptions {
-        timeout: Some(ms(limit)),
-        max_attempts: 3,
-        ..JobOptions::new(0)
-    }
+    JobOptions { timeout: Some(ms(limit)), max_attempts: 3, ..JobOptions::new(0) }
 }
 
 #[test]
@@ -26,10 +22,7 @@ fn an_overdue_item_is_stopped_alone() {
     s.check(reclaimed(0, 1, 4), &[probe(0, 1)]);
     s.check(running(0, 1, Some(10)), &[terminate(0, 1)]);
     s.wake_within(ms(2_000), &[kill(0, 1)]);
-    s.check(
-        exited(0, 1, true),
-        &[settle(0, 0, 1, Outcome::TimedOut, 1), start(0, 2)],
-    );
+    s.check(exited(0, 1, true), &[settle(0, 0, 1, Outcome::TimedOut, 1), start(0, 2)]);
     s.check(ready(0, 2), &[dispatch(worker(0, 2), 0, 1, 4)]);
 }
 
@@ -84,10 +77,7 @@ fn a_limit_behind_an_unheard_reply_is_kept() {
     s.check(reclaimed(0, 1, 1), &[probe(0, 1)]);
     s.check(running(0, 1, Some(1)), &[terminate(0, 1)]);
     s.check(done(0, 1, 2, us(200)), &[settled(0)]);
-    s.check(
-        exited(0, 1, true),
-        &[settle(1, 0, 1, Outcome::TimedOut, 1), start(0, 2)],
-    );
+    s.check(exited(0, 1, true), &[settle(1, 0, 1, Outcome::TimedOut, 1), start(0, 2)]);
 }
 
 #[test]
@@ -111,10 +101,7 @@ fn cancelling_what_has_not_started_harms_no_worker() {
     s.submit(0, 1, JobOptions::new(0));
     s.submit(1, 1, JobOptions::new(0));
     s.check(Event::Cancel { job: job(1) }, &[reclaim(0, 1)]);
-    s.check(
-        reclaimed(0, 1, 1),
-        &[settle(1, 0, 1, Outcome::Cancelled, 0), settled(1)],
-    );
+    s.check(reclaimed(0, 1, 1), &[settle(1, 0, 1, Outcome::Cancelled, 0), settled(1)]);
     s.check(done(0, 1, 1, us(100)), &[settled(0)]);
 }
 
@@ -133,10 +120,7 @@ fn an_abandoned_item_finishes_unheard() {
     s.teach(us(100));
     s.open(0, JobOptions::new(0));
     s.check(input(0, 30), &[dispatch(worker(0, 1), 0, 0, 20)]);
-    s.check(
-        Event::Abandon { job: job(0) },
-        &[settle(0, 20, 10, Outcome::Cancelled, 0), reclaim(0, 1)],
-    );
+    s.check(Event::Abandon { job: job(0) }, &[settle(0, 20, 10, Outcome::Cancelled, 0), reclaim(0, 1)]);
     s.check(reclaimed(0, 1, 19), &[settle(0, 1, 19, Outcome::Cancelled, 0)]);
     s.check(done(0, 1, 1, us(100)), &[settled(0)]);
     // The driver need not know that this closed the input.
@@ -147,22 +131,11 @@ fn an_abandoned_item_finishes_unheard() {
 fn a_deadline_ends_the_whole_call() {
     let mut s = Script::ready(Policy::new(1));
     s.teach(ms(3));
-    s.submit(
-        0,
-        9,
-        JobOptions {
-            deadline: Some(ms(100)),
-            ..JobOptions::new(0)
-        },
-    );
-    s.after(ms(3))
-        .check(done(0, 1, 1, ms(3)), &[dispatch(worker(0, 1), 0, 1, 1)]);
+    s.submit(0, 9, JobOptions { deadline: Some(ms(100)), ..JobOptions::new(0) });
+    s.after(ms(3)).check(done(0, 1, 1, ms(3)), &[dispatch(worker(0, 1), 0, 1, 1)]);
     s.wake_within(ms(97), &[settle(0, 2, 7, Outcome::TimedOut, 0), reclaim(0, 1)]);
     s.check(reclaimed(0, 1, 0), &[terminate(0, 1)]);
-    s.check(
-        exited(0, 1, true),
-        &[settle(0, 1, 1, Outcome::TimedOut, 1), settled(0), start(0, 2)],
-    );
+    s.check(exited(0, 1, true), &[settle(0, 1, 1, Outcome::TimedOut, 1), settled(0), start(0, 2)]);
 }
 
 #[test]
@@ -174,9 +147,6 @@ fn a_worker_on_its_way_out_because_of_one_job_spares_the_other() {
     s.check(Event::Cancel { job: job(0) }, &[reclaim(0, 1)]);
     // Item 0 of the cancelled job is running; the other job's item waits for the next worker.
     s.check(reclaimed(0, 1, 1), &[terminate(0, 1)]);
-    s.check(
-        exited(0, 1, true),
-        &[settle(0, 0, 1, Outcome::Cancelled, 1), settled(0), start(0, 2)],
-    );
+    s.check(exited(0, 1, true), &[settle(0, 0, 1, Outcome::Cancelled, 1), settled(0), start(0, 2)]);
     s.check(ready(0, 2), &[dispatch(worker(0, 2), 1, 0, 1)]);
 }

@@ -66,12 +66,7 @@ impl Call {
     }
 
     pub(crate) fn input(&mut self, deed: Deed) {
-        self.items.push(Item {
-            place: Place::Waiting,
-            starts: 0,
-            charges: 0,
-            deed,
-        });
+        self.items.push(Item { place: Place::Waiting, starts: 0, charges: 0, deed });
         self.waiting += 1;
     }
 
@@ -94,12 +89,7 @@ impl Call {
 
     pub(crate) fn place(&mut self, item: u64, place: Place) {
         let old = std::mem::replace(&mut self.items[item as usize].place, place);
-        assert_ne!(
-            old,
-            Place::Final,
-            "{} item {item} had its outcome already",
-            self.id
-        );
+        assert_ne!(old, Place::Final, "{} item {item} had its outcome already", self.id);
         self.waiting -= usize::from(old == Place::Waiting);
         self.waiting += usize::from(place == Place::Waiting);
     }
@@ -107,41 +97,19 @@ impl Call {
     pub(crate) fn dispatch(&mut self, item: u64, attempt: u32, worker: WorkerId, now: u64) {
         assert!(self.may_run(now), "{} is handed out although it is over", self.id);
         let it = &self.items[item as usize];
-        assert_eq!(
-            it.place,
-            Place::Waiting,
-            "{} item {item} is handed out from there",
-            self.id
-        );
+        assert_eq!(it.place, Place::Waiting, "{} item {item} is handed out from there", self.id);
         assert_eq!(attempt, it.charges + 1, "{} item {item}: attempt", self.id);
-        assert!(
-            attempt <= self.options.max_attempts,
-            "{} item {item} has no attempt left",
-            self.id
-        );
+        assert!(attempt <= self.options.max_attempts, "{} item {item} has no attempt left", self.id);
         self.place(item, Place::Held(worker));
     }
 
     /// The item starts; says what it does.
     pub(crate) fn start(&mut self, item: u64, now: u64) -> Deed {
-        assert!(
-            self.abandoned || self.may_run(now),
-            "{} item {item} starts although it is over",
-            self.id
-        );
+        assert!(self.abandoned || self.may_run(now), "{} item {item} starts although it is over", self.id);
         let it = &mut self.items[item as usize];
         it.starts += 1;
-        assert_eq!(
-            it.starts,
-            it.charges + 1,
-            "{} item {item} starts twice in one attempt",
-            self.id
-        );
-        assert!(
-            it.starts <= self.options.max_attempts,
-            "{} item {item} starts too often",
-            self.id
-        );
+        assert_eq!(it.starts, it.charges + 1, "{} item {item} starts twice in one attempt", self.id);
+        assert!(it.starts <= self.options.max_attempts, "{} item {item} starts too often", self.id);
         it.deed
     }
 
@@ -152,22 +120,9 @@ impl Call {
 
     pub(crate) fn retry(&mut self, item: u64, attempt: u32) {
         let it = &self.items[item as usize];
-        assert_eq!(
-            it.place,
-            Place::Charged { overdue: false },
-            "{} item {item} is tried again",
-            self.id
-        );
-        assert_eq!(
-            attempt, it.charges,
-            "{} item {item}: attempt that was lost",
-            self.id
-        );
-        assert!(
-            it.charges < self.options.max_attempts,
-            "{} item {item} has no attempt left",
-            self.id
-        );
+        assert_eq!(it.place, Place::Charged { overdue: false }, "{} item {item} is tried again", self.id);
+        assert_eq!(attempt, it.charges, "{} item {item}: attempt that was lost", self.id);
+        assert!(it.charges < self.options.max_attempts, "{} item {item} has no attempt left", self.id);
         self.place(item, Place::Waiting);
     }
 
@@ -191,21 +146,13 @@ impl Call {
             Outcome::Cancelled => self.cancelled || self.abandoned,
             Outcome::NotRun | Outcome::Terminated => over == Some(outcome) || self.refused,
         };
-        assert!(
-            just,
-            "{} item {item} from {:?} settles {outcome:?}",
-            self.id, it.place
-        );
+        assert!(just, "{} item {item} from {:?} settles {outcome:?}", self.id, it.place);
         self.place(item, Place::Final);
     }
 
     pub(crate) fn settle_job(&mut self) {
         assert!(!self.settled, "{} settles twice", self.id);
-        assert!(
-            self.closed || self.abandoned,
-            "{} settles while its input is open",
-            self.id
-        );
+        assert!(self.closed || self.abandoned, "{} settles while its input is open", self.id);
         let open = self.items.iter().position(|item| item.place != Place::Final);
         assert_eq!(open, None, "{} settles before this item", self.id);
         self.settled = true;

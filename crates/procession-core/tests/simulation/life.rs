@@ -40,15 +40,9 @@ impl AddAssign for Census {
 impl Census {
     pub(crate) fn check_variety(&self, lives: u64) {
         if lives >= 1_000 {
-            assert!(
-                self.charges * 100 > self.starts,
-                "hardly a worker was lost: {self:?}"
-            );
+            assert!(self.charges * 100 > self.starts, "hardly a worker was lost: {self:?}");
             assert!(self.starts * 3 > self.items, "hardly an item ran: {self:?}");
-            assert!(
-                self.broken * 5 < lives && self.broken > 0,
-                "pools break always or never: {self:?}"
-            );
+            assert!(self.broken * 5 < lives && self.broken > 0, "pools break always or never: {self:?}");
         }
     }
 }
@@ -72,11 +66,8 @@ pub(crate) fn live(seed: u64, trace: bool) -> Census {
         act(&mut world, &mut rng, &mood);
     }
     end(&mut world, &mut rng);
-    let mut census = Census {
-        steps: world.steps,
-        broken: u64::from(world.broken.is_some()),
-        ..Census::default()
-    };
+    let mut census =
+        Census { steps: world.steps, broken: u64::from(world.broken.is_some()), ..Census::default() };
     census.terminated = u64::from(world.over == Some(Outcome::Terminated));
     for item in world.calls.iter().flat_map(|call| &call.items) {
         census.items += 1;
@@ -96,9 +87,7 @@ fn policy(rng: &mut Rng, seed: u64) -> Policy {
         back_off_first: Duration::from_millis(1),
         back_off_max: Duration::from_millis(20),
         barren_timeout: Duration::from_millis(60),
-        restart_limit: rng
-            .percent(20)
-            .then_some(((seed % 7) as u32, Duration::from_millis(30))),
+        restart_limit: rng.percent(20).then_some(((seed % 7) as u32, Duration::from_millis(30))),
         max_tasks_per_worker: rng.percent(25).then_some(tasks),
         idle_timeout: rng.percent(25).then_some(Duration::from_nanos(idle)),
         lazy_start: rng.percent(25),
@@ -110,10 +99,7 @@ fn policy(rng: &mut Rng, seed: u64) -> Policy {
 
 fn climate(rng: &mut Rng) -> Climate {
     if rng.percent(40) {
-        return Climate {
-            boot_ns: 200_000,
-            ..Climate::default()
-        };
+        return Climate { boot_ns: 200_000, ..Climate::default() };
     }
     Climate {
         boot_crash: rng.pick(&[0, 5, 30]),
@@ -146,10 +132,7 @@ fn mood(rng: &mut Rng) -> Mood {
 
 fn deed(rng: &mut Rng, mood: &Mood) -> Deed {
     if rng.percent(mood.crash) {
-        Deed::Crash {
-            starts: rng.pick(&[1, 1, 2, 9]),
-            after: rng.within(0..mood.ns),
-        }
+        Deed::Crash { starts: rng.pick(&[1, 1, 2, 9]), after: rng.within(0..mood.ns) }
     } else if rng.percent(mood.hang) {
         Deed::Hang
     } else if rng.percent(mood.misbehave) {
@@ -199,15 +182,11 @@ fn act(world: &mut World, rng: &mut Rng, mood: &Mood) {
         62..70 => with_open(world, rng, |world, _, call| world.close_input(call)),
         70..75 => with_live(world, rng, |world, call| {
             world.calls[call].cancelled = true;
-            world.tell(Event::Cancel {
-                job: world.calls[call].id,
-            });
+            world.tell(Event::Cancel { job: world.calls[call].id });
         }),
         75..80 => with_live(world, rng, |world, call| {
             world.calls[call].abandoned = true;
-            world.tell(Event::Abandon {
-                job: world.calls[call].id,
-            });
+            world.tell(Event::Abandon { job: world.calls[call].id });
         }),
         80..85 => {
             let workers = rng.within(1..9) as u32;
@@ -243,9 +222,7 @@ fn feed(world: &mut World, rng: &mut Rng, mood: &Mood, call: usize) {
 
 fn with_open(world: &mut World, rng: &mut Rng, act: impl FnOnce(&mut World, &mut Rng, usize)) {
     let is_open = |call: &Call| !call.closed && !call.abandoned;
-    let open: Vec<usize> = (0..world.calls.len())
-        .filter(|&i| is_open(&world.calls[i]))
-        .collect();
+    let open: Vec<usize> = (0..world.calls.len()).filter(|&i| is_open(&world.calls[i])).collect();
     if !open.is_empty() {
         let call = rng.pick(&open);
         act(world, rng, call);
@@ -253,9 +230,7 @@ fn with_open(world: &mut World, rng: &mut Rng, act: impl FnOnce(&mut World, &mut
 }
 
 fn with_live(world: &mut World, rng: &mut Rng, act: impl FnOnce(&mut World, usize)) {
-    let live: Vec<usize> = (0..world.calls.len())
-        .filter(|&i| !world.calls[i].settled)
-        .collect();
+    let live: Vec<usize> = (0..world.calls.len()).filter(|&i| !world.calls[i].settled).collect();
     if !live.is_empty() {
         act(world, rng.pick(&live));
     }
@@ -263,45 +238,24 @@ fn with_live(world: &mut World, rng: &mut Rng, act: impl FnOnce(&mut World, usiz
 
 /// News of jobs and workers that are gone, and answers to questions nobody asked.
 fn stale(world: &mut World, rng: &mut Rng) {
-    let job = JobId {
-        index: rng.within(0..4) as u32,
-        generation: 0,
-    };
-    let worker = WorkerId {
-        slot: rng.within(0..9) as u32,
-        generation: 0,
-    };
+    let job = JobId { index: rng.within(0..4) as u32, generation: 0 };
+    let worker = WorkerId { slot: rng.within(0..9) as u32, generation: 0 };
     let (busy, since) = (Duration::from_nanos(7), Some(Time::from_nanos(world.now)));
     let mut events = vec![
-        Event::Input {
-            job,
-            items: 9,
-            bytes: 9,
-        },
+        Event::Input { job, items: 9, bytes: 9 },
         Event::InputClosed { job },
         Event::Cancel { job },
         Event::Abandon { job },
         Event::WorkerReady { worker },
-        Event::Done {
-            worker,
-            items: 3,
-            busy,
-        },
+        Event::Done { worker, items: 3, busy },
         Event::Reclaimed { worker, items: 3 },
-        Event::WorkerExited {
-            worker,
-            running: true,
-        },
+        Event::WorkerExited { worker, running: true },
         Event::WorkerFaulty { worker },
     ];
     if let Some(&worker) = world.live_workers().first() {
         events.push(Event::Reclaimed { worker, items: 1 });
         events.push(Event::Running { worker, since });
-        events.push(Event::Done {
-            worker,
-            items: 0,
-            busy,
-        });
+        events.push(Event::Done { worker, items: 0, busy });
     }
     let event = rng.pick(&events);
     world.tell(event);
@@ -346,7 +300,5 @@ fn run_dry(world: &mut World) {
 fn hangs(call: &Call) -> bool {
     let endless = |deed| matches!(deed, Deed::Hang);
     let is_unlimited = call.options.timeout.is_none();
-    call.items
-        .iter()
-        .any(|item| matches!(item.place, Place::Held(_)) && endless(item.deed) && is_unlimited)
+    call.items.iter().any(|item| matches!(item.place, Place::Held(_)) && endless(item.deed) && is_unlimited)
 }

@@ -13,9 +13,8 @@ const ITEMS_PER_WORKER: u64 = 1_100;
 /// they are wanted; and how long the best schedule takes.
 fn makespan(workers: u32, item_ns: u64, long_at: u64, is_streamed: bool) -> (u64, u64) {
     let items = ITEMS_PER_WORKER * u64::from(workers);
-    let deeds: Vec<Deed> = (0..items)
-        .map(|item| Deed::Run(if item == long_at { 100 * item_ns } else { item_ns }))
-        .collect();
+    let deeds: Vec<Deed> =
+        (0..items).map(|item| Deed::Run(if item == long_at { 100 * item_ns } else { item_ns })).collect();
     let mut world = World::new(long_at, Policy::new(workers), Climate::default(), false);
     world.tell(Event::Tick);
     while world.core.seats().any(|seat| !seat.is_ready) {
@@ -36,10 +35,7 @@ fn makespan(workers: u32, item_ns: u64, long_at: u64, is_streamed: bool) -> (u64
         if fed == items && !world.calls[call].closed {
             world.close_input(call);
         }
-        assert!(
-            world.calls[call].settled || world.step(FOREVER),
-            "the call never ends"
-        );
+        assert!(world.calls[call].settled || world.step(FOREVER), "the call never ends");
     }
     let total = (items + 99) * item_ns;
     let best = total.div_ceil(u64::from(workers)).max(100 * item_ns);

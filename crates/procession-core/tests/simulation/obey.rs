@@ -13,71 +13,42 @@ impl World {
         let now = self.now;
         match command {
             Command::Start { worker } => self.start(worker),
-            Command::Dispatch {
-                worker,
-                job,
-                first,
-                items,
-                attempt,
-            } => {
+            Command::Dispatch { worker, job, first, items, attempt } => {
                 assert!(self.over.is_none(), "work is handed out in a pool that is over");
                 for item in first..first + u64::from(items) {
                     self.call(job).dispatch(item, attempt, worker, now);
                 }
-                let process = self
-                    .seats
-                    .get_mut(&worker.slot)
-                    .expect("work for a worker that is gone");
+                let process = self.seats.get_mut(&worker.slot).expect("work for a worker that is gone");
                 assert_eq!(process.id, worker, "work for another incarnation");
-                assert!(
-                    process.phase != Phase::Booting && !process.told_to_stop,
-                    "work for {process:?}"
-                );
+                assert!(process.phase != Phase::Booting && !process.told_to_stop, "work for {process:?}");
                 assert!(process.signalled_at.is_none(), "work for {process:?}");
                 assert!(
                     attempt == 1 || (process.queue.is_empty() && items == 1),
                     "a retry beside other items"
                 );
-                process
-                    .queue
-                    .extend((first..first + u64::from(items)).map(|item| (job, item)));
+                process.queue.extend((first..first + u64::from(items)).map(|item| (job, item)));
                 self.run_on(worker);
             }
             Command::Probe { worker } => {
-                let process = self
-                    .seats
-                    .get(&worker.slot)
-                    .expect("a probe of a worker that is gone");
+                let process = self.seats.get(&worker.slot).expect("a probe of a worker that is gone");
                 let since = process.running().map(|_| Time::from_nanos(process.since));
-                self.core
-                    .handle(Time::from_nanos(now), Event::Running { worker, since });
+                self.core.handle(Time::from_nanos(now), Event::Running { worker, since });
             }
             Command::Reclaim { worker } => {
-                let process = self
-                    .seats
-                    .get_mut(&worker.slot)
-                    .expect("a reclaim from a worker that is gone");
+                let process = self.seats.get_mut(&worker.slot).expect("a reclaim from a worker that is gone");
                 let items = process.give_back();
                 for &(job, item) in &items {
                     self.call(job).place(item, Place::Waiting);
                 }
-                self.core.handle(
-                    Time::from_nanos(now),
-                    Event::Reclaimed {
-                        worker,
-                        items: items.len() as u64,
-                    },
-                );
+                self.core
+                    .handle(Time::from_nanos(now), Event::Reclaimed { worker, items: items.len() as u64 });
             }
             Command::Signal { worker, signal } => self.signal(worker, signal),
             Command::Stop { worker } => {
                 let delay = self.rng.within(0..100_000);
                 let hangs = self.rng.percent(self.climate.stubborn);
                 if let Some(process) = self.process(worker) {
-                    assert!(
-                        process.queue.is_empty() && !process.told_to_stop,
-                        "{process:?} is told to stop"
-                    );
+                    assert!(process.queue.is_empty() && !process.told_to_stop, "{process:?} is told to stop");
                     process.told_to_stop = true;
                     if !hangs {
                         self.later(delay, Happening::Death(worker));
@@ -85,13 +56,7 @@ impl World {
                 }
             }
             Command::Retry { job, item, attempt } => self.call(job).retry(item, attempt),
-            Command::Settle {
-                job,
-                first,
-                items,
-                outcome,
-                attempts,
-            } => {
+            Command::Settle { job, first, items, outcome, attempts } => {
                 let over = self.over;
                 for item in first..first + items {
                     self.call(job).settle(item, outcome, attempts, now, over);
@@ -116,10 +81,7 @@ impl World {
         assert!(self.over.is_none(), "{worker} is started in a pool that is over");
         let generation = self.generations.entry(worker.slot).or_default();
         *generation += 1;
-        assert_eq!(
-            worker.generation, *generation,
-            "{worker} is not the next incarnation"
-        );
+        assert_eq!(worker.generation, *generation, "{worker} is not the next incarnation");
         let old = self.seats.insert(worker.slot, Process::new(worker));
         assert!(old.is_none(), "{worker} is started where {old:?} still sits");
         let delay = self.rng.within(0..self.climate.boot_ns + 1);
@@ -138,24 +100,15 @@ impl World {
         let delay = self.rng.within(0..300_000);
         let grace = self.policy.grace.as_nanos() as u64;
         // It may be dead already, which nobody knows yet: what is said of it must be just all the same.
-        let process = self
-            .seats
-            .get_mut(&worker.slot)
-            .expect("a signal to a worker that is gone");
+        let process = self.seats.get_mut(&worker.slot).expect("a signal to a worker that is gone");
         let first_at = *process.signalled_at.get_or_insert(now);
         let excused =
             over || process.faulty || (signal == Signal::Kill && now >= first_at + grace && now > first_at);
         if let (false, Some((job, item))) = (excused, process.running()) {
             let since = process.since;
             let call = self.call(job);
-            let overdue = call
-                .options
-                .timeout
-                .is_some_and(|t| since + t.as_nanos() as u64 <= now);
-            assert!(
-                call.is_doomed(now) || overdue,
-                "{worker} is stopped for innocent {job} item {item}"
-            );
+            let overdue = call.options.timeout.is_some_and(|t| since + t.as_nanos() as u64 <= now);
+            assert!(call.is_doomed(now) || overdue, "{worker} is stopped for innocent {job} item {item}");
         }
         if !ignores {
             self.later(delay, Happening::Death(worker));

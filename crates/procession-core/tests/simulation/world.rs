@@ -95,15 +95,8 @@ impl World {
             self.now = if until == FOREVER { self.now } else { until };
             return false;
         }
-        self.idle_ticks = if first == self.now && next != Some(first) {
-            self.idle_ticks + 1
-        } else {
-            0
-        };
-        assert!(
-            self.idle_ticks < 10,
-            "the core asks to be woken at {first} over and over"
-        );
+        self.idle_ticks = if first == self.now && next != Some(first) { self.idle_ticks + 1 } else { 0 };
+        assert!(self.idle_ticks < 10, "the core asks to be woken at {first} over and over");
         self.now = first;
         if next == Some(first) {
             let Reverse((_, _, happening)) = self.agenda.pop().expect("it was there");
@@ -115,19 +108,12 @@ impl World {
     }
 
     pub(crate) fn submit(&mut self, options: JobOptions) -> usize {
-        let index = self
-            .places
-            .iter()
-            .position(|place| !place.1)
-            .unwrap_or(self.places.len());
+        let index = self.places.iter().position(|place| !place.1).unwrap_or(self.places.len());
         if index == self.places.len() {
             self.places.push((0, false));
         }
         self.places[index] = (self.places[index].0 + 1, true);
-        let id = JobId {
-            index: index as u32,
-            generation: self.places[index].0,
-        };
+        let id = JobId { index: index as u32, generation: self.places[index].0 };
         let refused = self.closing || self.over.is_some();
         self.calls.push(Call::new(id, options.clone(), self.now, refused));
         self.by_id.insert(id, self.calls.len() - 1);
@@ -137,27 +123,16 @@ impl World {
 
     pub(crate) fn input(&mut self, call: usize, deeds: &[Deed], bytes: u64) {
         deeds.iter().for_each(|&deed| self.calls[call].input(deed));
-        self.tell(Event::Input {
-            job: self.calls[call].id,
-            items: deeds.len() as u64,
-            bytes,
-        });
+        self.tell(Event::Input { job: self.calls[call].id, items: deeds.len() as u64, bytes });
     }
 
     pub(crate) fn close_input(&mut self, call: usize) {
         self.calls[call].closed = true;
-        self.tell(Event::InputClosed {
-            job: self.calls[call].id,
-        });
+        self.tell(Event::InputClosed { job: self.calls[call].id });
     }
 
     pub(crate) fn live_workers(&self) -> Vec<WorkerId> {
-        let mut ids: Vec<_> = self
-            .seats
-            .values()
-            .filter(|p| p.phase != Phase::Dead)
-            .map(|p| p.id)
-            .collect();
+        let mut ids: Vec<_> = self.seats.values().filter(|p| p.phase != Phase::Dead).map(|p| p.id).collect();
         ids.sort_unstable();
         ids
     }
@@ -186,31 +161,20 @@ impl World {
 
     fn check(&self) {
         for call in &self.calls {
-            let charged = call
-                .items
-                .iter()
-                .position(|item| matches!(item.place, Place::Charged { .. }));
-            assert_eq!(
-                charged, None,
-                "nothing was said about this lost item of {}",
-                call.id
-            );
+            let charged = call.items.iter().position(|item| matches!(item.place, Place::Charged { .. }));
+            assert_eq!(charged, None, "nothing was said about this lost item of {}", call.id);
         }
         let waiting = self.calls.iter().any(|call| call.waiting() > 0);
         let free = self.seats.values().find(|process| process.is_free());
         if let (true, Some(process)) = (waiting, free) {
             panic!("{} has nothing to do while an item waits", process.id);
         }
-        assert!(
-            !self.finished || self.seats.is_empty(),
-            "finished, yet a worker is there"
-        );
+        assert!(!self.finished || self.seats.is_empty(), "finished, yet a worker is there");
     }
 
     pub(crate) fn later(&mut self, delay: u64, happening: Happening) {
         self.serial += 1;
-        self.agenda
-            .push(Reverse((self.now + delay, self.serial, happening)));
+        self.agenda.push(Reverse((self.now + delay, self.serial, happening)));
     }
 
     pub(crate) fn call(&mut self, id: JobId) -> &mut Call {
@@ -262,20 +226,13 @@ impl World {
                 if self.process(worker).is_some() {
                     self.seats.remove(&worker.slot);
                     let fatal = self.rng.percent(2);
-                    let failure = if fatal {
-                        StartFailure::Fatal
-                    } else {
-                        StartFailure::Transient
-                    };
+                    let failure = if fatal { StartFailure::Fatal } else { StartFailure::Transient };
                     self.tell(Event::StartFailed { worker, failure });
                 }
             }
             Happening::Ended(worker, serial) => self.item_ended(worker, serial),
             Happening::Crash(worker, serial) => {
-                if self
-                    .process(worker)
-                    .is_some_and(|process| process.serial == serial)
-                {
+                if self.process(worker).is_some_and(|process| process.serial == serial) {
                     self.happen(Happening::Death(worker));
                 }
             }
@@ -331,11 +288,7 @@ impl World {
                 self.call(job).place(item, Place::Final);
             }
         }
-        self.tell(Event::Done {
-            worker,
-            items: items as u64,
-            busy,
-        });
+        self.tell(Event::Done { worker, items: items as u64, busy });
     }
 
     /// The death is noticed: what had ended is heard, then the rest is judged.
@@ -355,16 +308,11 @@ impl World {
             if let Some((job, item)) = running {
                 let call = self.call(job);
                 let timeout = call.options.timeout.map(|timeout| timeout.as_nanos() as u64);
-                let late = process
-                    .signalled_at
-                    .zip(timeout)
-                    .is_some_and(|(at, limit)| process.since + limit <= at);
+                let late =
+                    process.signalled_at.zip(timeout).is_some_and(|(at, limit)| process.since + limit <= at);
                 call.charge(item, late && !process.faulty);
             }
         }
-        self.tell(Event::WorkerExited {
-            worker,
-            running: running.is_some(),
-        });
+        self.tell(Event::WorkerExited { worker, running: running.is_some() });
     }
 }

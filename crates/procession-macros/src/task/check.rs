@@ -54,10 +54,7 @@ pub(crate) fn check(signature: &Signature) -> Result<Vec<&PatType>> {
         );
     }
     if let Some(token) = &signature.abi {
-        return refuse(
-            token,
-            "a task cannot be `extern`: call the foreign function inside a plain one",
-        );
+        return refuse(token, "a task cannot be `extern`: call the foreign function inside a plain one");
     }
     if !signature.generics.params.is_empty() {
         return refuse(
@@ -74,23 +71,13 @@ pub(crate) fn check(signature: &Signature) -> Result<Vec<&PatType>> {
     if let Some(variadic) = &signature.variadic {
         return refuse(variadic, "a task cannot be variadic");
     }
-    let params = signature
-        .inputs
-        .iter()
-        .map(owned_param)
-        .collect::<Result<Vec<_>>>()?;
+    let params = signature.inputs.iter().map(owned_param).collect::<Result<Vec<_>>>()?;
     if let Some(param) = params.get(ARGUMENTS_MAX) {
-        return refuse(
-            param,
-            "a task has at most 8 arguments: put some of them into a struct or a tuple",
-        );
+        return refuse(param, "a task has at most 8 arguments: put some of them into a struct or a tuple");
     }
     if let ReturnType::Type(_, ty) = &signature.output {
         if let Type::Never(never) = &**ty {
-            return refuse(
-                never,
-                "a task needs a result that can be sent back: leave out `-> !`",
-            );
+            return refuse(never, "a task needs a result that can be sent back: leave out `-> !`");
         }
         Borrowed::check(ty, "result")?;
     }
@@ -145,10 +132,7 @@ impl Visit<'_> for Borrowed {
                 self.found(reference, &message);
             }
             Type::ImplTrait(ty) => {
-                let message = format!(
-                    "the {} of a task needs a concrete type, not `impl Trait`",
-                    self.role
-                );
+                let message = format!("the {} of a task needs a concrete type, not `impl Trait`", self.role);
                 self.found(ty, &message);
             }
             Type::Infer(ty) => self.found(ty, "the types of a task must be written out"),
@@ -158,10 +142,7 @@ impl Visit<'_> for Borrowed {
 
     fn visit_lifetime(&mut self, lifetime: &Lifetime) {
         if lifetime.ident != "static" {
-            let message = format!(
-                "the {} of a task must be owned, it travels between processes",
-                self.role
-            );
+            let message = format!("the {} of a task must be owned, it travels between processes", self.role);
             self.found(lifetime, &message);
         }
     }
@@ -171,10 +152,9 @@ fn owned_form(borrowed: &Type) -> String {
     match borrowed {
         Type::Path(path) if path.path.is_ident("str") => "use `String`".to_owned(),
         Type::Path(path) if path.path.is_ident("Path") => "use `PathBuf`".to_owned(),
-        Type::Slice(slice) => format!(
-            "use `Vec<{}>`",
-            crate::type_text::type_text(slice.elem.to_token_stream())
-        ),
+        Type::Slice(slice) => {
+            format!("use `Vec<{}>`", crate::type_text::type_text(slice.elem.to_token_stream()))
+        }
         other => format!("use `{}`", crate::type_text::type_text(other.to_token_stream())),
     }
 }

@@ -28,10 +28,7 @@ impl<T> Guard<T> {
     }
 
     fn wrap<U>(&self, inner: U) -> Guard<U> {
-        Guard {
-            inner,
-            input: self.input,
-        }
+        Guard { inner, input: self.input }
     }
 
     fn cap(&self, hint: Option<usize>) -> Option<usize> {
@@ -235,13 +232,7 @@ impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Guard<A> {
         let input = self.input;
         let seed = self.wrap(seed);
         let (value, variant) = self.inner.variant_seed(seed)?;
-        Ok((
-            value,
-            Guard {
-                inner: variant,
-                input,
-            },
-        ))
+        Ok((value, Guard { inner: variant, input }))
     }
 }
 

@@ -24,10 +24,7 @@ fn check_round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: 
     longer.push(0);
     assert!(decode::<T>(&longer).is_err(), "{value:?} with a byte too many");
     for length in 0..bytes.len() {
-        assert!(
-            decode::<T>(&bytes[..length]).is_err(),
-            "{value:?} cut to {length} bytes"
-        );
+        assert!(decode::<T>(&bytes[..length]).is_err(), "{value:?} cut to {length} bytes");
     }
 }
 
@@ -97,10 +94,7 @@ fn values_of_every_kind_come_back() {
     check_round_trip(Buffer(vec![1, 2, 3]));
     check_round_trip(vec![Shape::Point, Shape::Circle(0.5), Shape::Box(1, -2)]);
     check_round_trip(Scene {
-        shapes: vec![Shape::Path {
-            name: "p".to_owned(),
-            corners: vec![(1, 2), (3, 4)],
-        }],
+        shapes: vec![Shape::Path { name: "p".to_owned(), corners: vec![(1, 2), (3, 4)] }],
         by_name: [("a".to_owned(), Some('α')), (String::new(), None)].into(),
         unit: (),
         scale: 1.5,
@@ -118,10 +112,7 @@ fn integers_are_fixed_and_little_endian() {
 #[test]
 fn a_tuple_is_its_parts_one_after_another() {
     assert_eq!(encoded(&("ab",)), encoded("ab"));
-    assert_eq!(
-        encoded(&(1_i64, "ab", 0.5)),
-        [encoded(&1_i64), encoded("ab"), encoded(&0.5)].concat()
-    );
+    assert_eq!(encoded(&(1_i64, "ab", 0.5)), [encoded(&1_i64), encoded("ab"), encoded(&0.5)].concat());
     assert!(encoded(&()).is_empty());
 }
 
@@ -155,15 +146,8 @@ fn hostile_lengths_allocate_nothing_and_end_at_once() {
         &u64::MAX.to_le_bytes(),
         "it claims 18446744073709551615 elements, more than the limit of 4294967295",
     );
-    check_refused::<String>(
-        &(1_u64 << 31).to_le_bytes(),
-        "the bytes end before the value does",
-    );
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "took {:?}",
-        started.elapsed()
-    );
+    check_refused::<String>(&(1_u64 << 31).to_le_bytes(), "the bytes end before the value does");
+    assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
 }
 
 /// A size hint is what a careless `Deserialize` reserves.
@@ -231,9 +215,5 @@ fn too_large_a_value_is_refused_while_it_is_written() {
     let error = encode_within(&vec!["123456789"; 1000], &mut out, 16).expect_err("it is too large");
     assert_eq!(error, CodecError::TooLarge { limit: 16 });
     assert_eq!(out, [1, 2, 3]);
-    assert!(
-        out.capacity() < 100,
-        "{} bytes were reserved for a refused value",
-        out.capacity()
-    );
+    assert!(out.capacity() < 100, "{} bytes were reserved for a refused value", out.capacity());
 }

@@ -38,8 +38,7 @@ struct Held {
     input_first: u64,
     items: u64,
     unsettled: u64,
-    /// Dropped as soon as every item has its outcome.
-    segment: Option<Arc<Segment>>,
+    segment: Arc<Segment>,
 }
 
 impl Segment {
@@ -83,7 +82,7 @@ impl Backlog {
             input_first,
             items,
             unsettled: items,
-            segment: Some(Arc::new(segment)),
+            segment: Arc::new(segment),
         });
         self.submitted += items;
     }
@@ -93,11 +92,7 @@ impl Backlog {
         let held = &self.held[self.position(first)];
         let start = first - held.first;
         Slice {
-            segment: Arc::clone(
-                held.segment
-                    .as_ref()
-                    .expect("an item without an outcome keeps its segment"),
-            ),
+            segment: Arc::clone(&held.segment),
             start: start as usize,
             items: items.min(held.items - start) as usize,
             input_index: held.input_first + start,
@@ -111,21 +106,20 @@ impl Backlog {
         (held.input_first + start, items.min(held.items - start))
     }
 
-    /// These items have their outcome: forget their arguments.
+    /// These items have their outcome. A segment goes as soon as every item of it has, whatever older ones wait for:
+    /// one item that takes for ever must not make the list grow with all that passes it.
     pub(crate) fn settle(&mut self, mut first: u64, mut items: u64) {
         while items > 0 {
             let position = self.position(first);
             let held = &mut self.held[position];
+            assert!(held.first <= first, "an item settles once");
             let here = items.min(held.items - (first - held.first));
             held.unsettled = held.unsettled.checked_sub(here).expect("an item settles once");
             if held.unsettled == 0 {
-                held.segment = None;
+                self.held.remove(position);
             }
             first += here;
             items -= here;
-        }
-        while self.held.front().is_some_and(|held| held.unsettled == 0) {
-            self.held.pop_front();
         }
     }
 
@@ -174,6 +168,7 @@ mod tests {
         let weak = Arc::downgrade(&backlog.slice(2, 1).segment);
         backlog.settle(2, 1);
         assert!(weak.upgrade().is_none());
+        assert_eq!(backlog.held.len(), 1, "what waits for an older one is not kept");
         backlog.settle(0, 2);
         assert!(backlog.held.is_empty());
     }

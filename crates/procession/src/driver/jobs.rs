@@ -6,7 +6,7 @@ use std::time::Duration;
 use procession_core::JobId;
 
 use super::backlog::Backlog;
-use super::state::Effects;
+use super::effects::Effects;
 use crate::error::Loss;
 use crate::job::{Job, StopReason};
 
@@ -31,43 +31,39 @@ pub(crate) struct JobEntry {
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) total: u64,
-    /// Deaths that cost an item an attempt it may repeat, per item.
+    /// Deaths that cost an item an attempt it may repeat, per item, until it has its outcome.
     pub(crate) losses: Vec<(u64, Loss)>,
+}
+
+impl JobEntry {
+    /// These items have their outcome: neither their arguments nor the deaths they caused are needed any more.
+    pub(crate) fn settle(&mut self, first: u64, items: u64) {
+        self.backlog.settle(first, items);
+        if !self.losses.is_empty() {
+            self.losses.retain(|(item, _)| !(first..first + items).contains(item));
+        }
+    }
 }
 
 impl Jobs {
     pub(crate) fn insert(&mut self, entry: JobEntry) -> JobId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot {
-                generation: 0,
-                entry: None,
-            });
+            self.slots.push(Slot { generation: 0, entry: None });
             u32::try_from(self.slots.len() - 1).expect("fewer than four billion open jobs")
         });
         let slot = &mut self.slots[index as usize];
         slot.entry = Some(entry);
-        JobId {
-            index,
-            generation: slot.generation,
-        }
+        JobId { index, generation: slot.generation }
     }
 
     pub(crate) fn entry(&self, id: JobId) -> Option<&JobEntry> {
         let slot = self.slots.get(id.index as usize)?;
-        if slot.generation == id.generation {
-            slot.entry.as_ref()
-        } else {
-            None
-        }
+        if slot.generation == id.generation { slot.entry.as_ref() } else { None }
     }
 
     pub(crate) fn entry_mut(&mut self, id: JobId) -> Option<&mut JobEntry> {
         let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.generation == id.generation {
-            slot.entry.as_mut()
-        } else {
-            None
-        }
+        if slot.generation == id.generation { slot.entry.as_mut() } else { None }
     }
 
     pub(crate) fn remove(&mut self, id: JobId) -> Option<JobEntry> {
@@ -84,16 +80,11 @@ impl Jobs {
     /// Whatever is open takes no more input that would run: the pool ends.
     pub(crate) fn stop_all(&self, effects: &mut Effects) {
         let open = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
-        effects
-            .stopped
-            .extend(open.map(|entry| (Arc::clone(&entry.job), StopReason::Pool)));
+        effects.stopped.extend(open.map(|entry| (Arc::clone(&entry.job), StopReason::Pool)));
     }
 
     /// Empties the slab: the driver is broken.
     pub(crate) fn drain(&mut self) -> Vec<JobEntry> {
-        self.slots
-            .iter_mut()
-            .filter_map(|slot| slot.entry.take())
-            .collect()
+        self.slots.iter_mut().filter_map(|slot| slot.entry.take()).collect()
     }
 }

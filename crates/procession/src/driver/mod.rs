@@ -15,13 +15,17 @@
 
 mod backlog;
 mod callbacks;
+mod effects;
 mod jobs;
 mod reader;
 mod seat;
 mod sender;
 mod state;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,8 +34,9 @@ use procession_core::{JobId, Policy, Time};
 
 pub(crate) use backlog::Segment;
 pub(crate) use callbacks::{CallbackThread, run_one as run_callback};
+use effects::Effects;
+use state::State;
 pub(crate) use state::{CallOptions, Phase};
-use state::{Effects, State};
 pub(crate) use supervisor::Supervisor;
 
 use crate::error::{Error, ErrorKind};
@@ -187,28 +192,30 @@ impl Driver {
 
     // The one way in.
 
-    /// Runs `tell` under the lock, then carries out what came of it.
+    /// Runs `tell` under the lock, then carries out what came of it. A panic on the way is a fault of ours that
+    /// every open job must hear of, whoever's thread it is on.
     fn with_state<R>(&self, tell: impl FnOnce(&mut State, Time, &mut Effects) -> R) -> R {
-        let mut effects = Effects::default();
-        let result = tell(&mut self.state.lock(), now(), &mut effects);
-        self.carry_out(effects);
-        result
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            let mut effects = Effects::default();
+            let result = tell(&mut self.state.lock(), now(), &mut effects);
+            self.carry_out(effects);
+            result
+        }));
+        told.unwrap_or_else(|panic| {
+            self.abort(&*panic);
+            resume_unwind(panic)
+        })
     }
 
     fn carry_out(&self, effects: Effects) {
         if effects.is_empty() {
             return;
         }
-        let Effects {
-            pump,
-            orders,
-            deliveries,
-            totals,
-            stopped,
-            events,
-            rearm,
-            finished,
-        } = effects;
+        let Effects { pump, orders, deliveries, totals, stopped, events, rearm, finished } = effects;
+        // Before the supervisor is told anything, or its news of what comes next would overtake these.
+        for event in events {
+            self.observe(event);
+        }
         for slot in pump {
             self.pump(slot);
         }
@@ -225,9 +232,6 @@ impl Driver {
         }
         for (job, reason) in stopped {
             job.stop(reason);
-        }
-        for event in events {
-            self.observe(event);
         }
     }
 
@@ -263,17 +267,16 @@ impl Driver {
         self.run_callbacks(job, callbacks);
     }
 
-    /// A thread of ours panicked: no handle may wait for ever.
-    fn abort(&self, thread: &str, panic: &(dyn std::any::Any + Send)) {
+    /// Our code panicked: no handle may wait for ever.
+    fn abort(&self, panic: &(dyn std::any::Any + Send)) {
         let text = panic
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "no message".to_owned());
-        let error = Error::new(
-            ErrorKind::Broken,
-            format!("the pool's {thread} thread panicked: {text}"),
-        );
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("without a name");
+        let error = Error::new(ErrorKind::Broken, format!("the driver panicked on thread {thread}: {text}"));
         tracing::error!("{error}");
         let jobs = self.state.lock().abort(error.duplicate());
         for job in jobs {
@@ -284,9 +287,9 @@ impl Driver {
     }
 
     /// Runs a driver thread's body so that its panic ends every open job with an error.
-    fn guard(&self, thread: &str, body: impl FnOnce()) {
-        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
-            self.abort(thread, &*panic);
+    fn guard(&self, body: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+            self.abort(&*panic);
         }
     }
 }

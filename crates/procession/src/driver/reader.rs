@@ -19,8 +19,9 @@ pub(crate) struct Reader {
     worker: WorkerId,
     inbox: Inbox,
     large: Option<Assembly>,
-    /// After a violation nothing more is believed; only the farewell counts.
-    deaf: bool,
+    /// It broke the protocol and is being killed. What it sends until then counts all the same if it is what was
+    /// expected: to disbelieve results of items that ended would be to start those items again.
+    is_suspect: bool,
 }
 
 /// A result too large for one frame, as its parts arrive.
@@ -36,18 +37,12 @@ enum Next {
 
 impl Reader {
     pub(crate) fn new(driver: Arc<Driver>, worker: WorkerId, inbox: Inbox) -> Reader {
-        Reader {
-            driver,
-            worker,
-            inbox,
-            large: None,
-            deaf: false,
-        }
+        Reader { driver, worker, inbox, large: None, is_suspect: false }
     }
 
     pub(crate) fn run(mut self) {
         let driver = Arc::clone(&self.driver);
-        driver.guard("reader", || {
+        driver.guard(|| {
             while let Next::Continue = self.step() {}
             self.settle_estate();
         });
@@ -62,11 +57,10 @@ impl Reader {
             Received::Violation(violation) => Err(violation),
         };
         handled.unwrap_or_else(|violation| {
-            if !self.deaf {
-                self.deaf = true;
+            self.large = None;
+            if !std::mem::replace(&mut self.is_suspect, true) {
                 let worker = self.worker;
-                self.driver
-                    .with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
+                self.driver.with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
             }
             Next::Continue
         })
@@ -75,26 +69,16 @@ impl Reader {
     fn handle(&mut self, bytes: &[u8]) -> Result<Next, String> {
         let message = ToMaster::parse(bytes).map_err(|error| error.to_string())?;
         if let ToMaster::Goodbye = message {
-            return if self.is_dead() {
-                Ok(Next::End)
-            } else {
-                Err("a farewell while it lives".to_owned())
-            };
-        }
-        if self.deaf {
-            return Ok(Next::Continue);
+            return if self.is_dead() { Ok(Next::End) } else { Err("a farewell while it lives".to_owned()) };
         }
         if let Some(assembly) = &self.large
             && !matches!(message, ToMaster::Part(_) | ToMaster::PartTaken)
         {
-            return Err(format!(
-                "another message after {} bytes of a large result",
-                assembly.parts.len()
-            ));
+            return Err(format!("another message after {} bytes of a large result", assembly.parts.len()));
         }
         match message {
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
-            ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message)),
+            ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message))?,
             ToMaster::Results(view) => {
                 self.results(&view.header, Origin::Page, view.encoded().into())?;
             }
@@ -115,22 +99,23 @@ impl Reader {
     fn ready(&self, fingerprint: u64) -> Result<(), String> {
         let ours = registry::fingerprint();
         if fingerprint != ours {
-            return Err(format!(
-                "registry fingerprint {fingerprint:016x}, ours is {ours:016x}"
-            ));
+            return Err(format!("registry fingerprint {fingerprint:016x}, ours is {ours:016x}"));
         }
         let worker = self.worker;
-        self.driver
-            .with_state(|state, now, effects| state.ready(now, worker, effects));
+        self.driver.with_state(|state, now, effects| state.ready(now, worker, effects));
         Ok(())
     }
 
     /// The worker says it cannot start and is about to leave: its exit will be told as a failed start.
-    fn boot_failed(&self, message: &str) {
+    fn boot_failed(&self, message: &str) -> Result<(), String> {
         let error = Error::new(ErrorKind::Initializer, message);
         if let Some(seat) = self.driver.state.lock().seat(self.worker) {
+            if seat.is_ready {
+                return Err("it cannot start, it says after its start".to_owned());
+            }
             seat.boot_failure = Some(BootFailure { error, fatal: true });
         }
+        Ok(())
     }
 
     /// `records` is a copy: the receive buffer is a whole packet large, whatever the message.
@@ -141,10 +126,7 @@ impl Reader {
     }
 
     fn begin_large(&mut self, head: LargeResult) -> Result<(), String> {
-        self.large = Some(Assembly {
-            head,
-            parts: PartAssembler::new(head.total),
-        });
+        self.large = Some(Assembly { head, parts: PartAssembler::new(head.total) });
         Ok(())
     }
 
@@ -154,19 +136,8 @@ impl Reader {
         };
         let is_last = assembly.parts.push(part).map_err(|error| error.to_string())?;
         if is_last && let Some(Assembly { head, parts }) = self.large.take() {
-            let LargeResult {
-                frame_no,
-                offset,
-                busy_ns,
-                status,
-                ..
-            } = head;
-            let header = ResultsHeader {
-                frame_no,
-                first: offset,
-                items: 1,
-                busy_ns,
-            };
+            let LargeResult { frame_no, offset, busy_ns, status, .. } = head;
+            let header = ResultsHeader { frame_no, first: offset, items: 1, busy_ns };
             let record = wire::record(status, &parts.into_bytes());
             self.results(&header, Origin::Parts, record.into())?;
         }
@@ -186,20 +157,17 @@ impl Reader {
     /// The worker is dead and everything it sent is handled: take what it left in the shared page, then say so.
     fn settle_estate(&mut self) {
         let worker = self.worker;
+        // It died in the middle of a large result, perhaps.
+        self.large = None;
         let left = match self.driver.state.lock().seat(worker) {
-            Some(seat) if !self.deaf => seat.salvage(),
-            Some(_) | None => None,
+            Some(seat) => seat.salvage(),
+            None => None,
         };
         if let Some(frame) = left
             && let Err(damage) = self.handle(&frame)
         {
-            tracing::debug!(
-                slot = worker.slot,
-                damage,
-                "the results a dead worker left are not usable"
-            );
+            tracing::debug!(slot = worker.slot, damage, "the results a dead worker left are not usable");
         }
-        self.driver
-            .with_state(|state, now, effects| state.exited(now, worker, effects));
+        self.driver.with_state(|state, now, effects| state.exited(now, worker, effects));
     }
 }

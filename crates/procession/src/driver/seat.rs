@@ -35,13 +35,14 @@ pub(crate) struct Seat {
     pub(crate) link: Option<Arc<Link>>,
     /// Set by the supervisor when the process is dead and its status is read, before the farewell.
     pub(crate) death: Option<Death>,
+    /// The worker took up its work: whatever ends it from now on is no failure to start.
+    pub(crate) is_ready: bool,
     /// Why the worker can never become ready, when it told us or its start-up did.
     pub(crate) boot_failure: Option<BootFailure>,
     /// What a misbehaving worker did, once it did.
     pub(crate) violation: Option<String>,
     /// A thread is sending; whoever else has news leaves it in the queue.
     pub(crate) sending: bool,
-    pub(crate) starts: u64,
     outbox: VecDeque<Handout>,
     stop: bool,
     /// The worker is being ended: what is still queued may have its outcome by now, its arguments gone.
@@ -99,21 +100,9 @@ pub(crate) struct Handout {
 
 /// A message, planned under the lock and built outside it.
 pub(crate) enum Message {
-    Work {
-        frame: u32,
-        timed: bool,
-        runs: Vec<WorkRun>,
-    },
-    LargeWork {
-        frame: u32,
-        run: WorkRun,
-    },
-    Part {
-        segment: Arc<Segment>,
-        position: usize,
-        start: usize,
-        end: usize,
-    },
+    Work { frame: u32, timed: bool, runs: Vec<WorkRun> },
+    LargeWork { frame: u32, run: WorkRun },
+    Part { segment: Arc<Segment>, position: usize, start: usize, end: usize },
     Stop,
 }
 
@@ -149,12 +138,7 @@ struct InFlight {
 impl Seat {
     /// Takes its place for a new worker.
     pub(crate) fn begin(&mut self, generation: u32) {
-        let starts = self.starts + 1;
-        *self = Seat {
-            generation,
-            starts,
-            ..Seat::default()
-        };
+        *self = Seat { generation, ..Seat::default() };
     }
 
     pub(crate) fn queue(&mut self, handout: Handout) {
@@ -214,12 +198,7 @@ impl Seat {
         if end == total {
             self.large = None;
         }
-        Some(Message::Part {
-            segment,
-            position,
-            start,
-            end,
-        })
+        Some(Message::Part { segment, position, start, end })
     }
 
     fn plan_work(&mut self, jobs: &Jobs) -> Message {
@@ -249,15 +228,8 @@ impl Seat {
             }
             if fitting == 0 {
                 let segment = Arc::clone(&slice.segment);
-                self.large = Some(LargeSend {
-                    segment,
-                    position: slice.start,
-                    sent: 0,
-                });
-                return Message::LargeWork {
-                    frame: self.open_frame(1, 0),
-                    run: WorkRun { run, slice },
-                };
+                self.large = Some(LargeSend { segment, position: slice.start, sent: 0 });
+                return Message::LargeWork { frame: self.open_frame(1, 0), run: WorkRun { run, slice } };
             }
             items += slice.items as u32;
             timed |= entry.timeout.is_some();
@@ -272,13 +244,7 @@ impl Seat {
         let number = self.next_frame;
         self.next_frame = number.wrapping_add(1);
         self.bytes_out += bytes;
-        self.frames.push_back(InFlight {
-            number,
-            bytes,
-            items,
-            done: 0,
-            reclaimed: 0,
-        });
+        self.frames.push_back(InFlight { number, bytes, items, done: 0, reclaimed: 0 });
         number
     }
 
@@ -291,8 +257,7 @@ impl Seat {
     ) -> Result<ResultsHeader, String> {
         let mut results = *results;
         if origin == Origin::Page {
-            let early = std::mem::take(&mut self.early);
-            self.pages_seen = self.pages_seen.wrapping_add(1);
+            let early = self.early;
             results.items = results
                 .items
                 .checked_sub(early.items)
@@ -301,6 +266,11 @@ impl Seat {
             results.busy_ns = results.busy_ns.saturating_sub(early.busy_ns);
         }
         self.account(&results)?;
+        // Only now: a reply that is refused is not the page's content.
+        if origin == Origin::Page {
+            self.early = Early::default();
+            self.pages_seen = self.pages_seen.wrapping_add(1);
+        }
         Ok(results)
     }
 
@@ -328,9 +298,8 @@ impl Seat {
 
     /// Whether a frame holds results that another item of it could keep back.
     pub(crate) fn could_be_late(&self) -> bool {
-        self.frames
-            .iter()
-            .any(|frame| frame.items - frame.done - frame.reclaimed > 1)
+        let is_kept_back = |frame: &InFlight| frame.items - frame.done - frame.reclaimed > 1;
+        self.link.is_some() && self.frames.iter().any(is_kept_back)
     }
 
     /// Results that lie finished in the shared page because the item after them takes long: nothing was heard since
@@ -360,10 +329,7 @@ impl Seat {
             return None;
         }
         self.account(&late).ok()?;
-        self.early = Early {
-            items: items + late.items,
-            busy_ns: busy_ns + late.busy_ns,
-        };
+        self.early = Early { items: items + late.items, busy_ns: busy_ns + late.busy_ns };
         let start = wire::skip_records(&bytes, wire::RESULTS_HEADER_BYTES, u64::from(items));
         let end = wire::skip_records(&bytes, start, u64::from(late.items));
         Some((late, bytes[start..end].to_vec()))
@@ -387,10 +353,7 @@ impl Seat {
     }
 
     pub(crate) fn part_taken(&mut self) -> Result<(), String> {
-        self.parts_out = self
-            .parts_out
-            .checked_sub(1)
-            .ok_or("acknowledged a part it was never sent")?;
+        self.parts_out = self.parts_out.checked_sub(1).ok_or("acknowledged a part it was never sent")?;
         Ok(())
     }
 
@@ -420,23 +383,16 @@ impl Seat {
     /// When the front item started, by the page; `None` if it has not.
     pub(crate) fn running_since(&self) -> Option<Time> {
         let link = self.link.as_ref()?;
-        self.is_running()
-            .then(|| Time::from_nanos(link.page.started_ns()))
+        self.is_running().then(|| Time::from_nanos(link.page.started_ns()))
     }
 
     /// Whether the first item without a reply has been started.
     pub(crate) fn is_running(&self) -> bool {
         let Some(link) = &self.link else { return false };
-        let unfinished = self
-            .frames
-            .iter()
-            .find(|frame| frame.done + frame.reclaimed < frame.items);
+        let unfinished = self.frames.iter().find(|frame| frame.done + frame.reclaimed < frame.items);
         // A damaged page cannot vouch that nothing was started.
-        unfinished.is_some_and(|frame| {
-            link.page
-                .claimed(frame.number)
-                .is_none_or(|claimed| claimed > frame.done)
-        })
+        unfinished
+            .is_some_and(|frame| link.page.claimed(frame.number).is_none_or(|claimed| claimed > frame.done))
     }
 
     /// Results the worker had ready and did not get to send. Only when it is dead and its channel is drained.

@@ -63,11 +63,7 @@ impl Driver {
 fn transmit(link: &Link, message: &Message) -> io::Result<()> {
     FRAME.with_borrow_mut(|frame| {
         match message {
-            Message::Work {
-                frame: number,
-                timed,
-                runs,
-            } => {
+            Message::Work { frame: number, timed, runs } => {
                 let mut builder = WorkBuilder::begin(frame, *number, *timed);
                 for WorkRun { run, slice } in runs {
                     builder.run(run);
@@ -77,19 +73,11 @@ fn transmit(link: &Link, message: &Message) -> io::Result<()> {
                 }
                 builder.finish();
             }
-            Message::LargeWork {
-                frame: number,
-                run: WorkRun { run, slice },
-            } => {
+            Message::LargeWork { frame: number, run: WorkRun { run, slice } } => {
                 let length = slice.segment.item(slice.start).len();
                 wire::large_work(frame, *number, true, run, length).map_err(io::Error::other)?;
             }
-            Message::Part {
-                segment,
-                position,
-                start,
-                end,
-            } => {
+            Message::Part { segment, position, start, end } => {
                 wire::part(frame, &segment.item(*position)[*start..*end]);
             }
             Message::Stop => wire::stop(frame),

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{ErrorKind as IoErrorKind, Read, Write};
+use std::io::{self, ErrorKind as IoErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -16,10 +16,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
 use procession_core::{Signal, WorkerId};
 
+use super::effects::Order;
 use super::reader::Reader;
 use super::seat::{BootFailure, Death, Link};
 use super::sender;
-use super::state::Order;
 use super::{Driver, Phase, now};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
@@ -90,15 +90,9 @@ impl Mailbox {
     pub(crate) fn new() -> Result<Mailbox, Error> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let bell = EventFd::from_flags(flags).map_err(|errno| {
-            Error::new(
-                ErrorKind::Spawn,
-                format!("no event descriptor to be had: {errno}"),
-            )
+            Error::new(ErrorKind::Spawn, format!("no event descriptor to be had: {errno}"))
         })?;
-        Ok(Mailbox {
-            orders: Mutex::new(Vec::new()),
-            bell,
-        })
+        Ok(Mailbox { orders: Mutex::new(Vec::new()), bell })
     }
 
     /// Leaves orders (or none, to have the clock looked at) and rings.
@@ -122,7 +116,7 @@ impl Supervisor {
         launcher: impl FnOnce() -> Result<Launcher, LaunchError> + Send + 'static,
     ) -> Result<JoinHandle<()>, Error> {
         let body = move || {
-            driver.guard("supervisor", || match Supervisor::new(&driver, launcher) {
+            driver.guard(|| match Supervisor::new(&driver, launcher) {
                 Ok(supervisor) => supervisor.run(),
                 Err(error) => driver.enter_stage(Stage::Failed(error)),
             });
@@ -141,10 +135,7 @@ impl Supervisor {
         launcher: impl FnOnce() -> Result<Launcher, LaunchError>,
     ) -> Result<Supervisor, Error> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| {
-            Error::new(
-                ErrorKind::Spawn,
-                format!("no epoll descriptor to be had: {errno}"),
-            )
+            Error::new(ErrorKind::Spawn, format!("no epoll descriptor to be had: {errno}"))
         })?;
         let supervisor = Supervisor {
             driver: Arc::clone(driver),
@@ -153,13 +144,15 @@ impl Supervisor {
             children: HashMap::new(),
             readers: Vec::new(),
         };
-        supervisor.watch(driver.mailbox.bell.as_fd(), Source::Bell);
+        let bell = driver.mailbox.bell.as_fd();
+        supervisor.watch(bell, Source::Bell).map_err(|error| {
+            Error::new(ErrorKind::Spawn, format!("the supervisor's bell cannot be watched: {error}"))
+        })?;
         Ok(supervisor)
     }
 
     fn run(mut self) {
-        self.driver
-            .with_state(|state, now, effects| state.tick(now, effects));
+        self.driver.with_state(|state, now, effects| state.tick(now, effects));
         self.obey_orders();
         self.driver.enter_stage(Stage::Running);
         let mut events = [EpollEvent::empty(); 64];
@@ -174,6 +167,7 @@ impl Supervisor {
             }
             self.mind_the_clock();
             self.obey_orders();
+            self.end_survivors();
         }
         for reader in self.readers {
             // A reader that panicked has said so and ended every job.
@@ -197,8 +191,7 @@ impl Supervisor {
     fn mind_the_clock(&self) {
         let time = now();
         if self.driver.state.lock().armed().is_some_and(|due| due <= time) {
-            self.driver
-                .with_state(|state, now, effects| state.tick(now, effects));
+            self.driver.with_state(|state, now, effects| state.tick(now, effects));
         }
     }
 
@@ -210,9 +203,21 @@ impl Supervisor {
             }
             for order in orders {
                 match order {
+                    // Ordered before the driver failed.
+                    Order::Start(_) if self.driver.phase() == Phase::Finished => {}
                     Order::Start(worker) => self.start_worker(worker),
                     Order::Signal(worker, signal) => self.signal(worker, signal),
                 }
+            }
+        }
+    }
+
+    /// Normally the last worker is gone when the pool is finished. If the driver failed there is nobody left to
+    /// tell the others to go.
+    fn end_survivors(&self) {
+        if self.driver.phase() == Phase::Finished {
+            for child in self.children.values() {
+                self.signal(child.worker, Signal::Kill);
             }
         }
     }
@@ -251,63 +256,79 @@ impl Supervisor {
     }
 
     fn adopt(&mut self, worker: WorkerId, launched: Launched) {
-        let Launched {
-            process,
-            page,
-            sender,
-            receiver,
-            goodbye,
-            output,
-            boot,
-        } = launched;
+        let Launched { process, page, sender, receiver, goodbye, output, boot } = launched;
         let slot = worker.slot;
         let pid = process.pid();
-        let link = Arc::new(Link {
-            sender,
-            goodbye,
-            page,
-            pid,
-        });
+        let link = Arc::new(Link { sender, goodbye, page, pid });
         {
             let mut state = self.driver.state.lock();
-            let seat = state
-                .seat(worker)
-                .expect("a seat waits for the worker that was ordered for it");
+            let seat = state.seat(worker).expect("a seat waits for the worker that was ordered for it");
             seat.link = Some(Arc::clone(&link));
         }
-        self.watch(process.as_fd(), Source::Death(slot));
-        if let Some(output) = &output {
-            self.watch(output.as_fd(), Source::Output(slot));
-        }
-        if let Some(boot) = &boot {
-            self.watch(boot.as_fd(), Source::Boot(slot));
-        }
-        let output = output.map(|fd: OwnedFd| File::from(fd));
-        self.children.insert(
-            slot,
-            Child {
-                worker,
-                link,
-                process,
-                output,
-                kept: Vec::new(),
-                boot,
-            },
-        );
+        let child = Child {
+            worker,
+            link,
+            process,
+            output: output.map(|fd: OwnedFd| File::from(fd)),
+            kept: Vec::new(),
+            boot,
+        };
         self.driver.observe(Event::WorkerStarted { slot, pid });
-        self.start_reader(Reader::new(Arc::clone(&self.driver), worker, receiver), slot);
+        let reader = Reader::new(Arc::clone(&self.driver), worker, receiver);
+        let attended = self.watch_child(&child).and_then(|()| self.start_reader(reader, slot));
+        if let Err(refused) = attended {
+            return self.disown(&child, refused);
+        }
+        self.children.insert(slot, child);
         // The pool may have been closed meanwhile: then it has been told to leave, and the word waits for its link.
         self.driver.pump(slot);
     }
 
-    fn start_reader(&mut self, reader: Reader, slot: u32) {
+    fn watch_child(&self, child: &Child) -> io::Result<()> {
+        let slot = child.worker.slot;
+        self.watch(child.process.as_fd(), Source::Death(slot))?;
+        if let Some(output) = &child.output {
+            self.watch(output.as_fd(), Source::Output(slot))?;
+        }
+        if let Some(boot) = &child.boot {
+            self.watch(boot.as_fd(), Source::Boot(slot))?;
+        }
+        Ok(())
+    }
+
+    fn unwatch_child(&self, child: &Child) {
+        self.unwatch(child.process.as_fd());
+        if let Some(output) = &child.output {
+            self.unwatch(output.as_fd());
+        }
+        if let Some(boot) = &child.boot {
+            self.unwatch(boot.as_fd());
+        }
+    }
+
+    fn start_reader(&mut self, reader: Reader, slot: u32) -> io::Result<()> {
         // Readers of past workers have nothing left to say.
         self.readers.retain(|reader| !reader.is_finished());
-        let reader = thread::Builder::new()
-            .name(format!("procession-reader-{slot}"))
-            .spawn(move || reader.run())
-            .expect("the system has a thread to spare for each worker");
+        let reader =
+            thread::Builder::new().name(format!("procession-reader-{slot}")).spawn(move || reader.run())?;
         self.readers.push(reader);
+        Ok(())
+    }
+
+    /// The system has no thread or no watch to spare for a worker that it had a process for: the worker goes, and
+    /// this start failed.
+    fn disown(&mut self, child: &Child, refused: io::Error) {
+        self.unwatch_child(child);
+        let exit = self.launcher.reap(&child.process).status;
+        let Child { worker, ref link, .. } = *child;
+        self.driver.observe(Event::WorkerExited { slot: worker.slot, pid: link.pid, exit, running: false });
+        let error = Error::from(LaunchError::System { what: "attending to a worker", source: refused });
+        self.driver.with_state(|state, now, effects| {
+            if let Some(seat) = state.seat(worker) {
+                seat.link = None;
+            }
+            state.start_failed(now, worker, error, false, effects);
+        });
     }
 
     fn finish_boot(&mut self, slot: u32) {
@@ -320,10 +341,7 @@ impl Supervisor {
         if let Err(error) = boot.finish() {
             let fatal = error.is_fatal();
             if let Some(seat) = self.driver.state.lock().seat(worker) {
-                seat.boot_failure = Some(BootFailure {
-                    error: Error::from(error),
-                    fatal,
-                });
+                seat.boot_failure = Some(BootFailure { error: Error::from(error), fatal });
             }
             self.signal(worker, Signal::Kill);
         }
@@ -346,22 +364,11 @@ impl Supervisor {
         let Some(mut child) = self.children.remove(&slot) else {
             return;
         };
-        self.unwatch(child.process.as_fd());
-        if let Some(boot) = &child.boot {
-            self.unwatch(boot.as_fd());
-        }
+        self.unwatch_child(&child);
         let exit = self.launcher.reap(&child.process);
         let forward = self.driver.settings.forward_output;
         child.drain_output(OUTPUT_LAST_BYTES, forward);
-        if let Some(output) = &child.output {
-            self.unwatch(output.as_fd());
-        }
-        let death = Death {
-            exit: exit.status,
-            peak_rss: exit.max_rss,
-            output_tail: child.tail(),
-            at: now(),
-        };
+        let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail: child.tail(), at: now() };
         {
             let mut state = self.driver.state.lock();
             if let Some(seat) = state.seat(child.worker) {
@@ -383,11 +390,9 @@ impl Supervisor {
 
     // Descriptors.
 
-    fn watch(&self, fd: BorrowedFd<'_>, source: Source) {
+    fn watch(&self, fd: BorrowedFd<'_>, source: Source) -> io::Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, source.token());
-        self.epoll
-            .add(fd, event)
-            .expect("a fresh descriptor can be watched");
+        Ok(self.epoll.add(fd, event)?)
     }
 
     fn unwatch(&self, fd: BorrowedFd<'_>) {

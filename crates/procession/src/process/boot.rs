@@ -54,9 +54,7 @@ impl Role {
     }
 
     pub(super) fn parse(name: &std::ffi::OsStr) -> Option<Role> {
-        [Role::Zygote, Role::Worker]
-            .into_iter()
-            .find(|role| name == role.name())
+        [Role::Zygote, Role::Worker].into_iter().find(|role| name == role.name())
     }
 }
 
@@ -110,19 +108,13 @@ fn fingerprint() -> u64 {
 /// A test can make a worker of another build by a variable in its environment.
 #[cfg(test)]
 fn fingerprint() -> u64 {
-    let other = std::env::var("PROCESSION_TEST_FINGERPRINT")
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let other = std::env::var("PROCESSION_TEST_FINGERPRINT").ok().and_then(|text| text.parse().ok());
     other.unwrap_or_else(crate::registry::fingerprint)
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` (procession {}, protocol {}",
-            self.program, self.version, self.protocol
-        )?;
+        write!(f, "`{}` (procession {}, protocol {}", self.program, self.version, self.protocol)?;
         match self.fingerprint {
             Some(fingerprint) => write!(f, ", tasks {fingerprint:016x})"),
             None => f.write_str(")"),
@@ -148,12 +140,7 @@ pub(super) enum Reply {
     /// A worker could not be forked.
     ForkFailed { errno: i32 },
     /// How a worker ended.
-    Reaped {
-        pid: i32,
-        status: i32,
-        max_rss: u64,
-        cpu_ns: u64,
-    },
+    Reaped { pid: i32, status: i32, max_rss: u64, cpu_ns: u64 },
     /// That process is not a dead child of mine.
     NotReaped { pid: i32 },
 }
@@ -218,13 +205,9 @@ pub(super) fn receive_boot(stream: &UnixStream) -> Result<Boot, BootError> {
     if head[4..] != PROTOCOL.to_le_bytes() {
         return Err(BootError::Protocol);
     }
-    let file = descriptors
-        .pop()
-        .ok_or_else(|| not_a_boot("the settings are missing".to_owned()))?;
+    let file = descriptors.pop().ok_or_else(|| not_a_boot("the settings are missing".to_owned()))?;
     let mut bytes = Vec::new();
-    File::from(file)
-        .read_to_end(&mut bytes)
-        .map_err(|error| not_a_boot(error.to_string()))?;
+    File::from(file).read_to_end(&mut bytes).map_err(|error| not_a_boot(error.to_string()))?;
     codec::decode(&bytes).map_err(|error| not_a_boot(error.to_string()))
 }
 
@@ -243,10 +226,7 @@ pub(super) fn receive_reply<T: DeserializeOwned>(mut stream: &UnixStream) -> io:
     stream.read_exact(&mut len)?;
     let len = u32::from_le_bytes(len);
     if len > REPLY_BYTES_MAX {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("reply of {len} bytes is too long"),
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("reply of {len} bytes is too long")));
     }
     let mut bytes = vec![0; len as usize];
     stream.read_exact(&mut bytes)?;

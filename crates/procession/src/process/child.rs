@@ -22,9 +22,7 @@ pub(super) fn enter(role: &OsStr) -> ! {
     // Our own children are not to be mistaken for workers of this pool.
     remove_variable(ROLE_VARIABLE);
     let Some(role) = Role::parse(role) else {
-        give_up(&format!(
-            "{ROLE_VARIABLE} names no role: it is not to be set by hand"
-        ));
+        give_up(&format!("{ROLE_VARIABLE} names no role: it is not to be set by hand"));
     };
     if signals::bind_to_parent(OnParentDeath::Kill).is_err() {
         give_up("the system refused to bind this process to its parent's life");
@@ -44,10 +42,7 @@ pub(super) fn enter(role: &OsStr) -> ! {
         Err(BootError::NotABoot(reason)) => give_up(&reason),
     };
     if getppid().as_raw() != boot.parent {
-        refuse(
-            &stream,
-            "its parent is not the pool: a wrapper script must `exec` the program",
-        );
+        refuse(&stream, "its parent is not the pool: a wrapper script must `exec` the program");
     }
     let identity = Identity::ours();
     if !identity.matches(&boot.identity) {
@@ -80,10 +75,7 @@ fn open_order_channel(stream: &UnixStream, nonce: &Nonce) -> io::Result<IpcRecei
     send_reply(stream, &Reply::Listening { name })?;
     match server.accept() {
         Ok((orders, Order::Hello { nonce: said })) if said == *nonce => Ok(orders),
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "a stranger connected",
-        )),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::PermissionDenied, "a stranger connected")),
         Err(error) => Err(io::Error::other(error.to_string())),
     }
 }
@@ -91,9 +83,7 @@ fn open_order_channel(stream: &UnixStream, nonce: &Nonce) -> io::Result<IpcRecei
 /// The one-shot server has removed its own directory by now. The master removes this one too, if it lives.
 fn remove_socket_dir() {
     if let Some(path) = std::env::var_os("TMPDIR").map(PathBuf::from)
-        && path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"procession-"))
+        && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"procession-"))
     {
         let _ = std::fs::remove_dir(Path::new(&path));
     }
@@ -120,26 +110,14 @@ fn become_worker(stream: UnixStream, orders: IpcReceiver<Order>, ballast: Ballas
     if signals::bind_to_parent(OnParentDeath::KillGroup).is_err() || getppid().as_raw() != boot.parent {
         give_up("the pool is gone");
     }
-    Seat {
-        ends,
-        page,
-        output,
-        settings: boot.settings,
-        run_preload: true,
-    }
-    .take(move || {
+    Seat { ends, page, output, settings: boot.settings, run_preload: true }.take(move || {
         drop((stream, orders, ballast));
     })
 }
 
 /// Tells the master why this process cannot serve, and ends it.
 pub(super) fn refuse(stream: &UnixStream, reason: &str) -> ! {
-    let _ = send_reply(
-        stream,
-        &Reply::Refused {
-            reason: reason.to_owned(),
-        },
-    );
+    let _ = send_reply(stream, &Reply::Refused { reason: reason.to_owned() });
     leave(code::MISMATCH)
 }
 

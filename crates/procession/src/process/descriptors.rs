@@ -45,12 +45,7 @@ pub(crate) fn ensure_descriptors(workers: usize) -> Result<(), LaunchError> {
         return Ok(());
     }
     if wanted > hard {
-        return Err(LaunchError::Descriptors {
-            workers,
-            need,
-            open,
-            limit: hard,
-        });
+        return Err(LaunchError::Descriptors { workers, need, open, limit: hard });
     }
     setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
         .map_err(LaunchError::system("raising the descriptor limit"))
@@ -117,13 +112,8 @@ pub(super) fn send_with_descriptors(
     let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let message = [ControlMessage::ScmRights(&numbers)];
     loop {
-        let sent = sendmsg::<()>(
-            socket.as_raw_fd(),
-            &[IoSlice::new(bytes)],
-            &message,
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        );
+        let sent =
+            sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], &message, MsgFlags::MSG_NOSIGNAL, None);
         match sent {
             Err(Errno::EINTR) => {}
             Ok(sent) if sent < bytes.len() => return Err(io::ErrorKind::WriteZero.into()),

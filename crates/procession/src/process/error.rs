@@ -114,10 +114,7 @@ impl LaunchError {
 
     /// For `map_err`: names what was tried.
     pub(super) fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> LaunchError {
-        move |source| LaunchError::System {
-            what,
-            source: source.into(),
-        }
+        move |source| LaunchError::System { what, source: source.into() }
     }
 
     /// Executing a program failed: is it the program or the system?
@@ -134,10 +131,7 @@ impl LaunchError {
                 | Errno::ENAMETOOLONG
                 | Errno::EINVAL,
             ) => LaunchError::Program { program, source },
-            _ => LaunchError::System {
-                what: "starting a process",
-                source,
-            },
+            _ => LaunchError::System { what: "starting a process", source },
         }
     }
 }

@@ -42,11 +42,7 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
-    pub(super) const UNKNOWN: Exit = Exit {
-        status: WorkerExit::Unknown,
-        max_rss: None,
-        cpu: None,
-    };
+    pub(super) const UNKNOWN: Exit = Exit { status: WorkerExit::Unknown, max_rss: None, cpu: None };
 }
 
 /// Statuses with which workers and helpers leave by themselves, beside 0.

@@ -42,11 +42,7 @@ pub fn init() {
 
 /// Refuses to build a pool in a program that never called [`init`]: its workers would build pools in their turn.
 pub(crate) fn require_init() -> Result<(), LaunchError> {
-    if INITIALISED.load(Ordering::SeqCst) {
-        Ok(())
-    } else {
-        Err(LaunchError::NotInitialised)
-    }
+    if INITIALISED.load(Ordering::SeqCst) { Ok(()) } else { Err(LaunchError::NotInitialised) }
 }
 
 /// A process that was started as a worker but went past [`init`]: it must not start workers of its own.
@@ -56,19 +52,13 @@ pub(super) fn is_stray_worker() -> bool {
 
 /// How many pools this process is a worker in.
 pub(super) fn depth() -> u32 {
-    std::env::var(DEPTH_VARIABLE)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
+    std::env::var(DEPTH_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// Refuses the level of nesting at which a mistake would become a flood.
 pub(super) fn check_depth() -> Result<(), LaunchError> {
     match depth() + 1 {
-        depth if depth > DEPTH_MAX => Err(LaunchError::TooDeep {
-            depth,
-            limit: DEPTH_MAX,
-        }),
+        depth if depth > DEPTH_MAX => Err(LaunchError::TooDeep { depth, limit: DEPTH_MAX }),
         _ => Ok(()),
     }
 }

@@ -134,10 +134,7 @@ impl Launcher {
             Ok(process) => process,
             Err(ForkError::Gone(source)) => return Err(ForkFailure::Gone(source)),
             Err(ForkError::Refused(source)) => {
-                return Err(ForkFailure::Other(LaunchError::System {
-                    what: "forking a worker",
-                    source,
-                }));
+                return Err(ForkFailure::Other(LaunchError::System { what: "forking a worker", source }));
             }
         };
         Ok(half.with(process, None))
@@ -155,17 +152,9 @@ impl Launcher {
     fn spawn(&self, worker: WorkerId) -> Result<Launched, LaunchError> {
         let (half, ends) = MasterHalf::create(worker, self.settings.output)?;
         let (booting, process) = Booting::start(&self.settings, Role::Worker)?;
-        let for_boot = process
-            .try_clone()
-            .map_err(LaunchError::system("duplicating a process descriptor"))?;
-        Ok(half.with(
-            process,
-            Some(PendingBoot {
-                booting,
-                process: for_boot,
-                ends,
-            }),
-        ))
+        let for_boot =
+            process.try_clone().map_err(LaunchError::system("duplicating a process descriptor"))?;
+        Ok(half.with(process, Some(PendingBoot { booting, process: for_boot, ends })))
     }
 }
 
@@ -175,9 +164,7 @@ impl PendingBoot {
         let (orders, stream) = self.booting.connect(&self.process)?;
         let lost =
             |error: &dyn std::fmt::Display| LaunchError::Boot(format!("worker died while starting: {error}"));
-        orders
-            .send(Order::Fork(self.ends.channels))
-            .map_err(|error| lost(&error))?;
+        orders.send(Order::Fork(self.ends.channels)).map_err(|error| lost(&error))?;
         send_descriptors(&stream, &self.ends.page, self.ends.output.as_ref()).map_err(|error| lost(&error))
     }
 }
@@ -234,45 +221,14 @@ impl MasterHalf {
             }
         };
         let goodbye = results.clone();
-        let half = MasterHalf {
-            page,
-            sender,
-            receiver: Inbox::new(receiver),
-            goodbye,
-            output: read_end,
-        };
-        let channels = Ends {
-            slot: worker.slot,
-            work,
-            results,
-        };
-        Ok((
-            half,
-            WorkerHalf {
-                channels,
-                page: page_fd,
-                output: write_end,
-            },
-        ))
+        let half = MasterHalf { page, sender, receiver: Inbox::new(receiver), goodbye, output: read_end };
+        let channels = Ends { slot: worker.slot, work, results };
+        Ok((half, WorkerHalf { channels, page: page_fd, output: write_end }))
     }
 
     fn with(self, process: WorkerProcess, boot: Option<PendingBoot>) -> Launched {
-        let MasterHalf {
-            page,
-            sender,
-            receiver,
-            goodbye,
-            output,
-        } = self;
-        Launched {
-            process,
-            page,
-            sender,
-            receiver,
-            goodbye,
-            output,
-            boot,
-        }
+        let MasterHalf { page, sender, receiver, goodbye, output } = self;
+        Launched { process, page, sender, receiver, goodbye, output, boot }
     }
 }
 

@@ -34,9 +34,7 @@ pub(super) fn apply(settings: &SeatSettings, slot: u32) -> Result<(), String> {
 /// The worker dies before the master when memory runs out. Not every container allows it, and nothing depends on it.
 fn raise_oom_score() {
     const PATH: &str = "/proc/self/oom_score_adj";
-    let current = fs::read_to_string(PATH)
-        .ok()
-        .and_then(|text| text.trim().parse::<i32>().ok());
+    let current = fs::read_to_string(PATH).ok().and_then(|text| text.trim().parse::<i32>().ok());
     if let Some(current) = current {
         let _ = fs::write(PATH, (current + OOM_SCORE_RAISE).min(1000).to_string());
     }

@@ -102,11 +102,7 @@ pub(super) fn read_status(pidfd: BorrowedFd<'_>, take: Take) -> Option<Exit> {
             libc::CLD_KILLED | libc::CLD_DUMPED => WorkerExit::Signal(info.si_status()),
             _ => WorkerExit::Unknown,
         };
-        Some(Exit {
-            status,
-            max_rss: Some(max_rss(&usage)),
-            cpu: Some(cpu(&usage)),
-        })
+        Some(Exit { status, max_rss: Some(max_rss(&usage)), cpu: Some(cpu(&usage)) })
     }
 }
 
@@ -118,11 +114,6 @@ fn max_rss(usage: &libc::rusage) -> u64 {
 fn cpu(usage: &libc::rusage) -> Duration {
     [usage.ru_utime, usage.ru_stime]
         .iter()
-        .map(|time| {
-            Duration::new(
-                time.tv_sec.unsigned_abs(),
-                (time.tv_usec.unsigned_abs() as u32) * 1000,
-            )
-        })
+        .map(|time| Duration::new(time.tv_sec.unsigned_abs(), (time.tv_usec.unsigned_abs() as u32) * 1000))
         .sum()
 }

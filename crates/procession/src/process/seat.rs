@@ -26,13 +26,7 @@ pub(super) struct Seat {
 impl Seat {
     /// Works until there is no more work; `close_others` closes what belongs to the process this one came from.
     pub(super) fn take(self, close_others: impl FnOnce()) -> ! {
-        let Seat {
-            ends: Ends { slot, work, results },
-            page,
-            output,
-            settings,
-            run_preload,
-        } = self;
+        let Seat { ends: Ends { slot, work, results }, page, output, settings, run_preload } = self;
         close_others();
         let inbox = Inbox::new(work);
         let prepared = redirect_output(settings.output, output)
@@ -57,6 +51,11 @@ impl Seat {
         };
         if matches!(end, WorkerEnd::Stopped | WorkerEnd::Disconnected) {
             flush_all_output();
+        }
+        if end == WorkerEnd::Disconnected {
+            // A dying master's channels close before the kernel announces its death: leaving now would forestall the
+            // announcement, and what tasks have started would live on.
+            signals::kill_own_group();
         }
         // Without destructors: a task may have closed the channels' descriptors.
         leave(end.exit_code())

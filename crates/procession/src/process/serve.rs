@@ -75,13 +75,7 @@ pub(super) fn serve(
                 }
                 Ok(Forked::Child(new, zygote)) => {
                     let NewWorker { ends, page, output } = *new;
-                    let seat = Seat {
-                        ends,
-                        page,
-                        output,
-                        settings,
-                        run_preload: false,
-                    };
+                    let seat = Seat { ends, page, output, settings, run_preload: false };
                     enter_worker(seat, zygote, move || drop((stream, orders, ballast)));
                 }
                 Err(error) => Err(error),
@@ -166,20 +160,13 @@ fn reap(pid: Pid) -> Reply {
     // SAFETY: `usage` is plain data for which zero is valid; both pointers outlive the call.
     let (reaped, usage) = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        (
-            libc::wait4(pid.as_raw(), &raw mut status, libc::WNOHANG, &raw mut usage),
-            usage,
-        )
+        (libc::wait4(pid.as_raw(), &raw mut status, libc::WNOHANG, &raw mut usage), usage)
     };
     if reaped != pid.as_raw() {
         return Reply::NotReaped { pid: pid.as_raw() };
     }
     let nanos = |time: libc::timeval| {
-        Duration::new(
-            time.tv_sec.unsigned_abs(),
-            time.tv_usec.unsigned_abs() as u32 * 1000,
-        )
-        .as_nanos() as u64
+        Duration::new(time.tv_sec.unsigned_abs(), time.tv_usec.unsigned_abs() as u32 * 1000).as_nanos() as u64
     };
     Reply::Reaped {
         pid: reaped,

@@ -74,6 +74,11 @@ pub(super) fn bind_to_parent(on_death: OnParentDeath) -> nix::Result<()> {
     prctl::set_pdeathsig(PARENT_DIED)
 }
 
+/// Ends this process, which leads its group, and whatever it has started.
+pub(super) fn kill_own_group() {
+    kill_group(0);
+}
+
 extern "C" fn kill_group(_: libc::c_int) {
     // SAFETY: allowed in a handler. 0 means the caller's group, which a worker leads.
     unsafe { libc::kill(0, libc::SIGKILL) };
@@ -111,11 +116,7 @@ pub(super) fn make_sent_faults_deadly() {
 
 /// Runs on the alternate stack, and uses only what is allowed in a handler: `signal`, `raise`, and loads.
 extern "C" fn on_fault(number: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let earlier = if number == libc::SIGSEGV {
-        &EARLIER[0]
-    } else {
-        &EARLIER[1]
-    };
+    let earlier = if number == libc::SIGSEGV { &EARLIER[0] } else { &EARLIER[1] };
     // SAFETY: the kernel passes a valid siginfo. The earlier handler was installed for this signal by whoever expects
     // to be called with these very arguments; with SA_SIGINFO it takes three, without it the first.
     unsafe {

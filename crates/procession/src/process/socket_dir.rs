@@ -24,11 +24,7 @@ impl SocketDir {
         let random = fresh_nonce().map_err(LaunchError::system("reading random bytes"))?;
         let name: String = random[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let mut refusals = Vec::new();
-        for parent in [
-            std::env::temp_dir(),
-            PathBuf::from("/tmp"),
-            PathBuf::from("/dev/shm"),
-        ] {
+        for parent in [std::env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/dev/shm")] {
             let path = parent.join(format!("procession-{name}"));
             match Self::create_at(&path) {
                 Ok(()) => return Ok(SocketDir { path }),
@@ -46,10 +42,7 @@ impl SocketDir {
         match path.to_str() {
             None => Err("is not UTF-8".to_owned()),
             Some(text) if text.len() > PATH_BYTES_MAX => Err("is too long".to_owned()),
-            Some(_) => DirBuilder::new()
-                .mode(0o700)
-                .create(path)
-                .map_err(|error| format!("({error})")),
+            Some(_) => DirBuilder::new().mode(0o700).create(path).map_err(|error| format!("({error})")),
         }
     }
 }

@@ -52,12 +52,8 @@ impl Booting {
             .set_read_timeout(Some(REPLY_LIMIT))
             .map_err(LaunchError::system("limiting a socket's wait"))?;
         let own_tmpdir = std::env::var_os("TMPDIR");
-        let set_tmpdir = settings
-            .env
-            .iter()
-            .rev()
-            .find(|(name, _)| name == "TMPDIR")
-            .map(|(_, value)| value.clone());
+        let set_tmpdir =
+            settings.env.iter().rev().find(|(name, _)| name == "TMPDIR").map(|(_, value)| value.clone());
         let boot = Boot {
             nonce,
             parent: std::process::id() as i32,
@@ -68,10 +64,7 @@ impl Booting {
         send_boot(&stream, &boot).map_err(LaunchError::system("writing the boot message"))?;
 
         // The link to this very file, so that a program replaced on disk still starts workers of its own build.
-        let program = settings
-            .program
-            .clone()
-            .unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+        let program = settings.program.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
         let mut command = Command::new(&program);
         if let Some(name) = std::env::args_os().next() {
             command.arg0(name);
@@ -85,20 +78,14 @@ impl Booting {
             .stdin(OwnedFd::from(theirs))
             .process_group(0);
         let rss_before = peak_rss();
-        let child = command
-            .spawn()
-            .map_err(|source| LaunchError::executing(program.clone(), source))?;
-        let process = WorkerProcess::open(Pid::from_raw(child.id() as i32), Parent::Us { rss_before })
-            .map_err(LaunchError::system("opening a process that was just started"))?;
-        Ok((
-            Booting {
-                stream,
-                nonce,
-                program,
-                _dir: dir,
-            },
-            process,
-        ))
+        let mut child = command.spawn().map_err(|source| LaunchError::executing(program.clone(), source))?;
+        let opened = WorkerProcess::open(Pid::from_raw(child.id() as i32), Parent::Us { rss_before });
+        if opened.is_err() {
+            // Nobody else would ever reap it.
+            let _ = child.kill().and_then(|()| child.wait());
+        }
+        let process = opened.map_err(LaunchError::system("opening a process that was just started"))?;
+        Ok((Booting { stream, nonce, program, _dir: dir }, process))
     }
 
     /// Waits for the child's first word and opens its order channel.
@@ -126,16 +113,16 @@ impl Booting {
                 return Err(LaunchError::Boot(format!("worker refused to start: {reason}")));
             }
             Ok(other) => {
-                return Err(LaunchError::Boot(format!(
-                    "unexpected first reply of a worker: {other:?}"
-                )));
+                return Err(LaunchError::Boot(format!("unexpected first reply of a worker: {other:?}")));
             }
             Err(error) => return Err(self.why_silent(process, &error)),
         };
-        // Connecting to a dead process fails, and ipc-channel then forgets a descriptor: so look first.
+        // ipc-channel 0.23.1 keeps its socket open, for ever, if nobody is there to connect to.
         if readable_within(process, Duration::ZERO) {
-            let status = process.read_exit(Take::Look).status;
-            return Err(LaunchError::Boot(format!("worker died while starting: {status}")));
+            return Err(LaunchError::Boot(format!(
+                "worker died while starting: {}",
+                process.read_exit(Take::Look).status
+            )));
         }
         let connect = || -> Result<IpcSender<Order>, ipc_channel::IpcError> {
             let orders = IpcSender::connect(name)?;
@@ -189,10 +176,9 @@ pub(super) fn check_program(settings: &LaunchSettings) -> Result<(), LaunchError
     match &settings.program {
         None => Ok(()),
         Some(program) => match File::open(program) {
-            Err(source) if source.kind() == io::ErrorKind::NotFound => Err(LaunchError::Program {
-                program: program.clone(),
-                source,
-            }),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                Err(LaunchError::Program { program: program.clone(), source })
+            }
             // A program may be executable without being readable.
             Ok(_) | Err(_) => Ok(()),
         },

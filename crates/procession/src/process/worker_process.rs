@@ -35,23 +35,13 @@ pub(super) enum Parent {
 impl WorkerProcess {
     /// Takes over a process that has not been reaped and leads its own process group.
     pub(super) fn open(pid: Pid, parent: Parent) -> std::io::Result<WorkerProcess> {
-        Ok(WorkerProcess {
-            pid,
-            pidfd: pidfd::open(pid)?,
-            parent,
-            reaped: AtomicBool::new(false),
-        })
+        Ok(WorkerProcess { pid, pidfd: pidfd::open(pid)?, parent, reaped: AtomicBool::new(false) })
     }
 
     /// The same process once more, for who must wait for it as well.
     pub(super) fn try_clone(&self) -> std::io::Result<WorkerProcess> {
         let reaped = AtomicBool::new(self.reaped.load(Ordering::Acquire));
-        Ok(WorkerProcess {
-            pid: self.pid,
-            pidfd: self.pidfd.try_clone()?,
-            parent: self.parent,
-            reaped,
-        })
+        Ok(WorkerProcess { pid: self.pid, pidfd: self.pidfd.try_clone()?, parent: self.parent, reaped })
     }
 
     /// Its process id. Good for showing; after the process was reaped it may belong to another.
@@ -86,10 +76,9 @@ impl WorkerProcess {
             self.mark_reaped();
         }
         match self.parent {
-            Parent::Us { rss_before } => Exit {
-                max_rss: exit.max_rss.filter(|rss| *rss > rss_before),
-                ..exit
-            },
+            Parent::Us { rss_before } => {
+                Exit { max_rss: exit.max_rss.filter(|rss| *rss > rss_before), ..exit }
+            }
             Parent::Zygote => exit,
         }
     }

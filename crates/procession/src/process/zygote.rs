@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ipc_channel::ipc::{self, IpcSender};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{self, Signal};
 use nix::unistd::{ForkResult, Pid};
 
 use super::boot::{Ends, Order, Reply, Role, receive_reply, send_descriptors};
@@ -26,6 +26,10 @@ const LATE_REPLIES_MAX: u32 = 64;
 
 /// How long a zygote may take to leave after its last order.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How often, and how long apart, a killed worker without a descriptor is looked at. The kernel needs milliseconds.
+const GIVE_UP_LOOKS: u32 = 100;
+const GIVE_UP_PAUSE: Duration = Duration::from_millis(5);
 
 /// A running helper. Dropping it ends it and, with it, every worker that is left.
 #[derive(Debug)]
@@ -50,12 +54,7 @@ impl Zygote {
     pub(super) fn execute(settings: &LaunchSettings) -> Result<Zygote, LaunchError> {
         let (booting, process) = Booting::start(settings, Role::Zygote)?;
         match booting.connect(&process) {
-            Ok((orders, stream)) => Zygote {
-                process,
-                stream,
-                orders: Some(orders),
-            }
-            .prepared(),
+            Ok((orders, stream)) => Zygote { process, stream, orders: Some(orders) }.prepared(),
             Err(error) => {
                 process.finish_off();
                 process.read_exit(Take::Reap);
@@ -73,10 +72,7 @@ impl Zygote {
         flush_all_output();
         // SAFETY: this process has one thread (checked by the caller), so the child may do anything.
         match unsafe { nix::unistd::fork() } {
-            Err(errno) => Err(LaunchError::System {
-                what: "forking",
-                source: errno.into(),
-            }),
+            Err(errno) => Err(LaunchError::System { what: "forking", source: errno.into() }),
             Ok(ForkResult::Child) => {
                 drop((stream, orders));
                 serve::enter_forked(
@@ -95,12 +91,7 @@ impl Zygote {
                 stream
                     .set_read_timeout(Some(REPLY_LIMIT))
                     .map_err(LaunchError::system("limiting a socket's wait"))?;
-                Zygote {
-                    process,
-                    stream,
-                    orders: Some(orders),
-                }
-                .prepared()
+                Zygote { process, stream, orders: Some(orders) }.prepared()
             }
         }
     }
@@ -116,12 +107,10 @@ impl Zygote {
         match receive_reply(&self.stream) {
             Ok(Reply::Prepared) => Ok(self),
             Ok(Reply::PreloadFailed { message }) => Err(LaunchError::Preload(message)),
-            Ok(Reply::Refused { reason }) => Err(LaunchError::Boot(format!(
-                "helper process refused to start: {reason}"
-            ))),
-            Ok(other) => Err(LaunchError::Boot(format!(
-                "unexpected reply of the helper process: {other:?}"
-            ))),
+            Ok(Reply::Refused { reason }) => {
+                Err(LaunchError::Boot(format!("helper process refused to start: {reason}")))
+            }
+            Ok(other) => Err(LaunchError::Boot(format!("unexpected reply of the helper process: {other:?}"))),
             Err(_) => {
                 self.process.finish_off();
                 Err(LaunchError::Boot(format!(
@@ -144,31 +133,44 @@ impl Zygote {
         match self.next_reply(|reply| !matches!(reply, Reply::Reaped { .. } | Reply::NotReaped { .. })) {
             // The zygote reaps only on order, so the pid is still the worker's, dead or alive.
             Ok(Reply::Forked { pid }) => {
-                WorkerProcess::open(Pid::from_raw(pid), Parent::Zygote).map_err(ForkError::Gone)
+                let pid = Pid::from_raw(pid);
+                WorkerProcess::open(pid, Parent::Zygote).map_err(|refused| {
+                    self.give_up(pid);
+                    ForkError::Refused(refused)
+                })
             }
             Ok(Reply::ForkFailed { errno }) => Err(ForkError::Refused(io::Error::from_raw_os_error(errno))),
-            Ok(other) => Err(ForkError::Gone(io::Error::other(format!(
-                "unexpected reply {other:?}"
-            )))),
+            Ok(other) => Err(ForkError::Gone(io::Error::other(format!("unexpected reply {other:?}")))),
             Err(error) => Err(ForkError::Gone(error)),
         }
     }
 
     /// Reads how a dead worker ended.
     pub(super) fn reap(&self, worker: &WorkerProcess) -> io::Result<Exit> {
-        let asked = worker.raw_pid().as_raw();
+        self.reap_pid(worker.raw_pid())
+    }
+
+    /// Ends a worker for which the system has no descriptor left. The others have nothing to do with it.
+    fn give_up(&self, worker: Pid) {
+        let _ = signal::kill(worker, Signal::SIGKILL);
+        for _ in 0..GIVE_UP_LOOKS {
+            match self.reap_pid(worker) {
+                // Not dead yet.
+                Ok(Exit::UNKNOWN) => std::thread::sleep(GIVE_UP_PAUSE),
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    fn reap_pid(&self, worker: Pid) -> io::Result<Exit> {
+        let asked = worker.as_raw();
         self.order(Order::Reap { pid: asked })?;
         let is_answer = |reply: &Reply| match reply {
             Reply::Reaped { pid, .. } | Reply::NotReaped { pid } => *pid == asked,
             _ => true,
         };
         match self.next_reply(is_answer)? {
-            Reply::Reaped {
-                status,
-                max_rss,
-                cpu_ns,
-                ..
-            } => Ok(Exit {
+            Reply::Reaped { status, max_rss, cpu_ns, .. } => Ok(Exit {
                 status: decode_status(status),
                 max_rss: Some(max_rss),
                 cpu: Some(Duration::from_nanos(cpu_ns)),
@@ -201,13 +203,8 @@ impl Zygote {
     }
 
     fn order(&self, order: Order) -> io::Result<()> {
-        let orders = self
-            .orders
-            .as_ref()
-            .expect("orders are given until the zygote is dropped");
-        orders
-            .send(order)
-            .map_err(|error| io::Error::other(error.to_string()))
+        let orders = self.orders.as_ref().expect("orders are given until the zygote is dropped");
+        orders.send(order).map_err(|error| io::Error::other(error.to_string()))
     }
 }
 

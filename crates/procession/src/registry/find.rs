@@ -42,35 +42,20 @@ pub(super) fn find_among(tasks: &[&'static TaskInfo], name: &str) -> Result<&'st
     if let Some(task) = tasks.iter().find(|task| task.path() == name) {
         return Ok(task);
     }
-    let candidates: Vec<_> = tasks
-        .iter()
-        .copied()
-        .filter(|task| ends_with(task.path(), name))
-        .collect();
+    let candidates: Vec<_> = tasks.iter().copied().filter(|task| ends_with(task.path(), name)).collect();
     match candidates[..] {
         [task] => Ok(task),
-        [] => Err(NotFound {
-            name: name.to_owned(),
-            nearest: nearest(tasks, name),
-            ambiguous: Vec::new(),
-        }),
+        [] => Err(NotFound { name: name.to_owned(), nearest: nearest(tasks, name), ambiguous: Vec::new() }),
         _ => {
             let ambiguous = candidates.iter().map(|task| task.path()).collect();
-            Err(NotFound {
-                name: name.to_owned(),
-                nearest: Vec::new(),
-                ambiguous,
-            })
+            Err(NotFound { name: name.to_owned(), nearest: Vec::new(), ambiguous })
         }
     }
 }
 
 /// Whether `end` is the last part or parts of `path`, whole parts only.
 fn ends_with(path: &str, end: &str) -> bool {
-    !end.is_empty()
-        && path
-            .strip_suffix(end)
-            .is_some_and(|before| before.ends_with("::"))
+    !end.is_empty() && path.strip_suffix(end).is_some_and(|before| before.ends_with("::"))
 }
 
 /// Short paths of the tasks whose name, short path or path is within a third of its length of `name`.
@@ -85,11 +70,7 @@ fn nearest(tasks: &[&'static TaskInfo], name: &str) -> Vec<&'static str> {
         .collect();
     close.sort_unstable();
     close.dedup();
-    close
-        .into_iter()
-        .take(NEAREST_MAX)
-        .map(|(_, path)| path)
-        .collect()
+    close.into_iter().take(NEAREST_MAX).map(|(_, path)| path).collect()
 }
 
 fn near(known: &str, name: &str) -> Option<usize> {
@@ -118,11 +99,7 @@ impl fmt::Display for NotFound {
         let quoted = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
         if !self.ambiguous.is_empty() {
             let candidates = quoted(&self.ambiguous).join(", ");
-            return write!(
-                f,
-                "several tasks are named `{}`: say which of {candidates}",
-                self.name
-            );
+            return write!(f, "several tasks are named `{}`: say which of {candidates}", self.name);
         }
         write!(f, "no task is named `{}`: ", self.name)?;
         match quoted(&self.nearest)[..] {

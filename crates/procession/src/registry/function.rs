@@ -46,11 +46,7 @@ impl<F: Copy, P: Copy, R> Callable<F, P, R> {
     /// `P` is the tuple of the arguments' carriers.
     #[must_use]
     pub const fn new(function: F, params: P, result: Carrier<R>) -> Callable<F, P, R> {
-        Callable {
-            function,
-            params,
-            result,
-        }
+        Callable { function, params, result }
     }
 }
 

@@ -90,9 +90,7 @@ impl TaskInfo {
     /// The last part of the path: the function's own name.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.path()
-            .rsplit_once("::")
-            .map_or(self.path(), |(_, name)| name)
+        self.path().rsplit_once("::").map_or(self.path(), |(_, name)| name)
     }
 
     /// The arguments, in order.

@@ -57,8 +57,7 @@ fn from_json(task: &TaskInfo, args: &[&str]) -> Result<Payload, String> {
     for (index, text) in args.iter().enumerate() {
         let mut json = serde_json::Deserializer::from_str(text);
         let mut erased = <dyn erased_serde::Deserializer<'_>>::erase(&mut json);
-        task.encode_arg(index, &mut erased, &mut payload)
-            .map_err(|error| error.to_string())?;
+        task.encode_arg(index, &mut erased, &mut payload).map_err(|error| error.to_string())?;
     }
     Ok(payload)
 }
@@ -78,32 +77,19 @@ fn check_call(task: &TaskInfo, args: &[&str], expected: &str) {
     let payload = from_json(task, args).expect("the arguments are of the right types");
     let written = to_json(|to| task.decode_args(payload.as_bytes(), to));
     assert_eq!(
-        written.map(|text| serde_json::from_str::<Vec<serde_json::Value>>(&text)
-            .map(|args| args.len())
-            .ok()),
+        written.map(|text| serde_json::from_str::<Vec<serde_json::Value>>(&text).map(|args| args.len()).ok()),
         Ok(Some(args.len()))
     );
     let mut result = Vec::new();
     task.run(payload.as_bytes(), &mut result).expect("the task runs");
-    assert_eq!(
-        to_json(|to| task.decode_result(&result, to)).as_deref(),
-        Ok(expected)
-    );
+    assert_eq!(to_json(|to| task.decode_result(&result, to)).as_deref(), Ok(expected));
 }
 
 #[test]
 fn a_task_is_called_from_text() {
     check_call(nothing.info(), &[], "null");
-    check_call(
-        join.info(),
-        &[r#"["a","b"]"#, r#"["<",">"]"#, "7", "3"],
-        r#"{"Ok":"<ab><ab>"}"#,
-    );
-    check_call(
-        names.info(),
-        &[r#"{"ada":36,"bob":null}"#],
-        r#"{"ada":36,"bob":null}"#,
-    );
+    check_call(join.info(), &[r#"["a","b"]"#, r#"["<",">"]"#, "7", "3"], r#"{"Ok":"<ab><ab>"}"#);
+    check_call(names.info(), &[r#"{"ada":36,"bob":null}"#], r#"{"ada":36,"bob":null}"#);
 }
 
 #[test]
@@ -114,10 +100,7 @@ fn whole_numbers_are_accepted_where_floats_are_expected() {
 
 #[test]
 fn no_arguments_are_an_empty_list() {
-    assert_eq!(
-        to_json(|to| nothing.info().decode_args(&[], to)).as_deref(),
-        Ok("[]")
-    );
+    assert_eq!(to_json(|to| nothing.info().decode_args(&[], to)).as_deref(), Ok("[]"));
 }
 
 #[test]
@@ -141,31 +124,19 @@ fn a_text_of_the_wrong_type_adds_nothing() {
         assert_eq!(payload, before);
     }
     let error = from_json(scale.info(), &["1", "2", "3"]).expect_err("there is one too many");
-    assert_eq!(
-        error,
-        "task takes 2 arguments, and there is no argument 2 (counted from 0)"
-    );
+    assert_eq!(error, "task takes 2 arguments, and there is no argument 2 (counted from 0)");
     let error = from_json(scale.info(), &[r#""one""#]).expect_err("a word is no number");
-    assert!(
-        error.contains("invalid type: string \"one\", expected f64"),
-        "{error}"
-    );
+    assert!(error.contains("invalid type: string \"one\", expected f64"), "{error}");
 }
 
 #[test]
 fn arguments_that_do_not_decode_are_named() {
     let mut out = vec![9];
-    let fault = scale
-        .info()
-        .run(&[0; 10], &mut out)
-        .expect_err("2 bytes are no f32");
+    let fault = scale.info().run(&[0; 10], &mut out).expect_err("2 bytes are no f32");
     let expected = "argument `by: f32`: value cannot be decoded: the bytes end before the value does";
     assert_eq!(fault, TaskFault::Decode(expected.to_owned()));
 
-    let fault = scale
-        .info()
-        .run(&[0; 13], &mut out)
-        .expect_err("there is a byte too many");
+    let fault = scale.info().run(&[0; 13], &mut out).expect_err("there is a byte too many");
     let expected = "arguments: value cannot be decoded: 1 bytes are left over after the value";
     assert_eq!(fault, TaskFault::Decode(expected.to_owned()));
     assert_eq!(out, [9]);
@@ -175,10 +146,7 @@ fn arguments_that_do_not_decode_are_named() {
 fn a_result_that_does_not_encode_is_a_fault_after_the_run() {
     let mut out = vec![9];
     let fault = refuse.info().run(&[], &mut out).expect_err("it refuses");
-    assert_eq!(
-        fault,
-        TaskFault::Encode("result: value cannot be encoded: not today".to_owned())
-    );
+    assert_eq!(fault, TaskFault::Encode("result: value cannot be encoded: not today".to_owned()));
     assert_eq!(out, [9]);
 }
 
@@ -197,10 +165,7 @@ fn the_registry_knows_what_the_source_says() {
     assert!(info.is_idempotent());
     assert_eq!(info.default_max_attempts(), 3);
     assert!(info.place().0.ends_with("registry/tests.rs"));
-    assert_eq!(
-        (nothing.info().signature().as_str(), nothing.info().returns()),
-        ("nothing()", "()")
-    );
+    assert_eq!((nothing.info().signature().as_str(), nothing.info().returns()), ("nothing()", "()"));
     assert_eq!(nothing.info().default_max_attempts(), 1);
 }
 
@@ -273,26 +238,11 @@ fn a_task_is_found_by_any_unambiguous_end_of_its_path() {
 
 #[test]
 fn parts_of_names_are_not_found_but_suggest() {
-    check_find(
-        "quare",
-        Err("no task is named `quare`: did you mean `simple::square`"),
-    );
-    check_find(
-        "::square",
-        Err("no task is named `::square`: did you mean `simple::square`"),
-    );
-    check_find(
-        "cubes",
-        Err("no task is named `cubes`: did you mean `cube` or `simple::cube`"),
-    );
-    check_find(
-        "",
-        Err("no task is named ``: none of the registered names is close to it"),
-    );
-    check_find(
-        "elephant",
-        Err("no task is named `elephant`: none of the registered names is close to it"),
-    );
+    check_find("quare", Err("no task is named `quare`: did you mean `simple::square`"));
+    check_find("::square", Err("no task is named `::square`: did you mean `simple::square`"));
+    check_find("cubes", Err("no task is named `cubes`: did you mean `cube` or `simple::cube`"));
+    check_find("", Err("no task is named ``: none of the registered names is close to it"));
+    check_find("elephant", Err("no task is named `elephant`: none of the registered names is close to it"));
 }
 
 #[test]
@@ -305,11 +255,7 @@ fn edit_distance_counts_changes() {
         ("ßa", "aß", 2),
         ("abc", "abc", 0),
     ] {
-        assert_eq!(
-            (edit_distance(a, b), edit_distance(b, a)),
-            (distance, distance),
-            "{a} to {b}"
-        );
+        assert_eq!((edit_distance(a, b), edit_distance(b, a)), (distance, distance), "{a} to {b}");
     }
 }
 
@@ -325,10 +271,6 @@ fn the_fingerprint_tells_registries_apart() {
     for (index, print) in prints.iter().enumerate() {
         assert!(!prints[..index].contains(print), "{prints:x?}");
     }
-    assert_eq!(
-        fingerprint_of(&[&SQUARE]),
-        fingerprint_of(&[&SQUARE_AGAIN]),
-        "a line is no difference"
-    );
+    assert_eq!(fingerprint_of(&[&SQUARE]), fingerprint_of(&[&SQUARE_AGAIN]), "a line is no difference");
     assert_eq!(fingerprint(), fingerprint());
 }

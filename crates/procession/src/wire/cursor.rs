@@ -45,10 +45,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn bytes(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], WireError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or(WireError::Truncated { what })?;
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(WireError::Truncated { what })?;
         self.rest = rest;
         Ok(taken)
     }
@@ -72,20 +69,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn expect_end(&self) -> Result<(), WireError> {
-        if self.is_empty() {
-            Ok(())
-        } else {
-            Err(WireError::Inconsistent {
-                what: "bytes follow its end",
-            })
-        }
+        if self.is_empty() { Ok(()) } else { Err(WireError::Inconsistent { what: "bytes follow its end" }) }
     }
 
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], WireError> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(WireError::Truncated { what })?;
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(WireError::Truncated { what })?;
         self.rest = rest;
         Ok(*taken)
     }

@@ -75,10 +75,7 @@ fn inspect(fd: RawFd) -> Result<(), Received> {
             Err(Errno::EINTR) => {}
             Err(Errno::ECONNRESET) | Ok(0) => return Err(Received::Disconnected),
             Err(errno) => {
-                return Err(Received::Violation(format!(
-                    "channel cannot be read: {}",
-                    errno.desc()
-                )));
+                return Err(Received::Violation(format!("channel cannot be read: {}", errno.desc())));
             }
             Ok(len) => break len,
         }
@@ -103,9 +100,7 @@ fn discard(fd: RawFd) {
 }
 
 fn oversized(len: usize) -> Received {
-    Received::Violation(format!(
-        "frame of {len} bytes is over the limit of {FRAME_BYTES_MAX}"
-    ))
+    Received::Violation(format!("frame of {len} bytes is over the limit of {FRAME_BYTES_MAX}"))
 }
 
 /// ipc-channel offers no access to its descriptor, but prints it: `… OsIpcReceiver { fd: Cell { value: 7 } } }`.
@@ -128,9 +123,7 @@ mod tests {
         let (sender, receiver) = ipc::bytes_channel().unwrap();
         let printed = format!("{sender:?}");
         let digits: String = printed.chars().filter(char::is_ascii_digit).collect();
-        let fd = digits
-            .parse()
-            .unwrap_or_else(|_| panic!("no descriptor in {printed}"));
+        let fd = digits.parse().unwrap_or_else(|_| panic!("no descriptor in {printed}"));
         (sender, fd, Inbox::new(receiver))
     }
 
@@ -171,10 +164,7 @@ mod tests {
             let (sender, fd, inbox) = channel();
             stray(fd, bytes);
             let received = inbox.receive();
-            assert!(
-                matches!(received, Received::Violation(_)),
-                "{bytes:?}: {received:?}"
-            );
+            assert!(matches!(received, Received::Violation(_)), "{bytes:?}: {received:?}");
             drop(sender);
         }
     }
@@ -187,11 +177,7 @@ mod tests {
         }
         sender.send(b"frame").unwrap();
         assert!(matches!(inbox.receive(), Received::Violation(_)));
-        assert_eq!(
-            inbox.receive(),
-            Received::Disconnected,
-            "as an empty packet looks"
-        );
+        assert_eq!(inbox.receive(), Received::Disconnected, "as an empty packet looks");
         assert!(matches!(inbox.receive(), Received::Violation(_)));
         assert_eq!(inbox.receive(), Received::Frame(b"frame".to_vec()));
     }

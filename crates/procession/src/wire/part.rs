@@ -32,11 +32,7 @@ pub(crate) fn parts(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Writes one part. Replaces what the buffer held.
 pub(crate) fn part(out: &mut Vec<u8>, bytes: &[u8]) {
-    assert!(
-        bytes.len() <= PART_BYTES_MAX,
-        "a part of {} bytes does not fit a frame",
-        bytes.len()
-    );
+    assert!(bytes.len() <= PART_BYTES_MAX, "a part of {} bytes does not fit a frame", bytes.len());
     out.clear();
     out.push(kind::PART);
     out.extend_from_slice(bytes);
@@ -52,24 +48,17 @@ pub(crate) struct PartAssembler {
 impl PartAssembler {
     /// Expects `total` bytes.
     pub(crate) fn new(total: u32) -> PartAssembler {
-        PartAssembler {
-            total: total as usize,
-            bytes: Vec::new(),
-        }
+        PartAssembler { total: total as usize, bytes: Vec::new() }
     }
 
     /// Takes the next part. True: that was the last.
     pub(crate) fn push(&mut self, part: &[u8]) -> Result<bool, WireError> {
         let left = self.total - self.bytes.len();
         if part.is_empty() && left != 0 {
-            return Err(WireError::Inconsistent {
-                what: "a part is empty",
-            });
+            return Err(WireError::Inconsistent { what: "a part is empty" });
         }
         if part.len() > left {
-            return Err(WireError::Inconsistent {
-                what: "parts exceed the announced total",
-            });
+            return Err(WireError::Inconsistent { what: "parts exceed the announced total" });
         }
         self.bytes.extend_from_slice(part);
         Ok(self.is_complete())
@@ -106,9 +95,7 @@ mod tests {
             assert!(!complete);
             part(&mut frame, bytes);
             assert!(frame.len() <= FRAME_BYTES_MAX);
-            let ToWorker::Part(bytes) = ToWorker::parse(&frame).unwrap() else {
-                panic!("not a part")
-            };
+            let ToWorker::Part(bytes) = ToWorker::parse(&frame).unwrap() else { panic!("not a part") };
             complete = assembler.push(bytes).unwrap();
         }
         assert!(complete);

@@ -51,9 +51,7 @@ impl Status {
             3 => Ok(Status::EncodeResult),
             4 => Ok(Status::UnknownTask),
             5 => Ok(Status::TooLarge),
-            _ => Err(WireError::Inconsistent {
-                what: "a record's status is unknown",
-            }),
+            _ => Err(WireError::Inconsistent { what: "a record's status is unknown" }),
         }
     }
 }
@@ -178,13 +176,9 @@ impl<'a> ToMaster<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<ToMaster<'a>, WireError> {
         let mut cursor = Cursor::new(bytes);
         let frame = match cursor.u8("kind")? {
-            kind::READY => ToMaster::Ready {
-                fingerprint: cursor.u64("fingerprint")?,
-            },
+            kind::READY => ToMaster::Ready { fingerprint: cursor.u64("fingerprint")? },
             kind::INIT_FAILED => {
-                return Ok(ToMaster::InitFailed {
-                    message: cursor.rest(),
-                });
+                return Ok(ToMaster::InitFailed { message: cursor.rest() });
             }
             kind::RESULTS => return Ok(ToMaster::Results(ResultsView::parse(cursor)?)),
             kind::LARGE_RESULT => ToMaster::LargeResult(LargeResult {
@@ -196,9 +190,7 @@ impl<'a> ToMaster<'a> {
             }),
             kind::PART => return Ok(ToMaster::Part(cursor.rest())),
             kind::PART_TAKEN => ToMaster::PartTaken,
-            kind::FRAME_DONE => ToMaster::FrameDone {
-                frame_no: cursor.u32("frame number")?,
-            },
+            kind::FRAME_DONE => ToMaster::FrameDone { frame_no: cursor.u32("frame number")? },
             kind::GOODBYE => ToMaster::Goodbye,
             kind => return Err(WireError::UnknownKind { kind }),
         };
@@ -228,13 +220,7 @@ impl LargeResult {
         status: Status,
         payload_len: usize,
     ) -> Result<LargeResult, TooLarge> {
-        Ok(LargeResult {
-            frame_no,
-            offset,
-            busy_ns,
-            status,
-            total: checked_total(payload_len)?,
-        })
+        Ok(LargeResult { frame_no, offset, busy_ns, status, total: checked_total(payload_len)? })
     }
 }
 
@@ -307,10 +293,7 @@ pub(crate) fn record(status: Status, payload: &[u8]) -> Vec<u8> {
 }
 
 fn take_record<'a>(cursor: &mut Cursor<'a>) -> Result<Record<'a>, WireError> {
-    Ok(Record {
-        status: Status::parse(cursor.u8("status")?)?,
-        payload: cursor.prefixed("record")?,
-    })
+    Ok(Record { status: Status::parse(cursor.u8("status")?)?, payload: cursor.prefixed("record")? })
 }
 
 #[cfg(test)]
@@ -318,22 +301,15 @@ mod tests {
     use super::super::noise::hammer;
     use super::*;
 
-    const HEADER: ResultsHeader = ResultsHeader {
-        frame_no: 5,
-        first: 2,
-        items: 3,
-        busy_ns: 77,
-    };
+    const HEADER: ResultsHeader = ResultsHeader { frame_no: 5, first: 2, items: 3, busy_ns: 77 };
 
     fn results(items: u32) -> Vec<u8> {
         let mut area = vec![0; 128];
         put_results_header(&mut area, &ResultsHeader { items, ..HEADER });
         let mut at = RESULTS_HEADER_BYTES;
-        for (status, payload) in [
-            (Status::Ok, &b"four"[..]),
-            (Status::Ok, b""),
-            (Status::EncodeResult, b"too odd"),
-        ] {
+        for (status, payload) in
+            [(Status::Ok, &b"four"[..]), (Status::Ok, b""), (Status::EncodeResult, b"too odd")]
+        {
             at = put_record(&mut area, at, status, payload).unwrap();
         }
         area.truncate(at);
@@ -352,26 +328,15 @@ mod tests {
     #[test]
     fn results_come_back_as_they_were_written() {
         let bytes = results(3);
-        let ToMaster::Results(view) = ToMaster::parse(&bytes).unwrap() else {
-            panic!("not results")
-        };
+        let ToMaster::Results(view) = ToMaster::parse(&bytes).unwrap() else { panic!("not results") };
         assert_eq!(view.header, HEADER);
         let records: Vec<_> = view.records().collect();
         assert_eq!(
             records,
             [
-                Record {
-                    status: Status::Ok,
-                    payload: b"four"
-                },
-                Record {
-                    status: Status::Ok,
-                    payload: b""
-                },
-                Record {
-                    status: Status::EncodeResult,
-                    payload: b"too odd"
-                },
+                Record { status: Status::Ok, payload: b"four" },
+                Record { status: Status::Ok, payload: b"" },
+                Record { status: Status::EncodeResult, payload: b"too odd" },
             ]
         );
     }
@@ -382,9 +347,7 @@ mod tests {
             let bytes = results(items);
             assert!(ToMaster::parse(&bytes).is_err(), "{items} items");
             let sealed = seal_results(bytes).unwrap();
-            let ToMaster::Results(view) = ToMaster::parse(&sealed).unwrap() else {
-                panic!("not results")
-            };
+            let ToMaster::Results(view) = ToMaster::parse(&sealed).unwrap() else { panic!("not results") };
             assert_eq!(view.header, HEADER);
         }
         let mut cut = results(3);
@@ -405,18 +368,10 @@ mod tests {
     fn small_frames_come_back() {
         let mut out = Vec::new();
         ready(&mut out, 0xfeed);
-        assert!(matches!(
-            ToMaster::parse(&out),
-            Ok(ToMaster::Ready { fingerprint: 0xfeed })
-        ));
+        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::Ready { fingerprint: 0xfeed })));
         hammer(&out, walk);
         init_failed(&mut out, "no such file");
-        assert!(matches!(
-            ToMaster::parse(&out),
-            Ok(ToMaster::InitFailed {
-                message: b"no such file"
-            })
-        ));
+        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::InitFailed { message: b"no such file" })));
         init_failed(&mut out, &"ä".repeat(100_000));
         assert!(out.len() <= FRAME_BYTES_MAX);
         part_taken(&mut out);
@@ -435,9 +390,6 @@ mod tests {
     fn any_bytes_are_read_without_panic() {
         hammer(&results(3), walk);
         assert!(ToMaster::parse(&[]).is_err());
-        assert_eq!(
-            ToMaster::parse(&[kind::STOP]).unwrap_err(),
-            WireError::UnknownKind { kind: kind::STOP }
-        );
+        assert_eq!(ToMaster::parse(&[kind::STOP]).unwrap_err(), WireError::UnknownKind { kind: kind::STOP });
     }
 }

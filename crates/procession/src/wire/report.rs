@@ -23,11 +23,7 @@ pub(crate) struct PanicReport {
 impl PanicReport {
     /// Appends the encoding.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        for text in [
-            &self.message,
-            &self.location,
-            self.backtrace.as_ref().unwrap_or(&String::new()),
-        ] {
+        for text in [&self.message, &self.location, self.backtrace.as_ref().unwrap_or(&String::new())] {
             put_prefixed(out, &text.as_bytes()[..text.floor_char_boundary(TEXT_BYTES_MAX)]);
         }
     }
@@ -38,11 +34,7 @@ impl PanicReport {
         let mut text = |what| Ok(String::from_utf8_lossy(cursor.prefixed(what)?).into_owned());
         let (message, location, backtrace) = (text("panic message")?, text("location")?, text("backtrace")?);
         cursor.expect_end()?;
-        Ok(PanicReport {
-            message,
-            location,
-            backtrace: Some(backtrace).filter(|text| !text.is_empty()),
-        })
+        Ok(PanicReport { message, location, backtrace: Some(backtrace).filter(|text| !text.is_empty()) })
     }
 }
 
@@ -70,11 +62,8 @@ mod tests {
     #[test]
     fn the_longest_report_fits_a_frame() {
         let text = "é".repeat(1_000_000);
-        let report = PanicReport {
-            message: text.clone(),
-            location: "x:1:1".to_owned(),
-            backtrace: Some(text),
-        };
+        let report =
+            PanicReport { message: text.clone(), location: "x:1:1".to_owned(), backtrace: Some(text) };
         let mut out = Vec::new();
         report.encode(&mut out);
         assert!(out.len() + RESULTS_HEADER_BYTES + RECORD_HEADER_BYTES <= FRAME_BYTES_MAX);

@@ -70,21 +70,14 @@ impl<'a> WorkBuilder<'a> {
         out.push(if timed { FLAG_TIMED } else { 0 });
         out.extend_from_slice(&frame_no.to_le_bytes());
         out.extend_from_slice(&0_u32.to_le_bytes());
-        WorkBuilder {
-            out,
-            items: 0,
-            run: None,
-        }
+        WorkBuilder { out, items: 0, run: None }
     }
 
     /// Starts the next run: the items pushed from now on belong to it.
     pub(crate) fn run(&mut self, run: &Run) {
         self.close_run();
         put_run(self.out, run);
-        self.run = Some(RunCount {
-            at: self.out.len(),
-            items: 0,
-        });
+        self.run = Some(RunCount { at: self.out.len(), items: 0 });
         self.out.extend_from_slice(&0_u32.to_le_bytes());
     }
 
@@ -216,11 +209,7 @@ pub(crate) struct WorkView<'a> {
 impl<'a> WorkView<'a> {
     /// The items in order. Nothing follows an error.
     pub(crate) fn items(&self) -> Items<'a> {
-        Items {
-            cursor: self.runs,
-            run: None,
-            left: self.items,
-        }
+        Items { cursor: self.runs, run: None, left: self.items }
     }
 }
 
@@ -239,21 +228,17 @@ impl<'a> Items<'a> {
                 Some((_, 0)) => self.run = None,
                 Some((run, items)) => {
                     let payload = self.cursor.prefixed("item")?;
-                    self.left = self.left.checked_sub(1).ok_or(WireError::Inconsistent {
-                        what: "runs have more items",
-                    })?;
-                    let next = Run {
-                        first: run.first.wrapping_add(1),
-                        ..run
-                    };
+                    self.left = self
+                        .left
+                        .checked_sub(1)
+                        .ok_or(WireError::Inconsistent { what: "runs have more items" })?;
+                    let next = Run { first: run.first.wrapping_add(1), ..run };
                     self.run = Some((next, items - 1));
                     return Ok(Some(Item { run, payload }));
                 }
                 None if self.cursor.is_empty() && self.left == 0 => return Ok(None),
                 None if self.cursor.is_empty() => {
-                    return Err(WireError::Inconsistent {
-                        what: "runs have fewer items",
-                    });
+                    return Err(WireError::Inconsistent { what: "runs have fewer items" });
                 }
                 None => {
                     let run = take_run(&mut self.cursor)?;
@@ -270,11 +255,7 @@ impl<'a> Iterator for Items<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let taken = self.take();
         if taken.is_err() {
-            *self = Items {
-                cursor: Cursor::new(&[]),
-                run: None,
-                left: 0,
-            };
+            *self = Items { cursor: Cursor::new(&[]), run: None, left: 0 };
         }
         taken.transpose()
     }
@@ -294,12 +275,7 @@ mod tests {
     use super::super::noise::hammer;
     use super::*;
 
-    const RUN: Run = Run {
-        task: 7,
-        first: 40,
-        attempt: 1,
-        timeout_ns: 0,
-    };
+    const RUN: Run = Run { task: 7, first: 40, attempt: 1, timeout_ns: 0 };
 
     fn two_runs() -> Vec<u8> {
         let mut out = b"what was there before".to_vec();
@@ -307,12 +283,7 @@ mod tests {
         builder.run(&RUN);
         builder.push(b"one");
         builder.push(b"");
-        builder.run(&Run {
-            task: 8,
-            first: 0,
-            attempt: 2,
-            timeout_ns: 5,
-        });
+        builder.run(&Run { task: 8, first: 0, attempt: 2, timeout_ns: 5 });
         builder.push(b"three");
         assert_eq!(builder.finish(), 3);
         out
@@ -328,31 +299,15 @@ mod tests {
     #[test]
     fn work_comes_back_as_it_was_written() {
         let bytes = two_runs();
-        let ToWorker::Work(view) = ToWorker::parse(&bytes).unwrap() else {
-            panic!("not a work frame")
-        };
+        let ToWorker::Work(view) = ToWorker::parse(&bytes).unwrap() else { panic!("not a work frame") };
         assert_eq!((view.frame_no, view.items, view.timed), (9, 3, true));
         let items: Vec<_> = view.items().map(Result::unwrap).collect();
         assert_eq!(
             items,
             [
-                Item {
-                    run: RUN,
-                    payload: b"one"
-                },
-                Item {
-                    run: Run { first: 41, ..RUN },
-                    payload: b""
-                },
-                Item {
-                    run: Run {
-                        task: 8,
-                        first: 0,
-                        attempt: 2,
-                        timeout_ns: 5
-                    },
-                    payload: b"three"
-                },
+                Item { run: RUN, payload: b"one" },
+                Item { run: Run { first: 41, ..RUN }, payload: b"" },
+                Item { run: Run { task: 8, first: 0, attempt: 2, timeout_ns: 5 }, payload: b"three" },
             ]
         );
     }
@@ -374,14 +329,9 @@ mod tests {
         let mut fewer = two_runs();
         fewer[6] = 4;
         for bytes in [more, fewer] {
-            let ToWorker::Work(view) = ToWorker::parse(&bytes).unwrap() else {
-                panic!("not a work frame")
-            };
+            let ToWorker::Work(view) = ToWorker::parse(&bytes).unwrap() else { panic!("not a work frame") };
             let read: Vec<_> = view.items().collect();
-            assert!(
-                matches!(read.last(), Some(Err(WireError::Inconsistent { .. }))),
-                "{read:?}"
-            );
+            assert!(matches!(read.last(), Some(Err(WireError::Inconsistent { .. }))), "{read:?}");
         }
     }
 
@@ -389,18 +339,8 @@ mod tests {
     fn large_work_and_stop_come_back() {
         let mut out = Vec::new();
         large_work(&mut out, 3, true, &RUN, 1 << 20).unwrap();
-        let ToWorker::LargeWork(large) = ToWorker::parse(&out).unwrap() else {
-            panic!("not large work")
-        };
-        assert_eq!(
-            large,
-            LargeWork {
-                timed: true,
-                frame_no: 3,
-                run: RUN,
-                total: 1 << 20
-            }
-        );
+        let ToWorker::LargeWork(large) = ToWorker::parse(&out).unwrap() else { panic!("not large work") };
+        assert_eq!(large, LargeWork { timed: true, frame_no: 3, run: RUN, total: 1 << 20 });
         stop(&mut out);
         assert!(matches!(ToWorker::parse(&out), Ok(ToWorker::Stop)));
         out.push(0);
@@ -413,13 +353,7 @@ mod tests {
         let mut large = Vec::new();
         large_work(&mut large, 3, false, &RUN, 9).unwrap();
         hammer(&large, walk);
-        assert_eq!(
-            ToWorker::parse(&[]).unwrap_err(),
-            WireError::Truncated { what: "kind" }
-        );
-        assert_eq!(
-            ToWorker::parse(&[99]).unwrap_err(),
-            WireError::UnknownKind { kind: 99 }
-        );
+        assert_eq!(ToWorker::parse(&[]).unwrap_err(), WireError::Truncated { what: "kind" });
+        assert_eq!(ToWorker::parse(&[99]).unwrap_err(), WireError::UnknownKind { kind: 99 });
     }
 }

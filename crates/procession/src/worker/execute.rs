@@ -34,9 +34,7 @@ impl Tasks for Registered {
     }
 
     fn run(&self, task: u32, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault> {
-        registry::entry(task)
-            .expect("the task was looked up")
-            .run(args, out)
+        registry::entry(task).expect("the task was looked up").run(args, out)
     }
 
     fn fingerprint(&self) -> u64 {
@@ -58,10 +56,7 @@ pub(super) struct Outcome<'a> {
 
 impl<'a, T: Tasks> Executor<'a, T> {
     pub(super) fn new(tasks: &'a T) -> Executor<'a, T> {
-        Executor {
-            tasks,
-            out: Vec::new(),
-        }
+        Executor { tasks, out: Vec::new() }
     }
 
     pub(super) fn fingerprint(&self) -> u64 {
@@ -75,10 +70,7 @@ impl<'a, T: Tasks> Executor<'a, T> {
     /// Runs one item.
     pub(super) fn run(&mut self, task: u32, args: &[u8]) -> Outcome<'_> {
         let status = self.run_into_buffer(task, args);
-        Outcome {
-            status,
-            payload: &self.out,
-        }
+        Outcome { status, payload: &self.out }
     }
 
     /// Runs a preload task or an initializer. The error is what the master reports.

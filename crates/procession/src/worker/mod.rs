@@ -77,12 +77,8 @@ fn run_with(
     tasks: &impl Tasks,
 ) -> WorkerEnd {
     panics::install_hook();
-    let mut worker = Worker {
-        source,
-        outbox: Outbox::new(sink, page),
-        executor: Executor::new(tasks),
-        slot: setup.slot,
-    };
+    let mut worker =
+        Worker { source, outbox: Outbox::new(sink, page), executor: Executor::new(tasks), slot: setup.slot };
     let result = worker.prepare(setup).and_then(|()| {
         loop {
             worker.serve_frame()?;
@@ -122,8 +118,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             if let Some((task, args)) = call
                 && let Err(message) = self.executor.run_setup(what, *task, args)
             {
-                self.outbox
-                    .send_with(|frame| wire::init_failed(frame, &message))?;
+                self.outbox.send_with(|frame| wire::init_failed(frame, &message))?;
                 return Err(WorkerEnd::InitFailed);
             }
         }
@@ -160,10 +155,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             if taken_back {
                 continue;
             }
-            if last_task
-                .replace(item.run.task)
-                .is_some_and(|last| last != item.run.task)
-            {
+            if last_task.replace(item.run.task).is_some_and(|last| last != item.run.task) {
                 // Another task may take much longer, and results that are ready must not wait for it.
                 self.outbox.flush()?;
             }
@@ -172,8 +164,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         }
         self.outbox.flush()?;
         if taken_back {
-            self.outbox
-                .send_with(|frame| wire::frame_done(frame, work.frame_no))?;
+            self.outbox.send_with(|frame| wire::frame_done(frame, work.frame_no))?;
         }
         Ok(())
     }
@@ -194,6 +185,11 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
                 self.outbox.note_busy(now_ns);
             }
         }
+        if is_stamped {
+            // Before the claim: between the two the master would take the stamp of the item before for this one's,
+            // and could find it overdue as it begins.
+            self.outbox.page().stamp(monotonic_ns());
+        }
         match self.outbox.page().claim(frame_no) {
             None => return Ok(false),
             Some(claimed) if claimed != position => {
@@ -203,20 +199,11 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             }
             Some(_) => {}
         }
-        if is_stamped {
-            self.outbox.page().stamp(monotonic_ns());
-        }
-        let Run {
-            task,
-            first: index,
-            attempt,
-            timeout_ns,
-        } = item.run;
+        let Run { task, first: index, attempt, timeout_ns } = item.run;
         set_current(self.executor.path(task), index, attempt, self.slot, timeout_ns);
         let outcome = self.executor.run(task, item.payload);
         clear_current();
-        self.outbox
-            .record(frame_no, position, outcome.status, outcome.payload)?;
+        self.outbox.record(frame_no, position, outcome.status, outcome.payload)?;
         Ok(true)
     }
 
@@ -225,28 +212,17 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         while !parts.is_complete() {
             let frame = self.receive()?;
             let ToWorker::Part(part) = ToWorker::parse(&frame)? else {
-                return Err(WorkerEnd::Protocol(
-                    "a large item was interrupted by another frame".to_owned(),
-                ));
+                return Err(WorkerEnd::Protocol("a large item was interrupted by another frame".to_owned()));
             };
             parts.push(part)?;
             self.outbox.send_with(wire::part_taken)?;
         }
         let payload = parts.into_bytes();
         self.outbox.begin_segment(monotonic_ns());
-        let is_ours = self.run_item(
-            large.frame_no,
-            0,
-            Item {
-                run: large.run,
-                payload: &payload,
-            },
-            true,
-        )?;
+        let is_ours = self.run_item(large.frame_no, 0, Item { run: large.run, payload: &payload }, true)?;
         self.outbox.flush()?;
         if !is_ours {
-            self.outbox
-                .send_with(|frame| wire::frame_done(frame, large.frame_no))?;
+            self.outbox.send_with(|frame| wire::frame_done(frame, large.frame_no))?;
         }
         Ok(())
     }

@@ -33,20 +33,8 @@ pub(super) struct Outbox<'a, K> {
 
 impl<'a, K: ReplySink> Outbox<'a, K> {
     pub(super) fn new(sink: &'a K, page: PageWorker) -> Outbox<'a, K> {
-        let header = ResultsHeader {
-            frame_no: 0,
-            first: 0,
-            items: 0,
-            busy_ns: 0,
-        };
-        Outbox {
-            sink,
-            page,
-            header,
-            end: RESULTS_HEADER_BYTES,
-            segment_start_ns: 0,
-            scratch: Vec::new(),
-        }
+        let header = ResultsHeader { frame_no: 0, first: 0, items: 0, busy_ns: 0 };
+        Outbox { sink, page, header, end: RESULTS_HEADER_BYTES, segment_start_ns: 0, scratch: Vec::new() }
     }
 
     pub(super) fn page(&self) -> &PageWorker {
@@ -60,11 +48,7 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
 
     /// How long the oldest result has waited, at most. 0: none waits.
     pub(super) fn is_waiting_since(&self, now_ns: u64) -> u64 {
-        if self.header.items == 0 {
-            0
-        } else {
-            now_ns.saturating_sub(self.segment_start_ns)
-        }
+        if self.header.items == 0 { 0 } else { now_ns.saturating_sub(self.segment_start_ns) }
     }
 
     /// Notes how long the results in the page took, in case the next item takes long and the master reads them there.
@@ -91,12 +75,7 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
             self.flush()?;
         }
         if self.header.items == 0 {
-            self.header = ResultsHeader {
-                frame_no,
-                first: position,
-                items: 0,
-                busy_ns: 0,
-            };
+            self.header = ResultsHeader { frame_no, first: position, items: 0, busy_ns: 0 };
             put_results_header(self.page.area(), &self.header);
         }
         self.end =
@@ -142,12 +121,7 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
         let head = match LargeResult::new(frame_no, position, busy_ns, status, payload.len()) {
             Ok(head) => head,
             Err(too_large) => {
-                return self.record(
-                    frame_no,
-                    position,
-                    Status::TooLarge,
-                    too_large.to_string().as_bytes(),
-                );
+                return self.record(frame_no, position, Status::TooLarge, too_large.to_string().as_bytes());
             }
         };
         self.send_with(|frame| wire::large_result(frame, &head))?;

@@ -58,11 +58,7 @@ pub(super) fn report(payload: Box<dyn Any + Send>) -> PanicReport {
     match CAPTURED.take() {
         Some(report) if report.message == message => report,
         // The hook saw another panic last, which the task caught by itself.
-        Some(_) | None => PanicReport {
-            message,
-            location: String::new(),
-            backtrace: None,
-        },
+        Some(_) | None => PanicReport { message, location: String::new(), backtrace: None },
     }
 }
 
@@ -75,11 +71,7 @@ fn capturing_nothing<R>(run: impl FnOnce() -> R) -> R {
 
 fn capture(info: &PanicHookInfo<'_>) -> PanicReport {
     let location = info.location().map(ToString::to_string).unwrap_or_default();
-    PanicReport {
-        message: message_of(info.payload()),
-        location,
-        backtrace: stack(),
-    }
+    PanicReport { message: message_of(info.payload()), location, backtrace: stack() }
 }
 
 fn stack() -> Option<String> {

@@ -17,10 +17,7 @@ struct Script(RefCell<VecDeque<Vec<u8>>>);
 
 impl WorkSource for Script {
     fn receive(&self) -> Received {
-        self.0
-            .borrow_mut()
-            .pop_front()
-            .map_or(Received::Disconnected, Received::Frame)
+        self.0.borrow_mut().pop_front().map_or(Received::Disconnected, Received::Frame)
     }
 }
 
@@ -78,12 +75,7 @@ impl Tasks for Numbered<'_> {
             }
             WHO => {
                 let current = crate::current().unwrap();
-                let text = format!(
-                    "{} {} {}",
-                    current.index(),
-                    current.attempt(),
-                    current.worker_id()
-                );
+                let text = format!("{} {} {}", current.index(), current.attempt(), current.worker_id());
                 out.extend_from_slice(text.as_bytes());
                 assert!(current.deadline().is_some());
             }
@@ -115,18 +107,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        let sent = Sent {
-            frames: RefCell::default(),
-            fail_after: Cell::new(usize::MAX),
-        };
-        Bench {
-            script: Script::default(),
-            sent,
-            setup: Setup {
-                slot: 3,
-                ..Setup::default()
-            },
-        }
+        let sent = Sent { frames: RefCell::default(), fail_after: Cell::new(usize::MAX) };
+        Bench { script: Script::default(), sent, setup: Setup { slot: 3, ..Setup::default() } }
     }
 
     fn frame(&self, bytes: Vec<u8>) {
@@ -137,12 +119,7 @@ impl Bench {
         let mut bytes = Vec::new();
         let mut builder = WorkBuilder::begin(&mut bytes, frame_no, false);
         for (index, (task, payload)) in (10..).zip(items) {
-            builder.run(&Run {
-                task: *task,
-                first: index,
-                attempt: 2,
-                timeout_ns: 1_000_000_000,
-            });
+            builder.run(&Run { task: *task, first: index, attempt: 2, timeout_ns: 1_000_000_000 });
             builder.push(payload);
         }
         builder.finish();
@@ -166,13 +143,7 @@ impl Bench {
                 _ => {}
             }
         }
-        let end = run_with(
-            &self.script,
-            &self.sent,
-            page,
-            &self.setup,
-            &Numbered { page: &master },
-        );
+        let end = run_with(&self.script, &self.sent, page, &self.setup, &Numbered { page: &master });
         (end, self.sent.frames.into_inner(), master)
     }
 }
@@ -181,21 +152,12 @@ type Outcome = (Status, Vec<u8>);
 
 /// The `Ready` frame first, then the records of the results, with their positions.
 fn records(frames: &[Vec<u8>]) -> Vec<(u32, u32, Outcome)> {
-    assert!(matches!(
-        ToMaster::parse(&frames[0]),
-        Ok(ToMaster::Ready { fingerprint: 42 })
-    ));
+    assert!(matches!(ToMaster::parse(&frames[0]), Ok(ToMaster::Ready { fingerprint: 42 })));
     let mut all = Vec::new();
     for frame in &frames[1..] {
-        let Ok(ToMaster::Results(view)) = ToMaster::parse(frame) else {
-            panic!("not results: {frame:?}")
-        };
+        let Ok(ToMaster::Results(view)) = ToMaster::parse(frame) else { panic!("not results: {frame:?}") };
         for (position, record) in (view.header.first..).zip(view.records()) {
-            all.push((
-                view.header.frame_no,
-                position,
-                (record.status, record.payload.to_vec()),
-            ));
+            all.push((view.header.frame_no, position, (record.status, record.payload.to_vec())));
         }
     }
     all
@@ -209,11 +171,7 @@ fn items_run_in_order_and_each_gets_its_outcome() {
     bench.stop();
     let (end, frames, _) = bench.run();
     assert_eq!(end, WorkerEnd::Stopped);
-    assert_eq!(
-        frames.len(),
-        6,
-        "ready, then results for each change of task and each frame of work"
-    );
+    assert_eq!(frames.len(), 6, "ready, then results for each change of task and each frame of work");
     assert_eq!(
         records(&frames),
         [
@@ -230,24 +188,14 @@ fn items_run_in_order_and_each_gets_its_outcome() {
 #[test]
 fn a_panic_is_the_outcome_of_its_item_alone() {
     let bench = Bench::new();
-    bench.work(
-        1,
-        &[(PANIC, b"one"), (ECHO, b"x"), (BAD_PAYLOAD, b""), (ECHO, b"y")],
-    );
+    bench.work(1, &[(PANIC, b"one"), (ECHO, b"x"), (BAD_PAYLOAD, b""), (ECHO, b"y")]);
     let (end, frames, _) = bench.run();
     assert_eq!(end, WorkerEnd::Disconnected);
     let records = records(&frames);
     assert_eq!(records.len(), 4);
     let report = PanicReport::decode(&records[0].2.1).unwrap();
-    assert_eq!(
-        (records[0].2.0, report.message.as_str()),
-        (Status::Panicked, "told to: one")
-    );
-    assert!(
-        report.location.contains("worker/tests.rs:"),
-        "{}",
-        report.location
-    );
+    assert_eq!((records[0].2.0, report.message.as_str()), (Status::Panicked, "told to: one"));
+    assert!(report.location.contains("worker/tests.rs:"), "{}", report.location);
     assert!(report.backtrace.is_some());
     assert_eq!(records[1].2, (Status::Ok, b"x".to_vec()));
     assert_eq!(records[2].2.0, Status::Panicked);
@@ -265,10 +213,8 @@ fn items_taken_back_are_not_run_and_their_frame_is_said_to_be_done() {
         .into_iter()
         .partition(|frame| matches!(ToMaster::parse(frame), Ok(ToMaster::FrameDone { frame_no: 1 })));
     assert_eq!(done.len(), 1);
-    let positions: Vec<_> = records(&results)
-        .iter()
-        .map(|(frame, position, _)| (*frame, *position))
-        .collect();
+    let positions: Vec<_> =
+        records(&results).iter().map(|(frame, position, _)| (*frame, *position)).collect();
     assert_eq!(positions, [(1, 0), (1, 1), (2, 0)]);
     assert_eq!((master.claimed(1), master.claimed(2)), (Some(2), Some(1)));
 }
@@ -287,30 +233,18 @@ fn results_that_fill_the_area_are_sent_in_between() {
         .position(|frame| matches!(ToMaster::parse(frame), Ok(ToMaster::LargeResult(_))))
         .unwrap();
     assert_eq!(records(&frames[..large]).len(), 6);
-    let Ok(ToMaster::LargeResult(head)) = ToMaster::parse(&frames[large]) else {
-        unreachable!()
-    };
-    assert_eq!(
-        (head.frame_no, head.offset, head.status, head.total as usize),
-        (3, 0, Status::Ok, BIG_BYTES)
-    );
+    let Ok(ToMaster::LargeResult(head)) = ToMaster::parse(&frames[large]) else { unreachable!() };
+    assert_eq!((head.frame_no, head.offset, head.status, head.total as usize), (3, 0, Status::Ok, BIG_BYTES));
     let mut assembler = PartAssembler::new(head.total);
     let mut next = large + 1;
     while !assembler.is_complete() {
-        let Ok(ToMaster::Part(bytes)) = ToMaster::parse(&frames[next]) else {
-            panic!("not a part")
-        };
+        let Ok(ToMaster::Part(bytes)) = ToMaster::parse(&frames[next]) else { panic!("not a part") };
         assembler.push(bytes).unwrap();
         next += 1;
     }
     assert_eq!(assembler.into_bytes(), vec![7; BIG_BYTES]);
-    let Ok(ToMaster::Results(view)) = ToMaster::parse(&frames[next]) else {
-        panic!("not results")
-    };
-    assert_eq!(
-        (view.header.frame_no, view.header.first, view.header.items),
-        (3, 1, 1)
-    );
+    let Ok(ToMaster::Results(view)) = ToMaster::parse(&frames[next]) else { panic!("not results") };
+    assert_eq!((view.header.frame_no, view.header.first, view.header.items), (3, 1, 1));
     assert_eq!(frames.len(), next + 1, "nothing else was sent");
     assert_eq!(master.salvage(5), None, "and nothing is left");
 }
@@ -320,19 +254,8 @@ fn a_large_item_is_put_together_and_each_part_acknowledged() {
     let bench = Bench::new();
     let payload: Vec<u8> = (0..100_000_u32).map(|i| i as u8).collect();
     let mut bytes = Vec::new();
-    large_work(
-        &mut bytes,
-        1,
-        true,
-        &Run {
-            task: ECHO,
-            first: 0,
-            attempt: 1,
-            timeout_ns: 0,
-        },
-        payload.len(),
-    )
-    .unwrap();
+    large_work(&mut bytes, 1, true, &Run { task: ECHO, first: 0, attempt: 1, timeout_ns: 0 }, payload.len())
+        .unwrap();
     bench.frame(bytes);
     let cut: Vec<_> = parts(&payload).collect();
     for piece in &cut {
@@ -359,13 +282,9 @@ fn an_unsent_result_is_found_by_the_master() {
     let (end, frames, master) = bench.run();
     assert_eq!((end, frames.len()), (WorkerEnd::ChannelClosed, 1));
     let found = master.salvage(0).unwrap();
-    let Ok(ToMaster::Results(view)) = ToMaster::parse(&found) else {
-        panic!("not results")
-    };
+    let Ok(ToMaster::Results(view)) = ToMaster::parse(&found) else { panic!("not results") };
     assert_eq!(
-        view.records()
-            .map(|record| record.payload.to_vec())
-            .collect::<Vec<_>>(),
+        view.records().map(|record| record.payload.to_vec()).collect::<Vec<_>>(),
         [&b"kept"[..], b"too"]
     );
 }
@@ -375,21 +294,9 @@ fn a_setup_that_fails_is_said_and_no_work_is_taken() {
     for (task, args, expected) in [
         (PANIC, &b"x"[..], "told to: x"),
         (BAD_ARGS, b"", "failed: no such argument"),
-        (
-            UNKNOWN,
-            b"",
-            "initializer `unknown task` failed: no task has index 99 here",
-        ),
-        (
-            ECHO,
-            b"\x01\0\0\0\x03\0\0\0\0\0\0\0bad",
-            "initializer `tests::numbered` failed: bad",
-        ),
-        (
-            ECHO,
-            b"\x01\0\0\0\xff",
-            "it returned an error (its type is `Result<(), String>`)",
-        ),
+        (UNKNOWN, b"", "initializer `unknown task` failed: no task has index 99 here"),
+        (ECHO, b"\x01\0\0\0\x03\0\0\0\0\0\0\0bad", "initializer `tests::numbered` failed: bad"),
+        (ECHO, b"\x01\0\0\0\xff", "it returned an error (its type is `Result<(), String>`)"),
     ] {
         let mut bench = Bench::new();
         bench.setup.initializer = Some((task, args.to_vec()));

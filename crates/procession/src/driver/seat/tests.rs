@@ -36,12 +36,7 @@ impl Scene {
         let (page, fd) = PageMaster::create().unwrap();
         let (sender, _) = ipc::bytes_channel().unwrap();
         let (goodbye, _) = ipc::bytes_channel().unwrap();
-        let link = Link {
-            sender,
-            goodbye,
-            page,
-            pid: 1,
-        };
+        let link = Link { sender, goodbye, page, pid: 1 };
         let mut segment = Segment::default();
         for &size in item_sizes {
             let encoded: Result<(), ()> = segment.push(|out| {
@@ -62,25 +57,12 @@ impl Scene {
             total: item_sizes.len() as u64,
             losses: Vec::new(),
         });
-        let seat = Seat {
-            link: Some(Arc::new(link)),
-            ..Seat::default()
-        };
-        Scene {
-            seat,
-            jobs,
-            job,
-            page: PageWorker::open(&fd).unwrap(),
-        }
+        let seat = Seat { link: Some(Arc::new(link)), ..Seat::default() };
+        Scene { seat, jobs, job, page: PageWorker::open(&fd).unwrap() }
     }
 
     fn queue(&mut self, first: u64, items: u64) {
-        self.seat.queue(Handout {
-            job: self.job,
-            first,
-            items,
-            attempt: 1,
-        });
+        self.seat.queue(Handout { job: self.job, first, items, attempt: 1 });
     }
 
     /// What is planned now: `frame: first+items, …`.
@@ -91,10 +73,8 @@ impl Scene {
             Some(Message::Part { start, end, .. }) => format!("part {start}..{end}"),
             Some(Message::LargeWork { frame, run }) => format!("large {frame}: {}", run.run.first),
             Some(Message::Work { frame, runs, .. }) => {
-                let runs: Vec<_> = runs
-                    .iter()
-                    .map(|run| format!("{}+{}", run.run.first, run.slice.items))
-                    .collect();
+                let runs: Vec<_> =
+                    runs.iter().map(|run| format!("{}+{}", run.run.first, run.slice.items)).collect();
                 format!("frame {frame}: {}", runs.join(", "))
             }
         }
@@ -102,12 +82,7 @@ impl Scene {
 
     /// How many of the results are new.
     fn results(&mut self, frame_no: u32, first: u32, items: u32) -> Result<u32, String> {
-        let header = ResultsHeader {
-            frame_no,
-            first,
-            items,
-            busy_ns: 1,
-        };
+        let header = ResultsHeader { frame_no, first, items, busy_ns: 1 };
         self.seat.accept(&header, Origin::Page).map(|fresh| fresh.items)
     }
 }
@@ -154,13 +129,8 @@ fn a_large_item_travels_in_parts_and_nothing_comes_between() {
     let size = 4 * wire::PART_BYTES_MAX - 5;
     let mut scene = Scene::new(&[size, 1]);
     scene.queue(0, 2);
-    let part = |n: usize| {
-        format!(
-            "part {}..{}",
-            n * wire::PART_BYTES_MAX,
-            size.min((n + 1) * wire::PART_BYTES_MAX)
-        )
-    };
+    let part =
+        |n: usize| format!("part {}..{}", n * wire::PART_BYTES_MAX, size.min((n + 1) * wire::PART_BYTES_MAX));
     assert_eq!(scene.plan(), "large 0: 0");
     for n in 0..3 {
         assert_eq!(scene.plan(), part(n));
@@ -210,10 +180,7 @@ fn what_is_not_begun_is_taken_back_from_the_end() {
     assert_eq!(scene.results(0, 0, 1), Ok(1));
     assert!(!scene.seat.is_running());
     // The credit of frames with a gap returns when the worker is past them.
-    assert_eq!(
-        (scene.seat.frame_done(0), scene.seat.frame_done(1)),
-        (Ok(()), Ok(()))
-    );
+    assert_eq!((scene.seat.frame_done(0), scene.seat.frame_done(1)), (Ok(()), Ok(())));
 }
 
 #[test]
@@ -222,12 +189,7 @@ fn late_results_are_taken_once_and_sent_again() {
     scene.queue(0, 4);
     scene.plan();
     let mut end = wire::RESULTS_HEADER_BYTES;
-    let header = ResultsHeader {
-        frame_no: 0,
-        first: 0,
-        items: 0,
-        busy_ns: 0,
-    };
+    let header = ResultsHeader { frame_no: 0, first: 0, items: 0, busy_ns: 0 };
     wire::put_results_header(scene.page.area(), &header);
     let mut finish_one = |scene: &mut Scene| {
         scene.page.claim(0);
@@ -249,12 +211,7 @@ fn a_reply_counts_for_what_is_new_in_it() {
     let mut scene = Scene::new(&[1; 4]);
     scene.queue(0, 4);
     scene.plan();
-    let header = ResultsHeader {
-        frame_no: 0,
-        first: 0,
-        items: 0,
-        busy_ns: 0,
-    };
+    let header = ResultsHeader { frame_no: 0, first: 0, items: 0, busy_ns: 0 };
     wire::put_results_header(scene.page.area(), &header);
     scene.page.claim(0);
     let end = wire::RESULTS_HEADER_BYTES;
@@ -264,4 +221,31 @@ fn a_reply_counts_for_what_is_new_in_it() {
     assert_eq!(scene.results(0, 0, 3), Ok(2));
     assert_eq!(scene.results(0, 3, 1), Ok(1));
     assert!(scene.results(0, 4, 0).is_err(), "the frame is over");
+}
+
+#[test]
+fn a_seat_that_is_vacant_has_nothing_late() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
+    scene.plan();
+    assert!(scene.seat.could_be_late());
+    scene.seat.link = None;
+    assert!(!scene.seat.could_be_late(), "the clock would be looked at for ever");
+}
+
+#[test]
+fn a_reply_that_is_refused_leaves_the_page_to_be_salvaged() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
+    scene.plan();
+    let header = ResultsHeader { frame_no: 0, first: 0, items: 0, busy_ns: 0 };
+    wire::put_results_header(scene.page.area(), &header);
+    scene.page.claim(0);
+    let end = wire::RESULTS_HEADER_BYTES;
+    let end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
+    scene.page.commit(end);
+    assert!(scene.results(7, 0, 1).is_err());
+    assert!(scene.seat.salvage().is_some());
+    assert_eq!(scene.results(0, 0, 1), Ok(1));
+    assert!(scene.seat.salvage().is_none(), "it was heard");
 }

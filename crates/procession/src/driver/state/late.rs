@@ -36,10 +36,7 @@ impl State {
         }
         for slot in 0..self.seats.len() {
             let seat = &mut self.seats[slot];
-            let worker = WorkerId {
-                slot: slot as u32,
-                generation: seat.generation,
-            };
+            let worker = WorkerId { slot: slot as u32, generation: seat.generation };
             if let Some((header, records)) = seat.take_late() {
                 self.take_results(now, worker, &header, &Arc::from(records), 0, effects);
             }

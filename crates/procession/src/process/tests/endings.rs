@@ -31,11 +31,7 @@ fn each_end_is_told_apart_and_the_seat_is_filled_again() {
             if method == StartMethod::ForkServer {
                 assert!(exit.max_rss.is_some_and(|bytes| bytes > 1 << 18), "{exit:?}");
             }
-            assert_eq!(
-                worker.launched.page.claimed(2),
-                Some(1),
-                "{how}: the running item is known"
-            );
+            assert_eq!(worker.launched.page.claimed(2), Some(1), "{how}: the running item is known");
         }
     }
 }
@@ -56,10 +52,7 @@ fn a_signal_from_outside_ends_an_idle_worker() {
         let mut launcher = Launcher::new(settings(StartMethod::ForkServer)).unwrap();
         let mut worker = Worker::ready(&mut launcher, 0);
         worker.launched.process.signal(signal);
-        assert_eq!(
-            worker.exit(&mut launcher).status,
-            WorkerExit::Signal(signal as i32)
-        );
+        assert_eq!(worker.exit(&mut launcher).status, WorkerExit::Signal(signal as i32));
         // All gone: signalling again reaches nobody and harms nobody.
         worker.launched.process.signal(signal);
     }

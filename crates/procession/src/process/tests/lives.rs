@@ -15,22 +15,14 @@ const EXECUTED: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Spawn]
 fn channels_lie_above_the_floor_and_nothing_is_inherited() {
     // What a careless host leaves open in its children.
     let leaked = File::open("/dev/zero").unwrap();
-    nix::fcntl::fcntl(
-        &leaked,
-        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()),
-    )
-    .unwrap();
+    nix::fcntl::fcntl(&leaked, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
     for method in EXECUTED {
         let mut launcher = Launcher::new(settings(method)).unwrap();
         for slot in 0..3 {
             let mut worker = Worker::ready(&mut launcher, slot);
             let open: Vec<i32> = worker.run(tasks::descriptors, &());
             assert_eq!(open[..3], [0, 1, 2]);
-            assert_eq!(
-                open.len(),
-                5,
-                "{method:?}: two channel ends beside the standard three, but {open:?}"
-            );
+            assert_eq!(open.len(), 5, "{method:?}: two channel ends beside the standard three, but {open:?}");
             assert!(open[3] >= 64, "{open:?}");
         }
     }
@@ -40,11 +32,7 @@ fn channels_lie_above_the_floor_and_nothing_is_inherited() {
 fn the_environment_is_the_masters_with_additions_and_no_traces() {
     let env = vec![(OsString::from("PROCESSION_TEST_ADDED"), OsString::from("yes"))];
     for method in EXECUTED {
-        let mut launcher = Launcher::new(LaunchSettings {
-            env: env.clone(),
-            ..settings(method)
-        })
-        .unwrap();
+        let mut launcher = Launcher::new(LaunchSettings { env: env.clone(), ..settings(method) }).unwrap();
         let mut worker = Worker::ready(&mut launcher, 0);
         let mut variable = |name: &str| worker.run::<_, Option<String>>(tasks::variable, &(name,));
         assert_eq!(variable("PROCESSION_TEST_ADDED").as_deref(), Some("yes"));
@@ -62,11 +50,7 @@ fn output_goes_where_the_settings_say() {
             (Output::Inherit, Some("err hello\n")),
             (Output::Null, None),
         ] {
-            let mut launcher = Launcher::new(LaunchSettings {
-                output,
-                ..settings(method)
-            })
-            .unwrap();
+            let mut launcher = Launcher::new(LaunchSettings { output, ..settings(method) }).unwrap();
             let mut worker = Worker::ready(&mut launcher, 0);
             worker.run::<_, ()>(tasks::print, &("hello",));
             worker.stop(&mut launcher);
@@ -94,10 +78,7 @@ fn limits_are_applied_and_a_refusal_is_reported() {
     let mut worker = Worker::ready(&mut launcher, 7);
     assert_eq!(worker.run::<_, (u64, i32, usize)>(tasks::limits, &()), (0, 3, 1));
 
-    let settings = LaunchSettings {
-        cpu_affinity: vec![vec![1000]],
-        ..settings(StartMethod::ForkServer)
-    };
+    let settings = LaunchSettings { cpu_affinity: vec![vec![1000]], ..settings(StartMethod::ForkServer) };
     let mut launcher = Launcher::new(settings).unwrap();
     let frame = Worker::launch(&mut launcher, 0).next_frame();
     let text = String::from_utf8_lossy(&frame);

@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::super::boot::ROLE_VARIABLE;
@@ -31,6 +32,7 @@ fn play() {
         "few descriptors" => few_descriptors(),
         "too few descriptors" => too_few_descriptors(),
         "own tmpdir" => own_tmpdir(),
+        "early death" => early_death(),
         "deep" => deep(),
         "uninitialised" => uninitialised(),
         "master" => master(),
@@ -44,6 +46,26 @@ fn play() {
     std::process::exit(if played.is_ok() { 0 } else { 1 });
 }
 
+/// A worker that dies when it has said where it listens leaves no descriptor behind.
+fn early_death() {
+    let mut launcher = Launcher::new(settings(StartMethod::Spawn)).unwrap();
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let mut counts = (0..3).map(|_| {
+        let launched = launcher.launch(super::seat::id(0)).unwrap();
+        let boot = launched.boot.unwrap();
+        assert!(readable_within(&boot, LIMIT));
+        launched.process.signal(Signal::SIGKILL);
+        assert!(readable_within(&launched.process, LIMIT));
+        boot.finish().unwrap_err();
+        launcher.reap(&launched.process);
+        drop((launched.process, launched.output, launched.sender));
+        drop((launched.receiver, launched.goodbye, launched.page));
+        open()
+    });
+    let first = counts.next();
+    assert!(counts.all(|count| Some(count) == first));
+}
+
 pub(super) fn stage(scene: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env(VARIABLE, scene);
@@ -53,11 +75,7 @@ pub(super) fn stage(scene: &str) -> Command {
 fn succeeds(command: &mut Command) {
     let output = command.output().unwrap();
     let status: ExitStatus = output.status;
-    assert!(
-        status.success(),
-        "{status}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn fork() {
@@ -75,10 +93,12 @@ fn fork() {
     let zygote_fd = pidfd::open(Pid::from_raw(zygote as i32)).unwrap();
     assert!(readable_within(&zygote_fd, LIMIT));
     let error = launcher.launch(super::seat::id(0)).unwrap_err();
-    assert!(
-        matches!(error, LaunchError::ForkedHelperGone) && error.is_fatal(),
-        "{error}"
-    );
+    assert!(matches!(error, LaunchError::ForkedHelperGone) && error.is_fatal(), "{error}");
+}
+
+#[test]
+fn a_worker_that_dies_before_it_is_connected_leaves_no_descriptor() {
+    succeeds(&mut stage("early death"));
 }
 
 #[test]
@@ -89,11 +109,7 @@ fn a_program_with_one_thread_can_be_forked_again_and_again() {
 fn few_descriptors() {
     setrlimit(Resource::RLIMIT_NOFILE, 40, 64).unwrap();
     for method in [StartMethod::ForkServer, StartMethod::Spawn] {
-        let mut launcher = Launcher::new(LaunchSettings {
-            workers: 1,
-            ..settings(method)
-        })
-        .unwrap();
+        let mut launcher = Launcher::new(LaunchSettings { workers: 1, ..settings(method) }).unwrap();
         let mut worker = Worker::ready(&mut launcher, 0);
         assert_eq!(worker.run::<_, i64>(tasks::double, &(4_i64,)), 8);
     }
@@ -107,17 +123,7 @@ fn a_low_descriptor_limit_is_raised_as_far_as_needed() {
 fn too_few_descriptors() {
     setrlimit(Resource::RLIMIT_NOFILE, 40, 40).unwrap();
     let error = Launcher::new(settings(StartMethod::ForkServer)).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            LaunchError::Descriptors {
-                workers: 2,
-                limit: 40,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, LaunchError::Descriptors { workers: 2, limit: 40, .. }), "{error}");
 }
 
 #[test]
@@ -153,10 +159,7 @@ fn a_temporary_directory_with_a_long_name_does_not_matter() {
 
 fn deep() {
     let error = Launcher::new(settings(StartMethod::ForkServer)).unwrap_err();
-    assert!(
-        matches!(error, LaunchError::TooDeep { .. }) && error.is_fatal(),
-        "{error}"
-    );
+    assert!(matches!(error, LaunchError::TooDeep { .. }) && error.is_fatal(), "{error}");
 }
 
 #[test]
@@ -168,20 +171,13 @@ fn uninitialised() {
     super::super::init::forget();
     for method in [StartMethod::ForkServer, StartMethod::Spawn] {
         let error = Launcher::new(settings(method)).unwrap_err();
-        assert!(
-            matches!(error, LaunchError::NotInitialised) && error.is_fatal(),
-            "{error}"
-        );
+        assert!(matches!(error, LaunchError::NotInitialised) && error.is_fatal(), "{error}");
     }
     // As a worker whose program never reaches `init` would find it: no start method and no program helps.
     super::super::child::set_variable(ROLE_VARIABLE.as_ref(), "worker".as_ref());
     for method in [StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Fork] {
         let program = Some("/bin/true".into());
-        let error = Launcher::new(LaunchSettings {
-            program,
-            ..settings(method)
-        })
-        .unwrap_err();
+        let error = Launcher::new(LaunchSettings { program, ..settings(method) }).unwrap_err();
         assert!(matches!(error, LaunchError::NotInitialised), "{error}");
     }
 }
@@ -215,16 +211,8 @@ fn master() {
         let mut launcher = Launcher::new(settings(method)).unwrap();
         let mut workers: Vec<_> = (0..2).map(|slot| Worker::ready(&mut launcher, slot)).collect();
         let grandchild: u32 = workers[0].run(tasks::start_grandchild, &());
-        let pids: Vec<u32> = workers
-            .iter()
-            .map(|worker| worker.launched.process.pid())
-            .collect();
-        println!(
-            "{} {} {} {grandchild}",
-            pids[0],
-            pids[1],
-            launcher.zygote_pid().unwrap_or(pids[0])
-        );
+        let pids: Vec<u32> = workers.iter().map(|worker| worker.launched.process.pid()).collect();
+        println!("{} {} {} {grandchild}", pids[0], pids[1], launcher.zygote_pid().unwrap_or(pids[0]));
         launchers.push((launcher, workers));
     }
     println!("ready");
@@ -253,9 +241,5 @@ fn when_the_master_is_killed_all_its_processes_are_gone_at_once() {
     for process in &processes {
         assert!(readable_within(process, LIMIT));
     }
-    assert!(
-        killed.elapsed() < std::time::Duration::from_secs(2),
-        "{:?}",
-        killed.elapsed()
-    );
+    assert!(killed.elapsed() < std::time::Duration::from_secs(2), "{:?}", killed.elapsed());
 }

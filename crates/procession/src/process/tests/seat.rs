@@ -23,11 +23,7 @@ pub(super) fn id(slot: u32) -> WorkerId {
 }
 
 pub(super) fn settings(method: super::super::StartMethod) -> LaunchSettings {
-    LaunchSettings {
-        method,
-        workers: 2,
-        ..LaunchSettings::default()
-    }
+    LaunchSettings { method, workers: 2, ..LaunchSettings::default() }
 }
 
 pub(super) fn call<F>(task: Task<F>, args: &impl Serialize) -> (u32, Vec<u8>) {
@@ -65,10 +61,7 @@ impl Worker {
     pub(super) fn ready(launcher: &mut Launcher, slot: u32) -> Worker {
         let mut worker = Worker::launch(launcher, slot);
         let frame = worker.next_frame();
-        assert!(
-            matches!(ToMaster::parse(&frame), Ok(ToMaster::Ready { .. })),
-            "{frame:?}"
-        );
+        assert!(matches!(ToMaster::parse(&frame), Ok(ToMaster::Ready { .. })), "{frame:?}");
         worker.frame_no = 1;
         worker
     }
@@ -81,11 +74,7 @@ impl Worker {
         }
         let (_, unused) = ipc_channel::ipc::bytes_channel().unwrap();
         let inbox = std::mem::replace(&mut launched.receiver, Inbox::new(unused));
-        Worker {
-            launched,
-            replies: read_all(inbox),
-            frame_no: 0,
-        }
+        Worker { launched, replies: read_all(inbox), frame_no: 0 }
     }
 
     pub(super) fn next_frame(&mut self) -> Vec<u8> {
@@ -100,12 +89,7 @@ impl Worker {
         self.frame_no += 1;
         let mut frame = Vec::new();
         let mut builder = WorkBuilder::begin(&mut frame, self.frame_no, false);
-        builder.run(&Run {
-            task,
-            first: 0,
-            attempt: 1,
-            timeout_ns: 0,
-        });
+        builder.run(&Run { task, first: 0, attempt: 1, timeout_ns: 0 });
         builder.push(&payload);
         let items = builder.finish();
         self.launched.page.open_slot(self.frame_no, items);
@@ -116,17 +100,10 @@ impl Worker {
     pub(super) fn run<F, R: DeserializeOwned>(&mut self, task: Task<F>, args: &impl Serialize) -> R {
         self.send(task, args);
         let frame = self.next_frame();
-        let Ok(ToMaster::Results(view)) = ToMaster::parse(&frame) else {
-            panic!("not results: {frame:?}")
-        };
+        let Ok(ToMaster::Results(view)) = ToMaster::parse(&frame) else { panic!("not results: {frame:?}") };
         let records: Vec<_> = view.records().collect();
         assert_eq!(records.len(), 1);
-        assert_eq!(
-            records[0].status,
-            Status::Ok,
-            "{}",
-            String::from_utf8_lossy(records[0].payload)
-        );
+        assert_eq!(records[0].status, Status::Ok, "{}", String::from_utf8_lossy(records[0].payload));
         codec::decode(records[0].payload).unwrap()
     }
 
@@ -151,9 +128,6 @@ impl Worker {
         self.launched.sender.send(&frame).unwrap();
         assert_eq!(self.exit(launcher).status, WorkerExit::Code(0));
         let last = self.next_frame();
-        assert!(
-            matches!(ToMaster::parse(&last), Ok(ToMaster::Goodbye)),
-            "nothing else was sent"
-        );
+        assert!(matches!(ToMaster::parse(&last), Ok(ToMaster::Goodbye)), "nothing else was sent");
     }
 }

@@ -30,38 +30,24 @@ fn workers_run_items_and_stop_when_told() {
 fn a_program_of_another_build_is_named_with_ours() {
     for method in EXECUTED {
         let env = vec![(OsString::from("PROCESSION_TEST_FINGERPRINT"), OsString::from("7"))];
-        let error = first_error(LaunchSettings {
-            env,
-            ..settings(method)
-        });
+        let error = first_error(LaunchSettings { env, ..settings(method) });
         assert!(error.is_fatal());
         let text = error.to_string();
         assert!(matches!(error, LaunchError::Mismatch { .. }), "{text}");
         assert!(text.contains("tasks 0000000000000007"), "{text}");
-        assert!(
-            text.contains(&format!("tasks {:016x}", crate::registry::fingerprint())),
-            "{text}"
-        );
+        assert!(text.contains(&format!("tasks {:016x}", crate::registry::fingerprint())), "{text}");
     }
 }
 
 #[test]
 fn a_program_that_is_missing_or_forgets_init_is_fatal() {
     for method in EXECUTED {
-        let with = |program: &str| LaunchSettings {
-            program: Some(PathBuf::from(program)),
-            ..settings(method)
-        };
+        let with =
+            |program: &str| LaunchSettings { program: Some(PathBuf::from(program)), ..settings(method) };
         let missing = first_error(with("/no/such/program"));
-        assert!(
-            matches!(missing, LaunchError::Program { .. }) && missing.is_fatal(),
-            "{missing}"
-        );
+        assert!(matches!(missing, LaunchError::Program { .. }) && missing.is_fatal(), "{missing}");
         let directory = first_error(with("/"));
-        assert!(
-            matches!(directory, LaunchError::Program { .. }) && directory.is_fatal(),
-            "{directory}"
-        );
+        assert!(matches!(directory, LaunchError::Program { .. }) && directory.is_fatal(), "{directory}");
         let forgetful = first_error(with("/bin/false"));
         assert!(forgetful.is_fatal());
         assert_eq!(
@@ -81,9 +67,7 @@ fn first_error(settings: LaunchSettings) -> LaunchError {
         Ok(launched) => launched,
         Err(error) => return error,
     };
-    let boot = launched
-        .boot
-        .expect("a forked worker is ready when it is launched");
+    let boot = launched.boot.expect("a forked worker is ready when it is launched");
     assert!(readable_within(&boot, LIMIT));
     let error = boot.finish().unwrap_err();
     launcher.reap(&launched.process);
@@ -93,10 +77,7 @@ fn first_error(settings: LaunchSettings) -> LaunchError {
 #[test]
 fn fork_is_refused_in_a_program_with_threads() {
     let error = Launcher::new(settings(StartMethod::Fork)).unwrap_err();
-    assert!(
-        matches!(error, LaunchError::Threads { threads } if threads > 1),
-        "{error}"
-    );
+    assert!(matches!(error, LaunchError::Threads { threads } if threads > 1), "{error}");
     assert!(error.is_fatal());
 }
 
@@ -104,28 +85,16 @@ fn fork_is_refused_in_a_program_with_threads() {
 fn initializer_and_preload_leave_state_for_tasks() {
     let text = |text: &str| Some(call(tasks::set_state, &(text,)));
     for method in EXECUTED {
-        let mut launcher = Launcher::new(LaunchSettings {
-            preload: text("preloaded"),
-            ..settings(method)
-        })
-        .unwrap();
+        let mut launcher =
+            Launcher::new(LaunchSettings { preload: text("preloaded"), ..settings(method) }).unwrap();
         let mut worker = Worker::ready(&mut launcher, 0);
-        assert_eq!(
-            worker.run::<_, Option<String>>(tasks::state, &()),
-            Some("preloaded".to_owned())
-        );
+        assert_eq!(worker.run::<_, Option<String>>(tasks::state, &()), Some("preloaded".to_owned()));
 
-        let both = LaunchSettings {
-            preload: text("preloaded"),
-            initializer: text("own"),
-            ..settings(method)
-        };
+        let both =
+            LaunchSettings { preload: text("preloaded"), initializer: text("own"), ..settings(method) };
         let mut launcher = Launcher::new(both).unwrap();
         let mut worker = Worker::ready(&mut launcher, 0);
-        assert_eq!(
-            worker.run::<_, Option<String>>(tasks::state, &()),
-            Some("own".to_owned())
-        );
+        assert_eq!(worker.run::<_, Option<String>>(tasks::state, &()), Some("own".to_owned()));
     }
 }
 
@@ -133,16 +102,10 @@ fn initializer_and_preload_leave_state_for_tasks() {
 fn an_initializer_that_fails_is_reported_with_its_reason() {
     for method in EXECUTED {
         let initializer = Some(call(tasks::set_state, &("fail",)));
-        let mut launcher = Launcher::new(LaunchSettings {
-            initializer,
-            ..settings(method)
-        })
-        .unwrap();
+        let mut launcher = Launcher::new(LaunchSettings { initializer, ..settings(method) }).unwrap();
         let mut worker = Worker::launch(&mut launcher, 0);
         let frame = worker.next_frame();
-        let Ok(ToMaster::InitFailed { message }) = ToMaster::parse(&frame) else {
-            panic!("{frame:?}")
-        };
+        let Ok(ToMaster::InitFailed { message }) = ToMaster::parse(&frame) else { panic!("{frame:?}") };
         let message = String::from_utf8_lossy(message);
         assert!(message.ends_with("set_state` failed: told to fail"), "{message}");
         assert!(message.starts_with("initializer `procession::"), "{message}");
@@ -153,12 +116,9 @@ fn an_initializer_that_fails_is_reported_with_its_reason() {
 fn a_preload_that_fails_or_starts_threads_is_refused() {
     let refused = |preload| {
         let preload = Some(preload);
-        Launcher::new(LaunchSettings {
-            preload,
-            ..settings(StartMethod::ForkServer)
-        })
-        .unwrap_err()
-        .to_string()
+        Launcher::new(LaunchSettings { preload, ..settings(StartMethod::ForkServer) })
+            .unwrap_err()
+            .to_string()
     };
     assert!(refused(call(tasks::set_state, &("fail",))).ends_with("failed: told to fail"));
     assert!(refused(call(tasks::start_thread, &())).contains("left 1 threads running"));

@@ -39,14 +39,9 @@ fn overflow(depth: u64) -> u64 {
 /// Descriptor numbers that are open.
 #[task]
 pub(super) fn descriptors() -> Vec<i32> {
-    let entries: Vec<_> = std::fs::read_dir("/proc/self/fd")
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    let mut open: Vec<i32> = entries
-        .iter()
-        .map(|name| name.to_str().unwrap().parse().unwrap())
-        .collect();
+    let entries: Vec<_> =
+        std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut open: Vec<i32> = entries.iter().map(|name| name.to_str().unwrap().parse().unwrap()).collect();
     // The directory itself is closed again by now.
     open.retain(|fd| std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok());
     open.sort_unstable();
@@ -95,18 +90,8 @@ pub(super) fn state() -> Option<String> {
 
 #[task]
 pub(super) fn limits() -> (u64, i32, usize) {
-    let core = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE)
-        .unwrap()
-        .0;
+    let core = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE).unwrap().0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let nice = stat
-        .rsplit_once(')')
-        .unwrap()
-        .1
-        .split_whitespace()
-        .nth(16)
-        .unwrap()
-        .parse()
-        .unwrap();
+    let nice = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().parse().unwrap();
     (core, nice, procession::cpu_count())
 }

@@ -92,11 +92,7 @@ struct Helper {
 
 impl Helper {
     fn start(scene: &str) -> Helper {
-        let mut process = stage(scene)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut process = stage(scene).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap());
         let deaf = Pid::from_raw(next_line(&mut lines).parse().unwrap());
         Helper { process, lines, deaf }
@@ -140,10 +136,7 @@ fn unread_messages_block_their_sender_soon() {
     while !helper.lines.buffer().is_empty() || readable_within(helper.lines.get_ref(), FOR_EVER) {
         count = next_line(&mut helper.lines).parse().unwrap();
     }
-    assert!(
-        (64..1024).contains(&count),
-        "a send blocked after {count} messages"
-    );
+    assert!((64..1024).contains(&count), "a send blocked after {count} messages");
 }
 
 #[test]
@@ -180,14 +173,8 @@ fn stray_bytes_panic_in_the_transport_and_not_in_an_inbox() {
             send(digits(&sender), stray, MsgFlags::empty()).unwrap();
             receiver
         };
-        assert!(
-            catch_unwind(AssertUnwindSafe(|| with_stray().recv())).is_err(),
-            "the trap is gone"
-        );
-        assert!(matches!(
-            Inbox::new(with_stray()).receive(),
-            Received::Violation(_)
-        ));
+        assert!(catch_unwind(AssertUnwindSafe(|| with_stray().recv())).is_err(), "the trap is gone");
+        assert!(matches!(Inbox::new(with_stray()).receive(), Received::Violation(_)));
     }
 }
 

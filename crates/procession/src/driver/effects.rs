@@ -1,0 +1,45 @@
+//! What is written down under the driver's lock and carried out once it is free.
+
+use std::sync::Arc;
+
+use procession_core::{Signal, WorkerId};
+
+use crate::event::Event;
+use crate::job::{Arrival, Job, StopReason};
+
+/// What is left to do once the lock is free.
+#[derive(Default)]
+pub(crate) struct Effects {
+    /// Seats that have something to be sent.
+    pub(crate) pump: Vec<u32>,
+    pub(crate) orders: Vec<Order>,
+    pub(crate) deliveries: Vec<(Arc<Job>, Arrival)>,
+    pub(crate) totals: Vec<(Arc<Job>, u64)>,
+    /// Jobs whose further input would not run.
+    pub(crate) stopped: Vec<(Arc<Job>, StopReason)>,
+    pub(crate) events: Vec<Event>,
+    /// The supervisor must look at the clock earlier than it planned to.
+    pub(crate) rearm: bool,
+    pub(crate) finished: bool,
+}
+
+/// What only the supervisor thread does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Order {
+    Start(WorkerId),
+    Signal(WorkerId, Signal),
+}
+
+impl Effects {
+    /// Nothing is left to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pump.is_empty()
+            && self.orders.is_empty()
+            && self.deliveries.is_empty()
+            && self.totals.is_empty()
+            && self.stopped.is_empty()
+            && self.events.is_empty()
+            && !self.rearm
+            && !self.finished
+    }
+}

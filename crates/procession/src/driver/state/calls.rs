@@ -1,0 +1,122 @@
+//! What callers tell the pool: a call is made, has items, ends, is given up; the pool is resized or ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_core::{Event as CoreEvent, JobId, JobOptions, Time};
+
+use super::{Effects, Phase, State};
+use crate::driver::backlog::{Backlog, Segment};
+use crate::driver::jobs::JobEntry;
+use crate::error::{Error, ErrorKind};
+use crate::job::Job;
+
+/// The per-call options that the scheduler and the workers act on.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct CallOptions {
+    pub(crate) chunk_size: Option<u32>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) max_attempts: u32,
+    pub(crate) priority: i32,
+}
+
+impl State {
+    /// Opens a job, or says why the pool takes none.
+    pub(crate) fn open(
+        &mut self,
+        now: Time,
+        job: Arc<Job>,
+        options: CallOptions,
+        effects: &mut Effects,
+    ) -> Result<JobId, Error> {
+        if let Some(error) = &self.broken {
+            return Err(error.duplicate());
+        }
+        match self.phase {
+            Phase::Open => {}
+            Phase::Closing => {
+                return Err(Error::new(ErrorKind::Closed, "it takes no more calls after `close`"));
+            }
+            Phase::Terminating | Phase::Finished => {
+                return Err(Error::new(ErrorKind::Closed, "it takes no more calls once it was stopped"));
+            }
+        }
+        let task = job.task_index;
+        let id = self.jobs.insert(JobEntry {
+            job,
+            task,
+            backlog: Backlog::default(),
+            timeout: options.timeout,
+            deadline: options.deadline,
+            total: 0,
+            losses: Vec::new(),
+        });
+        let options = JobOptions {
+            task,
+            chunk_size: options.chunk_size,
+            timeout: options.timeout,
+            deadline: options.deadline,
+            max_attempts: options.max_attempts,
+            priority: options.priority,
+        };
+        self.touched.push(id);
+        self.tell(now, CoreEvent::Submit { job: id, options }, effects);
+        Ok(id)
+    }
+
+    /// Adds encoded items to an open job; `false` if it is settled meanwhile.
+    pub(crate) fn input(
+        &mut self,
+        now: Time,
+        id: JobId,
+        segment: Segment,
+        input_first: u64,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(entry) = self.jobs.entry_mut(id) else {
+            return false;
+        };
+        let (items, bytes) = (segment.items() as u64, segment.bytes() as u64);
+        entry.total += items;
+        entry.backlog.push(segment, input_first);
+        self.touched.push(id);
+        self.tell(now, CoreEvent::Input { job: id, items, bytes }, effects);
+        true
+    }
+
+    pub(crate) fn close_input(&mut self, now: Time, id: JobId, effects: &mut Effects) {
+        self.tell(now, CoreEvent::InputClosed { job: id }, effects);
+    }
+
+    /// `false`: the job had ended before.
+    pub(crate) fn cancel(&mut self, now: Time, id: JobId, effects: &mut Effects) -> bool {
+        let is_open = self.jobs.entry(id).is_some();
+        self.tell(now, CoreEvent::Cancel { job: id }, effects);
+        is_open
+    }
+
+    pub(crate) fn abandon(&mut self, now: Time, id: JobId, effects: &mut Effects) {
+        self.tell(now, CoreEvent::Abandon { job: id }, effects);
+    }
+
+    pub(crate) fn resize(&mut self, now: Time, workers: u32, effects: &mut Effects) {
+        self.tell(now, CoreEvent::Resize { workers }, effects);
+    }
+
+    pub(crate) fn close(&mut self, now: Time, effects: &mut Effects) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Closing;
+            self.tell(now, CoreEvent::Close, effects);
+        }
+    }
+
+    pub(crate) fn terminate(&mut self, now: Time, effects: &mut Effects) {
+        if matches!(self.phase, Phase::Open | Phase::Closing) {
+            self.phase = Phase::Terminating;
+            self.jobs.stop_all(effects);
+            self.drop_queues();
+            self.tell(now, CoreEvent::Terminate, effects);
+        }
+    }
+}

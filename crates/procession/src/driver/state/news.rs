@@ -1,0 +1,179 @@
+//! What is heard of workers: they are ready, they reply, they misbehave, they are gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_core::{Event as CoreEvent, StartFailure, Time, WorkerId};
+
+use super::{Effects, Phase, State};
+use crate::driver::seat::Origin;
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::job::{Arrival, Records};
+use crate::wire::{self, ResultsHeader};
+
+impl State {
+    pub(crate) fn ready(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) {
+        if let Some(seat) = self.seat(worker)
+            && let Some(link) = &seat.link
+        {
+            let pid = link.pid;
+            seat.is_ready = true;
+            effects.events.push(Event::WorkerReady { slot: worker.slot, pid });
+            self.tell(now, CoreEvent::WorkerReady { worker }, effects);
+        }
+    }
+
+    /// A worker that never came to be.
+    pub(crate) fn start_failed(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        error: Error,
+        fatal: bool,
+        effects: &mut Effects,
+    ) {
+        let failure = if fatal { StartFailure::Fatal } else { StartFailure::Transient };
+        // The reason is wanted if the scheduler gives up over it.
+        self.broken_by(error, |state| state.tell(now, CoreEvent::StartFailed { worker, failure }, effects));
+    }
+
+    /// A reply; its records are checked to be well-formed, its header is not yet checked to be expected.
+    pub(crate) fn results(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        header: &ResultsHeader,
+        origin: Origin,
+        records: &Arc<[u8]>,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        if self.is_aborted {
+            return Ok(());
+        }
+        let Some(seat) = self.seat(worker) else {
+            return Ok(());
+        };
+        let fresh = seat.accept(header, origin)?;
+        let start = wire::skip_records(records, 0, u64::from(header.items - fresh.items));
+        self.take_results(now, worker, &fresh, records, start, effects);
+        effects.pump.push(worker.slot);
+        Ok(())
+    }
+
+    /// Results that are accounted for; their records begin at `start`.
+    pub(super) fn take_results(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        header: &ResultsHeader,
+        records: &Arc<[u8]>,
+        start: usize,
+        effects: &mut Effects,
+    ) {
+        let busy = Duration::from_nanos(header.busy_ns);
+        self.count(worker, header.items, busy);
+        self.route(worker, header.items, records, start, effects);
+        if header.items > 0 {
+            self.tell(now, CoreEvent::Done { worker, items: u64::from(header.items), busy }, effects);
+        }
+    }
+
+    fn count(&mut self, worker: WorkerId, items: u32, busy: Duration) {
+        // One reply of one item is one measured item; longer replies hold items too short to be worth a clock.
+        let measured = if items == 1 { self.core.front_runs(worker).next() } else { None };
+        let item = measured.and_then(|run| {
+            let entry = self.jobs.entry(run.job)?;
+            Some((entry.job.task, entry.backlog.input_range(run.first, 1).0))
+        });
+        self.counters.record(worker.slot, items, busy, item);
+    }
+
+    /// Cuts a reply into the parts of the jobs whose items the worker had, oldest first.
+    fn route(
+        &mut self,
+        worker: WorkerId,
+        items: u32,
+        buffer: &Arc<[u8]>,
+        mut start: usize,
+        effects: &mut Effects,
+    ) {
+        let mut left = u64::from(items);
+        let Self { core, jobs, touched, .. } = self;
+        for run in core.front_runs(worker) {
+            if left == 0 {
+                break;
+            }
+            let here = left.min(u64::from(run.items));
+            left -= here;
+            if touched.last() != Some(&run.job) {
+                touched.push(run.job);
+            }
+            let entry = jobs.entry_mut(run.job);
+            let mut first = run.first;
+            let mut remaining = here;
+            while remaining > 0 {
+                let (input_first, piece) = match &entry {
+                    Some(entry) => entry.backlog.input_range(first, remaining),
+                    None => (first, remaining),
+                };
+                let end = if left == 0 && piece == remaining {
+                    buffer.len()
+                } else {
+                    wire::skip_records(buffer, start, piece)
+                };
+                if let Some(entry) = &entry {
+                    let records = Records::new(Arc::clone(buffer), start, end);
+                    effects.deliveries.push((
+                        Arc::clone(&entry.job),
+                        Arrival::Replies {
+                            first: input_first,
+                            items: piece as u32,
+                            attempt: run.attempt,
+                            records,
+                        },
+                    ));
+                }
+                start = end;
+                first += piece;
+                remaining -= piece;
+            }
+            if let Some(entry) = entry {
+                entry.settle(run.first, here);
+            }
+        }
+        // Once the pool's end was told, the scheduler has forgotten whatever a worker still says.
+        let is_ending = self.phase != Phase::Open || self.broken.is_some();
+        assert!(left == 0 || is_ending, "seat and scheduler disagree about what worker {worker} has");
+    }
+
+    /// The worker is dead and everything it ever sent has been handled.
+    pub(crate) fn exited(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) {
+        let Some(seat) = self.seat(worker) else { return };
+        let running = seat.is_running();
+        let loss = seat.loss();
+        // A worker that was ready has items, and an end like any other; a status it left with means nothing then.
+        let failure = seat.boot_failure.take().filter(|_| !seat.is_ready);
+        if let (Some(link), Some(exit)) = (seat.link.take(), loss.exit) {
+            effects.events.push(Event::WorkerExited { slot: worker.slot, pid: link.pid, exit, running });
+        }
+        if let Some(failure) = failure {
+            self.start_failed(now, worker, failure.error, failure.fatal, effects);
+            return;
+        }
+        let reason = Error::new(ErrorKind::Broken, loss.describe());
+        self.loss = Some(loss);
+        self.broken_by(reason, |state| state.tell(now, CoreEvent::WorkerExited { worker, running }, effects));
+        self.loss = None;
+    }
+
+    /// The worker sent what no worker sends.
+    pub(crate) fn faulty(&mut self, now: Time, worker: WorkerId, violation: String, effects: &mut Effects) {
+        let Some(seat) = self.seat(worker) else { return };
+        if seat.violation.is_none() {
+            tracing::warn!(slot = worker.slot, violation, "protocol violation: the worker is killed");
+            seat.violation = Some(format!("protocol violation: {violation}"));
+            self.tell(now, CoreEvent::WorkerFaulty { worker }, effects);
+        }
+    }
+}

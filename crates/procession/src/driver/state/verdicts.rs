@@ -1,0 +1,109 @@
+//! The scheduler's verdicts in words: what became of an item without a reply, and why the pool is broken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_core::{BrokenReason, JobId, Outcome};
+
+use super::{Effects, State};
+use crate::driver::jobs::JobEntry;
+use crate::error::{Error, ErrorKind, Loss};
+use crate::job::Arrival;
+
+impl State {
+    pub(super) fn broken_error(&self, reason: BrokenReason) -> Error {
+        let last = self.broken.as_ref();
+        match last {
+            // A start that can never succeed says best itself what is wrong.
+            Some(error) if reason == BrokenReason::StartRefused => error.duplicate(),
+            Some(error) => Error::new(
+                ErrorKind::Broken,
+                format!("{}; the last one: {}", describe(reason), error.reason()),
+            ),
+            None => Error::new(ErrorKind::Broken, describe(reason)),
+        }
+    }
+
+    /// Items that end without a reply.
+    pub(super) fn settle(
+        &mut self,
+        id: JobId,
+        mut first: u64,
+        mut items: u64,
+        outcome: Outcome,
+        attempts: u32,
+        effects: &mut Effects,
+    ) {
+        let error = {
+            let Some(entry) = self.jobs.entry(id) else { return };
+            self.outcome_error(entry, first, outcome, attempts)
+        };
+        self.touched.push(id);
+        let Some(entry) = self.jobs.entry_mut(id) else {
+            return;
+        };
+        while items > 0 {
+            let (input_first, piece) = entry.backlog.input_range(first, items);
+            effects.deliveries.push((
+                Arc::clone(&entry.job),
+                Arrival::Failed { first: input_first, items: piece, error: error.duplicate() },
+            ));
+            entry.settle(first, piece);
+            first += piece;
+            items -= piece;
+        }
+    }
+
+    fn outcome_error(&self, entry: &JobEntry, item: u64, outcome: Outcome, attempts: u32) -> Error {
+        let none = Loss::default();
+        let loss = self.loss.as_ref().unwrap_or(&none);
+        let error = match outcome {
+            Outcome::Lost => Error::new(ErrorKind::WorkerLost, loss.describe()).with_loss(loss),
+            Outcome::Quarantined => {
+                let before = entry.losses.iter().filter(|(lost, _)| *lost == item).map(|(_, loss)| loss);
+                let causes: Vec<String> = before
+                    .chain([loss])
+                    .enumerate()
+                    .map(|(attempt, loss)| format!("({}) {}", attempt + 1, loss.describe()))
+                    .collect();
+                let reason = format!("every attempt lost its worker: {}", causes.join("; "));
+                Error::new(ErrorKind::Quarantined, reason).with_loss(loss)
+            }
+            Outcome::TimedOut => {
+                // An item that was never started cannot have run for too long, nor have been stopped.
+                let loss = if attempts == 0 { &none } else { loss };
+                let ran_over = |limit: &Duration| loss.ran.is_none_or(|ran| ran >= *limit);
+                let per_item = entry.timeout.filter(|limit| attempts > 0 && ran_over(limit));
+                let limit = match (per_item, entry.deadline) {
+                    (Some(limit), _) => format!("limit {limit:?} per item"),
+                    (None, Some(deadline)) => format!("the call's deadline of {deadline:?} passed"),
+                    (None, None) => "time limit passed".to_owned(),
+                };
+                let reason = match loss.exit {
+                    Some(_) => format!("{limit}, stopped by {}", loss.describe()),
+                    None => limit,
+                };
+                Error::new(ErrorKind::TimedOut, reason).with_loss(loss)
+            }
+            Outcome::Cancelled => Error::new(ErrorKind::Cancelled, ""),
+            Outcome::NotRun => {
+                let why = self.broken.as_ref().map_or("the pool is closed", Error::reason);
+                Error::new(
+                    self.broken.as_ref().map_or(ErrorKind::Broken, Error::kind),
+                    format!("not run: {why}"),
+                )
+            }
+            Outcome::Terminated => Error::new(ErrorKind::Terminated, "it had no outcome yet"),
+        };
+        error.of_item(entry.job.task, item, attempts)
+    }
+}
+
+fn describe(reason: BrokenReason) -> &'static str {
+    match reason {
+        BrokenReason::CrashLoop => "too many workers ended before they were ready",
+        BrokenReason::StartRefused => "workers cannot be started",
+        BrokenReason::NoWorkers => "no worker lives and none could be started for a minute",
+        BrokenReason::EveryTaskKills => "every task kills its worker",
+    }
+}
