@@ -1,8 +1,10 @@
 //! What a pool gives its workers: environment, niceness, cores, and where their output goes.
 
 use std::collections::BTreeSet;
+use std::io::Read;
+use std::time::Duration;
 
-use procession::{ErrorKind, Output};
+use procession::{ErrorKind, Output, Pool};
 use procession_tasks::faults;
 
 use crate::scenes::{both, kinds, outcomes};
@@ -51,6 +53,17 @@ fn say(x: i64) -> i64 {
     println!("out {x}");
     eprintln!("err {x}");
     x
+}
+
+/// Writes so many bytes to stderr.
+#[procession::task]
+fn write_errors(bytes: u64) -> u64 {
+    std::io::copy(&mut std::io::repeat(b'x').take(bytes), &mut std::io::stderr()).unwrap()
+}
+
+#[procession::task]
+fn sleep_ms(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
 }
 
 procession_harness::cases! {
@@ -150,5 +163,22 @@ procession_harness::cases! {
             pool.close().unwrap();
             assert!(pool.worker_pids().is_empty());
         });
+    }
+
+    fn nobody_reads_our_stderr() {
+        let (unread, stderr) = nix::unistd::pipe().unwrap();
+        let saved = nix::unistd::dup(std::io::stderr()).unwrap();
+        nix::unistd::dup2_stderr(&stderr).unwrap();
+        drop(stderr);
+        // Far more than a pipe holds. The workers are not held up by it, and neither are time limits.
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let flooded = pool.map(write_errors, [1 << 20; 4]).map(|sizes| sizes.len());
+        let late = pool.apply(sleep_ms.timeout(Duration::from_millis(50)), (600_000,)).unwrap_err();
+        let closed = pool.close();
+        nix::unistd::dup2_stderr(&saved).unwrap();
+        drop(unread);
+        assert_eq!(flooded.unwrap(), 4);
+        assert_eq!(late.kind(), ErrorKind::TimedOut);
+        closed.unwrap();
     }
 }

@@ -150,4 +150,17 @@ procession_harness::cases! {
         drop(stop);
         assert!(other.join().unwrap());
     }
+
+    fn closing_ends_the_lazy_calls_of_the_closing_thread() {
+        both(2, |builder| {
+            let pool = builder.build().unwrap();
+            let mut stream = pool.imap(square.buffer(4), 0..);
+            assert_eq!(stream.next().unwrap().unwrap(), 0);
+            pool.close().unwrap();
+            let mut rest: Vec<_> = stream.map(|outcome| outcome.map_err(|error| error.kind())).collect();
+            assert_eq!(rest.pop(), Some(Err(ErrorKind::Closed)), "the rest of the input has one outcome");
+            let pulled: Vec<_> = (1..).map(|x| Ok(x * x)).take(rest.len()).collect();
+            assert_eq!(rest, pulled, "what was pulled has its values");
+        });
+    }
 }

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -41,6 +42,8 @@ pub(crate) struct Job {
     pub(crate) task: &'static TaskInfo,
     /// Its index in the registry: a search, so done once a job.
     pub(crate) task_index: u32,
+    /// The thread that made a lazy call, and pulls its input; `None` for a call whose input is there.
+    pub(crate) puller: Option<ThreadId>,
     /// How many more items the scheduler would like to have encoded. A hint: stale by one event at most.
     wanted: AtomicU64,
     /// Counts deliveries, so that a spinning caller sees news without taking the lock.
@@ -75,6 +78,8 @@ pub(crate) enum StopReason {
     Pool,
     /// The call's deadline passed.
     Deadline,
+    /// The thread that would have to pull it closed the pool instead.
+    Closed,
 }
 
 /// What a delivery asks of the driver: the callbacks to run, on the callback thread, because the job is complete.
@@ -152,6 +157,7 @@ impl Job {
     pub(crate) fn new(task: &'static TaskInfo) -> Job {
         Job {
             task,
+            puller: None,
             task_index: task.index() as u32,
             wanted: AtomicU64::new(0),
             news: AtomicU32::new(0),
@@ -160,6 +166,11 @@ impl Job {
             inbox: Mutex::new(Inbox::default()),
             arrived: Condvar::new(),
         }
+    }
+
+    /// A lazy call of this thread.
+    pub(crate) fn pulled_here(task: &'static TaskInfo) -> Job {
+        Job { puller: Some(thread::current().id()), ..Job::new(task) }
     }
 
     // Driver's side.

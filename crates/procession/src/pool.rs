@@ -258,6 +258,8 @@ impl Pool {
 
     /// Takes no more calls, finishes what is queued, stops and reaps the workers. Idempotent.
     ///
+    /// Lazy calls of this thread that are not finished get no more of their input: nobody could pull it.
+    ///
     /// Called inside a callback it does not wait. A lazy call that has not come to the end of its input keeps it
     /// waiting: take its results in another thread, or drop it before.
     ///
@@ -310,7 +312,7 @@ impl Pool {
         if !self.is_active() {
             return Err(Error::new(ErrorKind::Closed, "it cannot be resized once it is ending"));
         }
-        crate::process::ensure_descriptors(workers)?;
+        crate::process::ensure_descriptors(workers.saturating_sub(self.workers()))?;
         self.handle.workers.store(workers, std::sync::atomic::Ordering::Relaxed);
         self.handle.driver.resize(count);
         Ok(())

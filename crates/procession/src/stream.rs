@@ -96,7 +96,7 @@ pub(crate) struct Call<I: Iterator, R> {
 impl<I: Iterator, R> Stream<I, R> {
     pub(crate) fn open(call: Call<I, R>) -> Stream<I, R> {
         let Call { driver, task, options, input, coding, ordered, buffer } = call;
-        let job = Arc::new(Job::new(task));
+        let job = Arc::new(Job::pulled_here(task));
         let opened =
             options.and_then(|options| driver.open(&job, options)).map_err(|error| error.of_task(task));
         let (id, refused) = match opened {
@@ -340,6 +340,10 @@ fn stop_error(driver: &Driver, job: &Job) -> Error {
         Some(StopReason::Deadline) => Error::new(
             ErrorKind::TimedOut,
             "the call's deadline passed before the rest of its input was pulled",
+        ),
+        Some(StopReason::Closed) => Error::new(
+            ErrorKind::Closed,
+            "the rest of its input was not pulled: finish or drop a lazy call before closing its pool",
         ),
         Some(StopReason::Pool) => {
             driver.broken().unwrap_or_else(|| Error::new(ErrorKind::Terminated, "it had no outcome yet"))

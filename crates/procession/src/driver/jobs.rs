@@ -1,6 +1,7 @@
 //! The open jobs of a pool, by the dense ids the scheduler knows them by.
 
 use std::sync::Arc;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use procession_core::JobId;
@@ -81,6 +82,15 @@ impl Jobs {
     pub(crate) fn stop_all(&self, effects: &mut Effects) {
         let open = self.slots.iter().filter_map(|slot| slot.entry.as_ref());
         effects.stopped.extend(open.map(|entry| (Arc::clone(&entry.job), StopReason::Pool)));
+    }
+
+    /// The lazy calls that this thread would have to pull; their ids.
+    pub(crate) fn pulled_by(&self, thread: ThreadId) -> Vec<JobId> {
+        let ids = (0..).zip(&self.slots).filter_map(|(index, slot)| {
+            let is_pulled = slot.entry.as_ref()?.job.puller == Some(thread);
+            is_pulled.then_some(JobId { index, generation: slot.generation })
+        });
+        ids.collect()
     }
 
     /// Empties the slab: the driver is broken.

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | reader, one a worker | as long as its worker | blocking receive; replies into the scheduler and the inboxes |
 //! | supervisor, one a pool | as long as the pool | starts, signals and reaps processes; drains their output; timers |
+//! | output, one a pool | from the first output of a worker on | repeats it on our stderr |
 //! | callbacks, one a pool | from the first callback on | user callbacks and `on_event` |
 //!
 //! Locks: `state` first, then a job's inbox; each thread holds at most one of `state`, the supervisor's mailbox and
@@ -16,6 +17,7 @@
 mod backlog;
 mod callbacks;
 mod effects;
+mod forward;
 mod jobs;
 mod reader;
 mod seat;

@@ -13,12 +13,18 @@ use crate::error::{Error, ErrorKind};
 use crate::registry;
 use crate::wire::{self, Inbox, LargeResult, PartAssembler, Received, ResultsHeader, ToMaster};
 
+/// Messages refused from one worker before its channel counts as unreadable, once it is dead: the farewell may never be
+/// heard. More than a socket holds.
+const REFUSED_MAX: u32 = 1_000;
+
 /// The reading end of one worker's life.
 pub(crate) struct Reader {
     driver: Arc<Driver>,
     worker: WorkerId,
     inbox: Inbox,
     large: Option<Assembly>,
+    /// Messages that were no messages.
+    refused: u32,
     /// It broke the protocol and is being killed. What it sends until then counts all the same if it is what was
     /// expected: to disbelieve results of items that ended would be to start those items again.
     is_suspect: bool,
@@ -37,7 +43,7 @@ enum Next {
 
 impl Reader {
     pub(crate) fn new(driver: Arc<Driver>, worker: WorkerId, inbox: Inbox) -> Reader {
-        Reader { driver, worker, inbox, large: None, is_suspect: false }
+        Reader { driver, worker, inbox, large: None, refused: 0, is_suspect: false }
     }
 
     pub(crate) fn run(mut self) {
@@ -57,6 +63,10 @@ impl Reader {
             Received::Violation(violation) => Err(violation),
         };
         handled.unwrap_or_else(|violation| {
+            self.refused += 1;
+            if self.refused >= REFUSED_MAX && self.is_dead() {
+                return Next::End;
+            }
             self.large = None;
             if !std::mem::replace(&mut self.is_suspect, true) {
                 let worker = self.worker;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, ErrorKind as IoErrorKind, Read, Write};
+use std::io::{self, ErrorKind as IoErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use procession_core::{Signal, WorkerId};
 
 use super::effects::Order;
+use super::forward::Forwarder;
 use super::reader::Reader;
 use super::seat::{BootFailure, Death, Link};
 use super::sender;
@@ -66,6 +67,8 @@ pub(crate) struct Supervisor {
     epoll: Epoll,
     children: HashMap<u32, Child>,
     readers: Vec<JoinHandle<()>>,
+    /// `None`: what workers print is not repeated.
+    forwarder: Option<Forwarder>,
 }
 
 struct Child {
@@ -143,6 +146,7 @@ impl Supervisor {
             epoll,
             children: HashMap::new(),
             readers: Vec::new(),
+            forwarder: driver.settings.forward_output.then(Forwarder::default),
         };
         let bell = driver.mailbox.bell.as_fd();
         supervisor.watch(bell, Source::Bell).map_err(|error| {
@@ -168,6 +172,9 @@ impl Supervisor {
             self.mind_the_clock();
             self.obey_orders();
             self.end_survivors();
+        }
+        if let Some(forwarder) = self.forwarder {
+            forwarder.finish();
         }
         for reader in self.readers {
             // A reader that panicked has said so and ended every job.
@@ -228,7 +235,7 @@ impl Supervisor {
             Source::Bell => {}
             Source::Death(slot) => self.bury(slot),
             Source::Output(slot) => {
-                let forward = self.driver.settings.forward_output;
+                let forward = self.forwarder.as_mut();
                 if let Some(child) = self.children.get_mut(&slot)
                     && !child.drain_output(OUTPUT_TURN_BYTES, forward)
                     && let Some(output) = child.output.take()
@@ -366,7 +373,7 @@ impl Supervisor {
         };
         self.unwatch_child(&child);
         let exit = self.launcher.reap(&child.process);
-        let forward = self.driver.settings.forward_output;
+        let forward = self.forwarder.as_mut();
         child.drain_output(OUTPUT_LAST_BYTES, forward);
         let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail: child.tail(), at: now() };
         {
@@ -403,7 +410,7 @@ impl Supervisor {
 
 impl Child {
     /// Reads what the worker wrote, up to a limit; `false` at the end of the stream.
-    fn drain_output(&mut self, limit: usize, forward: bool) -> bool {
+    fn drain_output(&mut self, limit: usize, mut forward: Option<&mut Forwarder>) -> bool {
         let Some(output) = &mut self.output else {
             return true;
         };
@@ -415,9 +422,8 @@ impl Child {
                 Ok(count) => {
                     taken += count;
                     let text = &buffer[..count];
-                    if forward {
-                        // Our own stderr being closed is not the worker's fault.
-                        let _ = std::io::stderr().write_all(text);
+                    if let Some(forwarder) = &mut forward {
+                        forwarder.write(text);
                     }
                     self.kept.extend_from_slice(text);
                     if self.kept.len() > 2 * OUTPUT_KEPT_BYTES {

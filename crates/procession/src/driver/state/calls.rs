@@ -1,6 +1,7 @@
 //! What callers tell the pool: a call is made, has items, ends, is given up; the pool is resized or ends.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use procession_core::{Event as CoreEvent, JobId, JobOptions, Time};
@@ -9,7 +10,7 @@ use super::{Effects, Phase, State};
 use crate::driver::backlog::{Backlog, Segment};
 use crate::driver::jobs::JobEntry;
 use crate::error::{Error, ErrorKind};
-use crate::job::Job;
+use crate::job::{Job, StopReason};
 
 /// The per-call options that the scheduler and the workers act on.
 #[derive(Clone, Copy, Default)]
@@ -108,6 +109,13 @@ impl State {
         if self.phase == Phase::Open {
             self.phase = Phase::Closing;
             self.tell(now, CoreEvent::Close, effects);
+        }
+        // The closing thread waits from here on: its own lazy calls would never be pulled to their end.
+        for id in self.jobs.pulled_by(thread::current().id()) {
+            if let Some(entry) = self.jobs.entry(id) {
+                effects.stopped.push((Arc::clone(&entry.job), StopReason::Closed));
+            }
+            self.close_input(now, id, effects);
         }
     }
 
