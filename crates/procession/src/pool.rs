@@ -258,10 +258,10 @@ impl Pool {
 
     /// Takes no more calls, finishes what is queued, stops and reaps the workers. Idempotent.
     ///
-    /// Lazy calls of this thread that are not finished get no more of their input: nobody could pull it.
+    /// It waits for the lazy calls of other threads to come to the end of their input. Those of this thread get no more
+    /// of theirs, as nobody could pull it: what was pulled has its outcome, the rest one [`ErrorKind::Closed`].
     ///
-    /// Called inside a callback it does not wait. A lazy call that has not come to the end of its input keeps it
-    /// waiting: take its results in another thread, or drop it before.
+    /// Called inside a callback it does not wait.
     ///
     /// # Errors
     /// Why the pool is broken, if it is.
