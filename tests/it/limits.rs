@@ -226,6 +226,21 @@ procession_harness::cases! {
             pool.close().unwrap();
         });
     }
+
+    fn a_terminated_pool_says_what_had_started() {
+        both(1, |builder| {
+            let pool = builder.build().unwrap();
+            let (ledger, gate) = (Ledger::new("ledger"), Gate::new("gate"));
+            let running = pool.apply_async(pid_at_gate, (ledger.path(), gate.path()));
+            wait_lines(&ledger, 1);
+            let waiting = pool.map_async(square, 0..10);
+            pool.terminate();
+            let (running, waiting) = (running.get().unwrap_err(), waiting.get().unwrap_err());
+            assert_eq!((running.kind(), running.attempts()), (ErrorKind::Terminated, 1), "{running}");
+            assert_eq!((waiting.kind(), waiting.attempts()), (ErrorKind::Terminated, 0), "{waiting}");
+            pool.join(None).unwrap();
+        });
+    }
 }
 
 /// Notes its start, then never ends by itself.

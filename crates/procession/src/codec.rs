@@ -5,6 +5,7 @@
 //! This file must not know tasks, frames or processes.
 
 mod guard;
+mod strict;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use guard::Guard;
+use strict::Strict;
 
 /// Most bytes that one encoded value may have: 4 GiB − 1, because lengths travel as `u32`.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = u32::MAX as usize;
@@ -68,7 +70,7 @@ fn encode_within<T: Serialize + ?Sized>(
 ) -> Result<(), CodecError> {
     let start = out.len();
     let mut writer = LimitedWriter { out, end: start.saturating_add(limit), overflowed: false };
-    let encoded = bincode::serde::encode_into_writer(value, &mut writer, CONFIG);
+    let encoded = bincode::serde::encode_into_writer(Strict(value), &mut writer, CONFIG);
     let overflowed = writer.overflowed;
     encoded.map_err(|error| {
         out.truncate(start);

@@ -217,3 +217,33 @@ fn too_large_a_value_is_refused_while_it_is_written() {
     assert_eq!(out, [1, 2, 3]);
     assert!(out.capacity() < 100, "{} bytes were reserved for a refused value", out.capacity());
 }
+
+#[test]
+fn a_field_left_out_is_refused_and_named() {
+    #[derive(serde::Serialize, serde::Deserialize, Default)]
+    struct Probe {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        note: Option<u8>,
+        kind: u8,
+    }
+    #[derive(serde::Serialize, serde::Deserialize)]
+    enum Wrapped {
+        Many(Vec<Option<(u8, Probe)>>),
+        One {
+            #[serde(skip_serializing_if = "Vec::is_empty", default)]
+            values: Vec<u8>,
+        },
+    }
+    let refusal = |result: Result<(), CodecError>| result.unwrap_err().to_string();
+    let mut out = vec![1, 2];
+    assert!(refusal(encode(&Probe::default(), &mut out)).contains("field `note` is skipped"));
+    let many = Wrapped::Many(vec![None, Some((1, Probe::default()))]);
+    assert!(refusal(encode(&many, &mut out)).contains("field `note` is skipped"));
+    assert!(
+        refusal(encode(&Wrapped::One { values: Vec::new() }, &mut out)).contains("field `values` is skipped")
+    );
+    assert_eq!(out, [1, 2]);
+    encode(&(Probe { note: Some(7), kind: 3 }, Wrapped::One { values: vec![1] }), &mut out).unwrap();
+    let (probe, _): (Probe, Wrapped) = decode(&out[2..]).unwrap();
+    assert_eq!((probe.note, probe.kind), (Some(7), 3));
+}

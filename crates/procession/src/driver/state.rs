@@ -33,6 +33,8 @@ pub(crate) struct State {
     is_aborted: bool,
     /// The scheduler has given up since this was last cleared.
     gave_up: bool,
+    /// Items that were running when the event that is being handled came: if it ends the pool, they have been started.
+    running: Vec<(JobId, u64)>,
     /// What killed the worker whose exit is being handled.
     loss: Option<Loss>,
     /// When the supervisor will look at the clock next.
@@ -64,6 +66,7 @@ impl State {
             broken: None,
             is_aborted: false,
             gave_up: false,
+            running: Vec::new(),
             loss: None,
             armed: None,
             look_at: None,
@@ -129,10 +132,23 @@ impl State {
             self.broken = Some(error);
         }
         self.gave_up = false;
+        self.running = self.running_items();
         tell(self);
+        self.running.clear();
         if !was_broken && !self.gave_up {
             self.broken = None;
         }
+    }
+
+    /// What workers are running, by their pages.
+    fn running_items(&self) -> Vec<(JobId, u64)> {
+        let seats = (0..).zip(&self.seats).filter(|(_, seat)| seat.is_running());
+        let fronts = seats.filter_map(|(slot, seat)| {
+            let worker = WorkerId { slot, generation: seat.generation };
+            let run = self.core.front_runs(worker).next()?;
+            Some((run.job, run.first))
+        });
+        fronts.collect()
     }
 
     fn tell(&mut self, now: Time, event: CoreEvent, effects: &mut Effects) {

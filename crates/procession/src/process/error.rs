@@ -22,7 +22,10 @@ pub(crate) enum LaunchError {
     #[error("{0}")]
     Boot(String),
     /// This program has not called `init`.
-    #[error("call procession::init() first in main, or use #[procession::main]")]
+    #[error(
+        "call procession::init() first in main, use #[procession::main], or write procession::before_main!() in the file \
+         of the tests (feature before-main)"
+    )]
     NotInitialised,
     /// The program to execute cannot be executed.
     #[error("worker program `{}` cannot be executed: {source}", program.display())]

@@ -124,7 +124,9 @@ impl State {
             self.phase = Phase::Terminating;
             self.jobs.stop_all(effects);
             self.drop_queues();
+            self.running = self.running_items();
             self.tell(now, CoreEvent::Terminate, effects);
+            self.running.clear();
         }
     }
 }

@@ -34,23 +34,34 @@ impl State {
         attempts: u32,
         effects: &mut Effects,
     ) {
-        let error = {
-            let Some(entry) = self.jobs.entry(id) else { return };
-            self.outcome_error(entry, first, outcome, attempts)
-        };
         self.touched.push(id);
-        let Some(entry) = self.jobs.entry_mut(id) else {
-            return;
-        };
         while items > 0 {
-            let (input_first, piece) = entry.backlog.input_range(first, items);
-            effects.deliveries.push((
-                Arc::clone(&entry.job),
-                Arrival::Failed { first: input_first, items: piece, error: error.duplicate() },
-            ));
-            entry.settle(first, piece);
+            let (piece, starts) = self.alike(id, first, items, outcome);
+            let Some(entry) = self.jobs.entry(id) else { return };
+            let error = self.outcome_error(entry, first, outcome, attempts + starts);
+            let (input_first, piece) = entry.backlog.input_range(first, piece);
+            let arrival = Arrival::Failed { first: input_first, items: piece, error };
+            effects.deliveries.push((Arc::clone(&entry.job), arrival));
+            if let Some(entry) = self.jobs.entry_mut(id) {
+                entry.settle(first, piece);
+            }
             first += piece;
             items -= piece;
+        }
+    }
+
+    /// How many items from `first` on have started equally often, and how often beyond what the scheduler knows: when
+    /// the pool ends, it cannot tell which of the items that workers hold is running.
+    fn alike(&self, id: JobId, first: u64, items: u64, outcome: Outcome) -> (u64, u32) {
+        if !matches!(outcome, Outcome::Terminated | Outcome::NotRun) {
+            return (items, 0);
+        }
+        let running =
+            self.running.iter().filter(|(job, item)| *job == id && *item >= first).map(|(_, item)| item);
+        match running.min() {
+            Some(item) if *item == first => (1, 1),
+            Some(item) => (items.min(item - first), 0),
+            None => (items, 0),
         }
     }
 
@@ -88,12 +99,16 @@ impl State {
             Outcome::Cancelled => Error::new(ErrorKind::Cancelled, ""),
             Outcome::NotRun => {
                 let why = self.broken.as_ref().map_or("the pool is closed", Error::reason);
+                let what = if attempts == 0 { "not run" } else { "stopped while it ran" };
                 Error::new(
                     self.broken.as_ref().map_or(ErrorKind::Broken, Error::kind),
-                    format!("not run: {why}"),
+                    format!("{what}: {why}"),
                 )
             }
-            Outcome::Terminated => Error::new(ErrorKind::Terminated, "it had no outcome yet"),
+            Outcome::Terminated => {
+                let what = if attempts == 0 { "it had not been started" } else { "stopped while it ran" };
+                Error::new(ErrorKind::Terminated, what)
+            }
         };
         error.of_item(entry.job.task, item, attempts)
     }
