@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::program::{procession, start};
+use crate::program::{procession, start, within};
 
 #[test]
 fn the_first_signal_drains() {
@@ -28,7 +28,10 @@ fn the_first_signal_drains() {
 
 #[test]
 fn the_second_signal_stops() {
-    let words = ["map", "faults::sleep", "-j", "2", "--chunk-size", "1", "0", "600", "600", "600"];
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let failed = within(&folder, "failed.jsonl");
+    let mut words = vec!["map", "faults::sleep", "-j", "2", "--chunk-size", "1", "--failures", &failed];
+    words.extend(["0", "600", "600", "600"]);
     let mut running = start(procession(&words));
     assert_eq!(running.line(), "0.0");
     running.signal(Signal::SIGTERM);
@@ -37,7 +40,26 @@ fn the_second_signal_stops() {
     running.wait_for("stopping what runs");
     let end = running.finish();
     assert_eq!(end.signal(), Some(Signal::SIGTERM), "{}", end.stderr);
-    assert!(end.stderr.contains("4 items, 1 value, 3 without (3 not run)"), "{}", end.stderr);
+    assert!(
+        end.stderr.contains("4 items, 1 value, 3 without (1 not run, 2 stopped while running)"),
+        "{}",
+        end.stderr
+    );
+    let failed = std::fs::read_to_string(&failed).expect("the failures were written");
+    let outcomes: Vec<(u64, String, u64)> = failed
+        .lines()
+        .map(|line| {
+            let failure: serde_json::Value = serde_json::from_str(line).expect("a failure is a JSON line");
+            let outcome = failure["outcome"].as_str().expect("an outcome").to_owned();
+            (
+                failure["index"].as_u64().expect("an index"),
+                outcome,
+                failure["attempts"].as_u64().expect("attempts"),
+            )
+        })
+        .collect();
+    let wanted = [(1, "terminated", 1), (2, "terminated", 1), (3, "not_run", 0)];
+    assert_eq!(outcomes, wanted.map(|(index, outcome, attempts)| (index, outcome.to_owned(), attempts)));
 }
 
 #[test]

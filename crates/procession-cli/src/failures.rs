@@ -57,7 +57,7 @@ impl Failures {
         let failure = Failure {
             index,
             args: args.and_then(|args| self.args(args)),
-            outcome: outcome(error.kind()).id,
+            outcome: outcome(error).id,
             attempts: error.attempts(),
             exit,
             signal,
@@ -140,9 +140,22 @@ pub(crate) const UNWRITTEN: Outcome = Outcome { id: "unwritable_value", words: "
 /// The run was stopped before it could start or finish.
 pub(crate) const NOT_RUN: Outcome = Outcome { id: "not_run", words: "not run" };
 
+/// It was running when the run was stopped.
+const TERMINATED: Outcome = Outcome { id: "terminated", words: "stopped while running" };
+/// It was running when its call was cancelled.
+const CANCELLED: Outcome = Outcome { id: "cancelled", words: "cancelled" };
+
+impl Outcome {
+    /// Whether the item ran, so that it says something of how fast items run.
+    pub(crate) fn ran(self) -> bool {
+        ![INVALID, NOT_RUN, CANCELLED].contains(&self)
+    }
+}
+
 /// What an error of the pool means for its item.
-pub(crate) fn outcome(kind: ErrorKind) -> Outcome {
-    let (id, words) = match kind {
+pub(crate) fn outcome(error: &Error) -> Outcome {
+    let started = error.attempts() > 0;
+    let (id, words) = match error.kind() {
         ErrorKind::Panicked => ("panicked", "panicked"),
         ErrorKind::WorkerLost => ("worker_lost", "worker lost"),
         ErrorKind::OutOfMemory => ("out_of_memory", "out of memory"),
@@ -153,6 +166,8 @@ pub(crate) fn outcome(kind: ErrorKind) -> Outcome {
         ErrorKind::TooLarge => ("too_large", "too large"),
         ErrorKind::UnknownTask => ("unknown_task", "unknown task"),
         ErrorKind::Initializer => ("initializer", "initializer failed"),
+        ErrorKind::Terminated if started => return TERMINATED,
+        ErrorKind::Cancelled if started => return CANCELLED,
         ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed | ErrorKind::Broken => {
             return NOT_RUN;
         }

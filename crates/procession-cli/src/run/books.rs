@@ -50,7 +50,7 @@ impl Books {
         error: &Error,
         message: &str,
     ) -> Result<(), Stop> {
-        self.tally.borrow_mut().fail(failures::outcome(error.kind()));
+        self.tally.borrow_mut().fail(failures::outcome(error));
         self.record(|failures| failures.item(item, args, error, message))
     }
 
