@@ -24,6 +24,9 @@ struct Failure<'a> {
     /// Absent where the row was malformed.
     #[serde(skip_serializing_if = "Option::is_none")]
     args: Option<Box<RawValue>>,
+    /// The row as it was written, where it was malformed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<&'a str>,
     outcome: &'a str,
     attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +36,13 @@ struct Failure<'a> {
     error: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     stderr_tail: Option<&'a str>,
+}
+
+/// Which item it is: by its arguments, or by its row where that makes none.
+struct Item<'a> {
+    index: u64,
+    args: Option<&'a Payload>,
+    input: Option<&'a str>,
 }
 
 impl Failures {
@@ -57,6 +67,7 @@ impl Failures {
         let failure = Failure {
             index,
             args: args.and_then(|args| self.args(args)),
+            input: None,
             outcome: outcome(error).id,
             attempts: error.attempts(),
             exit,
@@ -69,36 +80,32 @@ impl Failures {
 
     /// Records an item that never ran because its row is malformed.
     pub(crate) fn invalid(&mut self, index: u64, refusal: &Diagnostic) -> Result<(), Stop> {
-        self.plain(index, None, &INVALID, 0, &refusal.headline())
+        let input = refusal.input();
+        self.plain(Item { index, args: None, input }, &INVALID, 0, &refusal.plain_headline())
     }
 
     /// Records a value that could not be written.
     pub(crate) fn unwritten(&mut self, index: u64, args: Option<&Payload>, what: &str) -> Result<(), Stop> {
-        self.plain(index, args, &UNWRITTEN, 1, what)
+        self.plain(Item { index, args, input: None }, &UNWRITTEN, 1, what)
     }
 
     /// Records an item that was never handed out.
     pub(crate) fn not_run(&mut self, index: u64, args: Option<&Payload>, why: &str) -> Result<(), Stop> {
-        self.plain(index, args, &NOT_RUN, 0, why)
+        self.plain(Item { index, args, input: None }, &NOT_RUN, 0, why)
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), Stop> {
         self.sink.flush()
     }
 
-    fn plain(
-        &mut self,
-        index: u64,
-        args: Option<&Payload>,
-        outcome: &Outcome,
-        attempts: u32,
-        error: &str,
-    ) -> Result<(), Stop> {
+    fn plain(&mut self, item: Item<'_>, outcome: &Outcome, attempts: u32, error: &str) -> Result<(), Stop> {
+        let Item { index, args, input } = item;
         let args = args.and_then(|args| self.args(args));
         let outcome = outcome.id;
         self.write(&Failure {
             index,
             args,
+            input,
             outcome,
             attempts,
             exit: None,

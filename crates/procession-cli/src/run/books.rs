@@ -56,8 +56,8 @@ impl Books {
 
     /// An item has a value, and it cannot be written or reduced.
     pub(super) fn unwritten(&self, item: u64, args: Option<&Payload>, what: &str) -> Result<(), Stop> {
-        let what = format!("item {item}: {}", terminal::printable(what));
-        self.aside(|| terminal::say(&what));
+        let what = format!("item {item}: {what}");
+        self.aside(|| terminal::say(&terminal::printable(&what)));
         self.tally.borrow_mut().fail(UNWRITTEN);
         self.record(|failures| failures.unwritten(item, args, &what))
     }
