@@ -64,12 +64,12 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     }
     // The bar goes before the last results come: they may share its terminal.
     books.end_progress();
-    let done = done.and_then(|()| run.results.finish(&books)).and_then(|()| books.flush());
-    run.end_pool(&done);
-
     let mut tally = books.tally();
     // What was never taken in, because a signal or a failure came first, was not run either.
     tally.fail_many(NOT_RUN, total.map_or(0, |total| total.saturating_sub(tally.items())));
+    let done = done.and_then(|()| run.results.finish(&books, &tally)).and_then(|()| books.flush());
+    run.end_pool(&done);
+
     if talk.summary && done.is_ok() {
         let restarts = run.pool.stats().workers.iter().map(|worker| u64::from(worker.restarts)).sum();
         let workers = job.pool.workers();
@@ -278,22 +278,27 @@ impl Results {
         self.values.as_mut().map_or(Ok(()), Values::flush)
     }
 
-    fn finish(&mut self, books: &Books) -> Result<(), Stop> {
+    fn finish(&mut self, books: &Books, tally: &Tally) -> Result<(), Stop> {
         if let Some(values) = &mut self.values {
             values.finish()?;
         }
         let Some(reducer) = &self.reducer else {
             return Ok(());
         };
-        let without = books.tally().failures();
+        let without = tally.failures();
         if without > 0 {
             books.aside(|| {
                 let values = counted(reducer.count(), "value");
-                terminal::say_warning(&format!(
-                    "the result is over {values}: {} had none",
-                    counted(without, "item")
-                ));
+                let items = counted(without, "item");
+                terminal::say_warning(&match reducer.count() {
+                    0 => format!("there is no result: {items} had no value"),
+                    _ => format!("the result is over {values}: {items} had none"),
+                });
             });
+        }
+        // The sum of nothing is a number only where nothing was all there was.
+        if without > 0 && reducer.count() == 0 {
+            return Ok(());
         }
         let mut stdout = Sink::stdout();
         stdout.write(format!("{reducer}\n").as_bytes())?;
