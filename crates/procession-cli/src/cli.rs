@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
+use clap::{ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint};
 use procession::StartMethod;
 
 use crate::output::Format;
@@ -202,6 +202,19 @@ pub(crate) struct ConductFlags {
     pub(crate) no_progress: bool,
 }
 
+/// Reads the command line of this process. Its examples speak of this program, which need not be `procession`.
+pub(crate) fn parse() -> Cli {
+    let program = crate::terminal::program();
+    let command = Cli::command().mut_subcommands(|command| match command.get_after_help() {
+        Some(examples) => {
+            let examples = examples.to_string().replace("procession ", &format!("{program} "));
+            command.after_help(examples)
+        }
+        None => command,
+    });
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
 fn workers(text: &str) -> Result<usize, String> {
     match at_least_one(text)? {
         workers if workers <= WORKERS_MAX => Ok(workers),
@@ -241,8 +254,6 @@ fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
