@@ -98,6 +98,9 @@ Examples:
 pub(crate) struct Starmap {
     /// The task: its full path, or its last part where that is unambiguous
     pub(crate) task: String,
+    /// Only taken to say where rows come from
+    #[arg(hide = true, allow_negative_numbers = true)]
+    pub(crate) values: Vec<String>,
     /// A row a line: a JSON array of arguments, or an object of them by name; - is standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) jsonl: Option<String>,
