@@ -81,7 +81,7 @@ fn items_keep_their_numbers_beside_malformed_rows() {
     assert!(end.stderr.contains("worker lost: `faults::die_every`, item 2,"), "{}", end.stderr);
     let failed = fs::read_to_string(&failed).expect("the failures were written");
     assert!(failed.contains(r#"{"index":2,"args":[2,2,"segv"],"outcome":"worker_lost""#), "{failed}");
-    assert!(failed.contains(r#"{"index":1,"outcome":"invalid_input""#), "{failed}");
+    assert!(failed.contains(r#"{"index":1,"input":"[oops","outcome":"invalid_input""#), "{failed}");
 }
 
 #[test]
@@ -122,4 +122,41 @@ fn a_deadline_ends_the_run_and_names_what_it_cost() {
     assert_eq!(values + failed.lines().count(), 500);
     assert!(failed.lines().all(|line| line.contains("deadline")), "{failed}");
     assert!(failed.contains(r#""error":"not run: the deadline of the run passed""#), "{failed}");
+}
+
+#[test]
+fn rejected_rows_are_kept_as_they_were_written() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let failed = within(&folder, "failed.jsonl");
+    let rows = within(&folder, "rows.csv");
+    fs::write(&rows, "x,n\n1,2\n\n\"a\nb\",2\n3\n").expect("rows are written");
+    let end = run(&["starmap", "power_n", "--csv", &rows, "--skip-invalid", "--failures", &failed]);
+    assert_eq!((end.code(), end.stdout.as_str()), (Some(1), "1\n"), "{}", end.stderr);
+    assert_eq!(inputs(&failed), ["\"a\nb\",2", "3"]);
+    let end = run(&["map", "square", "1", "t\two", "--skip-invalid", "--failures", &failed]);
+    assert_eq!((end.code(), end.stdout.as_str()), (Some(1), "1\n"), "{}", end.stderr);
+    assert_eq!(inputs(&failed), ["t\two"]);
+}
+
+#[test]
+fn control_characters_are_escaped_for_a_terminal_and_not_for_a_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let failed = within(&folder, "failed.jsonl");
+    let rows = within(&folder, "tab\tin its name.jsonl");
+    fs::write(&rows, "1\n[]\n").expect("rows are written");
+    let end = run(&["map", "square", "--jsonl", &rows, "--skip-invalid", "--failures", &failed]);
+    assert!(end.stderr.contains(r"tab\tin its name.jsonl:2:1"), "{}", end.stderr);
+    let text = fs::read_to_string(&failed).expect("the failures were written");
+    let failure: serde_json::Value = serde_json::from_str(&text).expect("a failure is a JSON line");
+    let error = failure["error"].as_str().expect("an error");
+    assert!(error.contains("tab\tin its name.jsonl:2:1"), "{error}");
+}
+
+fn inputs(path: &str) -> Vec<String> {
+    let text = fs::read_to_string(path).expect("the failures were written");
+    let input = |line: &str| {
+        let failure: serde_json::Value = serde_json::from_str(line).expect("a failure is a JSON line");
+        failure["input"].as_str().expect("the row").to_owned()
+    };
+    text.lines().map(input).collect()
 }

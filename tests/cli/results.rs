@@ -73,3 +73,21 @@ fn the_values_of_a_reduction_are_written_where_a_file_is_named() {
     assert_eq!(text.lines().count(), 20);
     assert_eq!(text.lines().last(), Some(r#"{"index": 19, "value": 361}"#));
 }
+
+#[test]
+fn a_reduction_without_a_single_value_prints_none() {
+    for (reduction, of_no_item) in [("sum", "0\n"), ("count", "0\n"), ("max", "null\n")] {
+        let reduce = format!("reduce={reduction}");
+        let words =
+            |repeat| ["run", &example("faults.toml"), "--set", &reduce, "--set", repeat].map(str::to_owned);
+        // Its only item dies.
+        let one = words("input.repeat=1");
+        let end = run(&one.each_ref().map(String::as_str));
+        assert_eq!((end.code(), end.stdout.as_str()), (Some(1), ""), "{reduction}: {}", end.stderr);
+        assert!(end.stderr.contains("warning: there is no result: 1 item had no value"), "{}", end.stderr);
+        // Without any item nothing failed, and a sum of nothing is a number.
+        let none = words("input.repeat=0");
+        let end = run(&none.each_ref().map(String::as_str));
+        assert_eq!((end.code(), end.stdout.as_str()), (Some(0), of_no_item), "{reduction}: {}", end.stderr);
+    }
+}

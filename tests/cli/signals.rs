@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::program::{procession, start};
+use crate::program::{procession, start, within};
 
 #[test]
 fn the_first_signal_drains() {
@@ -28,7 +28,10 @@ fn the_first_signal_drains() {
 
 #[test]
 fn the_second_signal_stops() {
-    let words = ["map", "faults::sleep", "-j", "2", "--chunk-size", "1", "0", "600", "600", "600"];
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let failed = within(&folder, "failed.jsonl");
+    let mut words = vec!["map", "faults::sleep", "-j", "2", "--chunk-size", "1", "--failures", &failed];
+    words.extend(["0", "600", "600", "600"]);
     let mut running = start(procession(&words));
     assert_eq!(running.line(), "0.0");
     running.signal(Signal::SIGTERM);
@@ -37,7 +40,21 @@ fn the_second_signal_stops() {
     running.wait_for("stopping what runs");
     let end = running.finish();
     assert_eq!(end.signal(), Some(Signal::SIGTERM), "{}", end.stderr);
-    assert!(end.stderr.contains("4 items, 1 value, 3 without (3 not run)"), "{}", end.stderr);
+    // What had begun was stopped, what had not did not run: the file and the summary say the same.
+    let failed = std::fs::read_to_string(&failed).expect("the failures were written");
+    assert_eq!(failed.lines().count(), 3, "{failed}");
+    for line in failed.lines() {
+        let failure: serde_json::Value = serde_json::from_str(line).expect("a failure is a JSON line");
+        let wanted = if failure["attempts"] == 0 { "not_run" } else { "terminated" };
+        assert_eq!(failure["outcome"], wanted, "{line}");
+    }
+    let count = |outcome: &str| failed.matches(&format!("\"outcome\":\"{outcome}\"")).count();
+    let kinds = match (count("not_run"), count("terminated")) {
+        (not_run, 0) => format!("{not_run} not run"),
+        (not_run, stopped) => format!("{not_run} not run, {stopped} stopped while running"),
+    };
+    let summary = format!("4 items, 1 value, 3 without ({kinds})");
+    assert!(end.stderr.contains(&summary), "wanted {summary} in:\n{}", end.stderr);
 }
 
 #[test]

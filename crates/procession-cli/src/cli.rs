@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueHint};
+use clap::{ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint};
 use procession::StartMethod;
 
 use crate::output::Format;
@@ -98,6 +98,9 @@ Examples:
 pub(crate) struct Starmap {
     /// The task: its full path, or its last part where that is unambiguous
     pub(crate) task: String,
+    /// Only taken to say where rows come from
+    #[arg(hide = true, allow_negative_numbers = true)]
+    pub(crate) values: Vec<String>,
     /// A row a line: a JSON array of arguments, or an object of them by name; - is standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) jsonl: Option<String>,
@@ -202,6 +205,19 @@ pub(crate) struct ConductFlags {
     pub(crate) no_progress: bool,
 }
 
+/// Reads the command line of this process. Its examples speak of this program, which need not be `procession`.
+pub(crate) fn parse() -> Cli {
+    let program = crate::terminal::program();
+    let command = Cli::command().mut_subcommands(|command| match command.get_after_help() {
+        Some(examples) => {
+            let examples = examples.to_string().replace("procession ", &format!("{program} "));
+            command.after_help(examples)
+        }
+        None => command,
+    });
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
 fn workers(text: &str) -> Result<usize, String> {
     match at_least_one(text)? {
         workers if workers <= WORKERS_MAX => Ok(workers),
@@ -241,8 +257,6 @@ fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

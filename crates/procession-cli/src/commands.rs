@@ -72,8 +72,12 @@ fn map_job(command: Map) -> Result<Job, Diagnostic> {
 }
 
 fn starmap_job(command: Starmap) -> Result<Job, Diagnostic> {
-    let words = Words::new(&command.task, &[]);
+    let words = Words::new(&command.task, &command.values);
     let task = words.task()?;
+    if !command.values.is_empty() {
+        let refusal = words.at(1).error("rows of `starmap` come from --jsonl, --csv or --product");
+        return Err(refusal.help("for a single row use `apply`"));
+    }
     let source = if let Some(path) = command.jsonl {
         Source::File(File::new(&path, Format::Jsonl, false, Text::new("--jsonl", &*path).whole()))
     } else if let Some(path) = command.csv {

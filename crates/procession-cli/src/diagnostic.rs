@@ -75,6 +75,8 @@ struct Refusal {
     message: String,
     help: Option<String>,
     location: Option<Location>,
+    /// The row that is refused, as it was written.
+    input: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +91,7 @@ struct Location {
 impl Diagnostic {
     /// A refusal that concerns no particular place.
     pub(crate) fn new(message: impl Into<String>) -> Diagnostic {
-        Diagnostic(Box::new(Refusal { message: message.into(), help: None, location: None }))
+        Diagnostic(Box::new(Refusal { message: message.into(), help: None, location: None, input: None }))
     }
 
     /// A refusal of the bytes `span` of one line of a file.
@@ -110,7 +112,8 @@ impl Diagnostic {
             column: column + 1,
             excerpt: Some(window(line, column..column + width)),
         };
-        Diagnostic(Box::new(Refusal { message: message.into(), help: None, location: Some(location) }))
+        let location = Some(location);
+        Diagnostic(Box::new(Refusal { message: message.into(), help: None, location, input: None }))
     }
 
     /// Adds what to do about it.
@@ -125,8 +128,24 @@ impl Diagnostic {
         self
     }
 
+    /// Keeps the row it refuses.
+    pub(crate) fn of_row(mut self, input: impl Into<String>) -> Diagnostic {
+        self.0.input = Some(input.into());
+        self
+    }
+
+    /// The row it refuses, as it was written; None where it refuses something else.
+    pub(crate) fn input(&self) -> Option<&str> {
+        self.0.input.as_deref()
+    }
+
     /// Where and what, on one line: for the summary of an item rather than a refusal of the whole run.
     pub(crate) fn headline(&self) -> String {
+        printable(&self.plain_headline())
+    }
+
+    /// As [`headline`](Diagnostic::headline), for a file: nothing is escaped.
+    pub(crate) fn plain_headline(&self) -> String {
         let mut line = String::new();
         if let Some(Location { name, line: number, column, .. }) = &self.0.location {
             let _ = write!(line, "{name}:{number}:{column}: ");
@@ -135,7 +154,7 @@ impl Diagnostic {
         if let Some(help) = &self.0.help {
             let _ = write!(line, " (help: {help})");
         }
-        printable(&line)
+        line
     }
 }
 

@@ -24,6 +24,9 @@ struct Failure<'a> {
     /// Absent where the row was malformed.
     #[serde(skip_serializing_if = "Option::is_none")]
     args: Option<Box<RawValue>>,
+    /// The row as it was written, where it was malformed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<&'a str>,
     outcome: &'a str,
     attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +36,13 @@ struct Failure<'a> {
     error: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     stderr_tail: Option<&'a str>,
+}
+
+/// Which item it is: by its arguments, or by its row where that makes none.
+struct Item<'a> {
+    index: u64,
+    args: Option<&'a Payload>,
+    input: Option<&'a str>,
 }
 
 impl Failures {
@@ -57,7 +67,8 @@ impl Failures {
         let failure = Failure {
             index,
             args: args.and_then(|args| self.args(args)),
-            outcome: outcome(error.kind()).id,
+            input: None,
+            outcome: outcome(error).id,
             attempts: error.attempts(),
             exit,
             signal,
@@ -69,36 +80,32 @@ impl Failures {
 
     /// Records an item that never ran because its row is malformed.
     pub(crate) fn invalid(&mut self, index: u64, refusal: &Diagnostic) -> Result<(), Stop> {
-        self.plain(index, None, &INVALID, 0, &refusal.headline())
+        let input = refusal.input();
+        self.plain(Item { index, args: None, input }, &INVALID, 0, &refusal.plain_headline())
     }
 
     /// Records a value that could not be written.
     pub(crate) fn unwritten(&mut self, index: u64, args: Option<&Payload>, what: &str) -> Result<(), Stop> {
-        self.plain(index, args, &UNWRITTEN, 1, what)
+        self.plain(Item { index, args, input: None }, &UNWRITTEN, 1, what)
     }
 
     /// Records an item that was never handed out.
     pub(crate) fn not_run(&mut self, index: u64, args: Option<&Payload>, why: &str) -> Result<(), Stop> {
-        self.plain(index, args, &NOT_RUN, 0, why)
+        self.plain(Item { index, args, input: None }, &NOT_RUN, 0, why)
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), Stop> {
         self.sink.flush()
     }
 
-    fn plain(
-        &mut self,
-        index: u64,
-        args: Option<&Payload>,
-        outcome: &Outcome,
-        attempts: u32,
-        error: &str,
-    ) -> Result<(), Stop> {
+    fn plain(&mut self, item: Item<'_>, outcome: &Outcome, attempts: u32, error: &str) -> Result<(), Stop> {
+        let Item { index, args, input } = item;
         let args = args.and_then(|args| self.args(args));
         let outcome = outcome.id;
         self.write(&Failure {
             index,
             args,
+            input,
             outcome,
             attempts,
             exit: None,
@@ -140,9 +147,22 @@ pub(crate) const UNWRITTEN: Outcome = Outcome { id: "unwritable_value", words: "
 /// The run was stopped before it could start or finish.
 pub(crate) const NOT_RUN: Outcome = Outcome { id: "not_run", words: "not run" };
 
+/// It was running when the run was stopped.
+const TERMINATED: Outcome = Outcome { id: "terminated", words: "stopped while running" };
+/// It was running when its call was cancelled.
+const CANCELLED: Outcome = Outcome { id: "cancelled", words: "cancelled" };
+
+impl Outcome {
+    /// Whether the item ran, so that it says something of how fast items run.
+    pub(crate) fn ran(self) -> bool {
+        ![INVALID, NOT_RUN, CANCELLED].contains(&self)
+    }
+}
+
 /// What an error of the pool means for its item.
-pub(crate) fn outcome(kind: ErrorKind) -> Outcome {
-    let (id, words) = match kind {
+pub(crate) fn outcome(error: &Error) -> Outcome {
+    let started = error.attempts() > 0;
+    let (id, words) = match error.kind() {
         ErrorKind::Panicked => ("panicked", "panicked"),
         ErrorKind::WorkerLost => ("worker_lost", "worker lost"),
         ErrorKind::OutOfMemory => ("out_of_memory", "out of memory"),
@@ -153,6 +173,8 @@ pub(crate) fn outcome(kind: ErrorKind) -> Outcome {
         ErrorKind::TooLarge => ("too_large", "too large"),
         ErrorKind::UnknownTask => ("unknown_task", "unknown task"),
         ErrorKind::Initializer => ("initializer", "initializer failed"),
+        ErrorKind::Terminated if started => return TERMINATED,
+        ErrorKind::Cancelled if started => return CANCELLED,
         ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed | ErrorKind::Broken => {
             return NOT_RUN;
         }

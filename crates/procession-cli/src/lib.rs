@@ -49,8 +49,6 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// Runs the command line of this process and gives its exit status.
 ///
 /// It must be the first thing `main` does: in a worker process it never returns.
@@ -60,7 +58,7 @@ use clap::Parser as _;
 #[must_use]
 pub fn main() -> ExitCode {
     procession::init();
-    exit::status(commands::execute(cli::Cli::parse()))
+    exit::status(commands::execute(cli::parse()))
 }
 
 /// The programs in the README compile and run.

@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use crate::exit::Stop;
 use crate::job::ResultSettings;
-use crate::summary::counted;
 
 /// Results are gathered up to here before they are written, unless nothing more is at hand.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -160,12 +159,16 @@ impl Values {
         self.flush()
     }
 
-    /// Says how many values the buffer took with it, at most.
+    /// Says which values are in it all the same.
     fn count_lost(&self, stop: Stop) -> Stop {
         match stop {
             Stop::Unwritable(what) => {
-                let lost = counted(self.written - self.seen, "value");
-                Stop::Unwritable(format!("{what}; {lost} before that may be missing"))
+                let sure = match self.seen {
+                    0 => "no value is".to_owned(),
+                    1 => "only the first value is".to_owned(),
+                    seen => format!("only the first {seen} values are"),
+                };
+                Stop::Unwritable(format!("{what}; {sure} certain to be in it"))
             }
             other => other,
         }

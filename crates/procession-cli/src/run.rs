@@ -64,12 +64,12 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     }
     // The bar goes before the last results come: they may share its terminal.
     books.end_progress();
-    let done = done.and_then(|()| run.results.finish(&books)).and_then(|()| books.flush());
-    run.end_pool(&done);
-
     let mut tally = books.tally();
     // What was never taken in, because a signal or a failure came first, was not run either.
     tally.fail_many(NOT_RUN, total.map_or(0, |total| total.saturating_sub(tally.items())));
+    let done = done.and_then(|()| run.results.finish(&books, &tally)).and_then(|()| books.flush());
+    run.end_pool(&done);
+
     if talk.summary && done.is_ok() {
         let restarts = run.pool.stats().workers.iter().map(|worker| u64::from(worker.restarts)).sum();
         let workers = job.pool.workers();
@@ -124,7 +124,7 @@ impl Run<'_> {
                     let args = desk.borrow_mut().settle(payload);
                     match outcome {
                         Ok(value) => self.results.take(item, &value, args.as_ref(), self.books)?,
-                        Err(error) => lose(self.books, (payload, item), args.as_ref(), &error)?,
+                        Err(error) => self.lose((payload, item), args.as_ref(), &error)?,
                     }
                 }
             }
@@ -166,9 +166,7 @@ impl Run<'_> {
 
     /// Books the items that were never taken in, so that every item without a value is in the failures.
     fn record_rest(&self, rows: &RefCell<Rows<'_>>, desk: &RefCell<Desk>) -> Result<(), Stop> {
-        let signal = || self.watch.signal().map(|signal| format!("stopped by {}", signals::name(signal)));
-        let why = self.books.broken().or_else(|| self.books.why_cut_short()).or_else(signal);
-        let why = format!("not run: {}", why.as_deref().unwrap_or("the run ended early"));
+        let why = self.why_not_run();
         for (item, args) in desk.borrow_mut().unanswered() {
             self.books.not_run(item, Some(&args), &why)?;
         }
@@ -177,6 +175,34 @@ impl Run<'_> {
             self.books.not_run(item, row.as_ref().ok(), &why)?;
         }
         Ok(())
+    }
+
+    fn why_not_run(&self) -> String {
+        let signal = || self.watch.signal().map(|signal| format!("stopped by {}", signals::name(signal)));
+        let why = self.books.broken().or_else(|| self.books.why_cut_short()).or_else(signal);
+        format!("not run: {}", why.as_deref().unwrap_or("the run ended early"))
+    }
+
+    /// Books an item that ended without a value. The pool counts payloads, the books count items.
+    fn lose(&self, (payload, item): (u64, u64), args: Option<&Payload>, error: &Error) -> Result<(), Stop> {
+        let mut message = error.to_string();
+        if item != payload {
+            message = message.replacen(&format!(", item {payload}"), &format!(", item {item}"), 1);
+        }
+        let outcome = failures::outcome(error);
+        match error.kind() {
+            ErrorKind::Broken | ErrorKind::Spawn | ErrorKind::Initializer | ErrorKind::NotInitialized => {
+                self.books.broke(&message);
+            }
+            ErrorKind::Usage => return Err(Diagnostic::new(message).into()),
+            // Whoever stopped the run knows why; the tally counts them.
+            ErrorKind::Cancelled | ErrorKind::Terminated if outcome == NOT_RUN => {
+                return self.books.not_run(item, args, &self.why_not_run());
+            }
+            ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed => {}
+            _ => self.books.aside(|| terminal::say(&terminal::printable(&message))),
+        }
+        self.books.failed(item, args, error, &message)
     }
 
     /// Lets the workers leave, or makes them.
@@ -252,22 +278,27 @@ impl Results {
         self.values.as_mut().map_or(Ok(()), Values::flush)
     }
 
-    fn finish(&mut self, books: &Books) -> Result<(), Stop> {
+    fn finish(&mut self, books: &Books, tally: &Tally) -> Result<(), Stop> {
         if let Some(values) = &mut self.values {
             values.finish()?;
         }
         let Some(reducer) = &self.reducer else {
             return Ok(());
         };
-        let without = books.tally().failures();
+        let without = tally.failures();
         if without > 0 {
             books.aside(|| {
                 let values = counted(reducer.count(), "value");
-                terminal::say_warning(&format!(
-                    "the result is over {values}: {} had none",
-                    counted(without, "item")
-                ));
+                let items = counted(without, "item");
+                terminal::say_warning(&match reducer.count() {
+                    0 => format!("there is no result: {items} had no value"),
+                    _ => format!("the result is over {values}: {items} had none"),
+                });
             });
+        }
+        // The sum of nothing is a number only where nothing was all there was.
+        if without > 0 && reducer.count() == 0 {
+            return Ok(());
         }
         let mut stdout = Sink::stdout();
         stdout.write(format!("{reducer}\n").as_bytes())?;
@@ -289,32 +320,8 @@ fn options(job: &Job) -> StreamOptions {
     options
 }
 
-/// Books an item that ended without a value. The pool counts payloads, the books count items.
-fn lose(
-    books: &Books,
-    (payload, item): (u64, u64),
-    args: Option<&Payload>,
-    error: &Error,
-) -> Result<(), Stop> {
-    let mut message = error.to_string();
-    if item != payload {
-        message = message.replacen(&format!(", item {payload}"), &format!(", item {item}"), 1);
-    }
-    let message = terminal::printable(&message);
-    match error.kind() {
-        ErrorKind::Broken | ErrorKind::Spawn | ErrorKind::Initializer | ErrorKind::NotInitialized => {
-            books.broke(&message);
-        }
-        ErrorKind::Usage => return Err(Diagnostic::new(message).into()),
-        // Whoever stopped the run knows why; the tally counts them.
-        kind if failures::outcome(kind) == NOT_RUN => {}
-        _ => books.aside(|| terminal::say(&message)),
-    }
-    books.failed(item, args, error, &message)
-}
-
 fn unstarted(error: &Error) -> Stop {
-    let message = terminal::printable(&error.to_string());
+    let message = error.to_string();
     match error.kind() {
         ErrorKind::Usage => Diagnostic::new(message).into(),
         _ => Stop::Broken(message),

@@ -36,6 +36,12 @@ impl Tally {
         self.without.values().sum()
     }
 
+    /// Items that ran, with whatever outcome.
+    fn ran(&self) -> u64 {
+        let without = self.without.iter().filter(|(outcome, _)| outcome.ran());
+        self.values + without.map(|(_, count)| count).sum::<u64>()
+    }
+
     /// Items that have an outcome.
     pub(crate) fn items(&self) -> u64 {
         self.values + self.failures()
@@ -67,7 +73,7 @@ impl fmt::Display for Summary<'_> {
                 tally.without.iter().map(|(outcome, count)| format!("{count} {}", outcome.words)).collect();
             write!(f, ", {} without ({})", tally.failures(), kinds.join(", "))?;
         }
-        let rate = tally.items() as f64 / wall.as_secs_f64().max(1e-9);
+        let rate = tally.ran() as f64 / wall.as_secs_f64().max(1e-9);
         write!(f, " in {} ({}/s), {}", units::show(*wall), short(rate), counted(*workers as u64, "worker"))?;
         if *restarts > 0 {
             write!(f, ", {}", counted(*restarts, "restart"))?;
@@ -109,7 +115,7 @@ mod tests {
         tally.fail_many(NOT_RUN, 0);
         assert_eq!(
             summary(&tally, 1),
-            "squares: 10 items, 7 values, 3 without (1 invalid input, 2 not run) in 2.00 s (5.00/s), 4 workers, 1 restart"
+            "squares: 10 items, 7 values, 3 without (1 invalid input, 2 not run) in 2.00 s (3.50/s), 4 workers, 1 restart"
         );
     }
 

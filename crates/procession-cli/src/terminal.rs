@@ -3,6 +3,7 @@
 //! It knows streams and environment variables, and nothing of what is said.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 
 /// Writes one line to stderr. A closed stderr is not a reason to stop a run, so failures are ignored.
 pub(crate) fn say(line: &str) {
@@ -33,6 +34,13 @@ pub(crate) fn printable(text: &str) -> String {
         }
     }
     shown
+}
+
+/// What this program is called, for advice on what to type.
+pub(crate) fn program() -> String {
+    let name = std::env::args_os().next().map(PathBuf::from);
+    let name = name.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| "procession".to_owned())
 }
 
 fn label(word: &str, colour: &str) -> String {

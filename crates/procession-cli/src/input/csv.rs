@@ -120,6 +120,7 @@ impl<R: Read> Iterator for Reader<'_, R> {
         let mut record = std::mem::take(&mut self.record);
         let read = self.csv.read_record(&mut record);
         self.record = record;
+        let span = position.byte()..self.csv.position().byte();
         match read {
             Ok(false) => None,
             Ok(true) => {
@@ -127,11 +128,16 @@ impl<R: Read> Iterator for Reader<'_, R> {
                     .record
                     .position()
                     .map_or((position.byte(), position.line()), |at| (at.byte(), at.line()));
-                Some(self.encode(start, number))
+                let row = self.encode(start, number);
+                Some(row.map_err(|refusal| refusal.of_row(self.memory.borrow().record(span))))
             }
             Err(error) => {
+                let refusal = self.refusal(&error);
                 self.over = matches!(error.kind(), ErrorKind::Io(_));
-                Some(Err(self.refusal(&error)))
+                if self.over {
+                    return Some(Err(refusal));
+                }
+                Some(Err(refusal.of_row(self.memory.borrow().record(span))))
             }
         }
     }
@@ -164,6 +170,15 @@ impl Recent {
         let rest = if position == 0 { rest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(rest) } else { rest };
         let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
         String::from_utf8_lossy(&rest[..end]).trim_end_matches('\r').to_owned()
+    }
+
+    /// The record in those positions of the file: without the lines' ends around it, with those in its cells.
+    fn record(&self, span: Range<u64>) -> String {
+        let index = |position: u64| {
+            usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.bytes.len())
+        };
+        let bytes = &self.bytes[index(span.start)..index(span.end)];
+        String::from_utf8_lossy(bytes).trim_matches(['\r', '\n']).to_owned()
     }
 
     fn refuse_field(

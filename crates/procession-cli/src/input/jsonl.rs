@@ -47,7 +47,7 @@ impl<R: BufRead> Iterator for Reader<'_, R> {
             }
             let row = if self.unary { unary(self.task, line) } else { arguments(self.task, line) };
             return Some(row.map_err(|(span, what, help)| {
-                Diagnostic::on_line(&name, number, line, span, what).maybe_help(help)
+                Diagnostic::on_line(&name, number, line, span, what).maybe_help(help).of_row(line)
             }));
         }
     }

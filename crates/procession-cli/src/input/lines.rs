@@ -66,7 +66,7 @@ impl<R: BufRead> Numbered<R> {
             let shown = String::from_utf8_lossy(bytes);
             let refusal =
                 Diagnostic::on_line(&self.name, self.number, &shown, good..good + 1, "this is not UTF-8");
-            refusal.help("convert the file to UTF-8")
+            refusal.help("convert the file to UTF-8").of_row(shown)
         })
     }
 }
@@ -93,7 +93,8 @@ impl<R: BufRead> Iterator for Reader<'_, R> {
             Ok(line) => line,
             Err(refusal) => return Some(Err(refusal)),
         };
-        let refuse = |what: String| Diagnostic::on_line(&name, number, line, 0..line.len(), what);
+        let refuse =
+            |what: String| Diagnostic::on_line(&name, number, line, 0..line.len(), what).of_row(line);
         if self.task.params().len() != 1 {
             return Some(Err(refuse(row::arity(self.task, 1))));
         }

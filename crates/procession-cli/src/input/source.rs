@@ -52,7 +52,11 @@ impl Source {
         Ok(match self {
             Source::Repeat(repeat) => Box::new(repeat.rows(task)),
             Source::Range(series) => Box::new(series.rows(task)),
-            Source::Rows(rows) => Box::new(rows.iter().map(move |row| row.encode(task))),
+            Source::Rows(rows) => {
+                let encode =
+                    move |row: &CellRow| row.encode(task).map_err(|refusal| refusal.of_row(row.at.as_str()));
+                Box::new(rows.iter().map(encode))
+            }
             Source::Columns(columns) => Box::new(columns.rows(task)),
             Source::File(file) => file.rows(task)?,
         })

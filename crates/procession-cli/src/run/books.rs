@@ -50,14 +50,14 @@ impl Books {
         error: &Error,
         message: &str,
     ) -> Result<(), Stop> {
-        self.tally.borrow_mut().fail(failures::outcome(error.kind()));
+        self.tally.borrow_mut().fail(failures::outcome(error));
         self.record(|failures| failures.item(item, args, error, message))
     }
 
     /// An item has a value, and it cannot be written or reduced.
     pub(super) fn unwritten(&self, item: u64, args: Option<&Payload>, what: &str) -> Result<(), Stop> {
-        let what = format!("item {item}: {}", terminal::printable(what));
-        self.aside(|| terminal::say(&what));
+        let what = format!("item {item}: {what}");
+        self.aside(|| terminal::say(&terminal::printable(&what)));
         self.tally.borrow_mut().fail(UNWRITTEN);
         self.record(|failures| failures.unwritten(item, args, &what))
     }

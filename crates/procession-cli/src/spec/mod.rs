@@ -65,8 +65,9 @@ fn job(
         None => fallback,
     };
     let Some(task) = table.get("task") else {
-        return Err(missing(top, "task")
-            .help("name the task to run: `task = \"square\"`; `procession tasks` lists them"));
+        return Err(
+            missing(top, "task").help(format!("name the task to run: `task = \"square\"`; {}", listed()))
+        );
     };
     let task = find_task(task)?;
     let call = call(table.get("call"), task)?;
@@ -116,7 +117,7 @@ pub(crate) fn task_named(name: &str) -> Result<&'static TaskInfo, (String, Strin
             return (format!("task `{name}` is ambiguous"), help);
         }
         let help = if not_found.nearest.is_empty() {
-            "`procession tasks` lists them".to_owned()
+            listed()
         } else {
             format!(
                 "did you mean {}?",
@@ -125,6 +126,11 @@ pub(crate) fn task_named(name: &str) -> Result<&'static TaskInfo, (String, Strin
         };
         (format!("unknown task `{name}`"), help)
     })
+}
+
+/// Where all tasks are named.
+fn listed() -> String {
+    format!("`{} tasks` lists them", crate::terminal::program())
 }
 
 fn call(entry: Option<&Entry>, task: &'static TaskInfo) -> Result<Call, Diagnostic> {
