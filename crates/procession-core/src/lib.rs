@@ -56,14 +56,12 @@
 //! * No item starts more often than its job's `max_attempts`; an item is charged only for a death while it was
 //!   running.
 //! * While an item waits, no ready worker is without work.
-//! * No worker is stopped because of an item that is not running ([how that is known][protocol]).
+//! * No worker is stopped because of an item that is not running (`PROTOCOL.md` says how that is known).
 //! * The books grow with what workers hold and give back, never with what was input.
 //! * A pool that was closed finishes once its items end; one that was terminated finishes once its workers are gone.
 //!
 //! [`Scheduler::check_invariants`] checks what can be checked from within; ten thousand simulated lives check the
 //! rest on every test run.
-//!
-//! [protocol]: https://github.com/procession-rs/procession/blob/main/crates/procession-core/PROTOCOL.md
 
 #![forbid(unsafe_code)]
 
