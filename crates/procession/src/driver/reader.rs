@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind};
 use crate::registry;
 use crate::wire::{self, Inbox, LargeResult, PartAssembler, Received, ResultsHeader, ToMaster};
 
-/// Messages refused from one worker before its channel counts as unreadable, once it is dead: the farewell may never be
-/// heard. More than a socket holds.
+/// Messages refused from a dead worker before its channel counts as unreadable, where the farewell would never be heard.
+/// More than a socket holds, so that nothing behind stray packets is missed: results not heard would count as never made.
 const REFUSED_MAX: u32 = 1_000;
 
 /// The reading end of one worker's life.
@@ -23,7 +23,7 @@ pub(crate) struct Reader {
     worker: WorkerId,
     inbox: Inbox,
     large: Option<Assembly>,
-    /// Messages that were no messages.
+    /// What was no message, since the worker is dead.
     refused: u32,
     /// It broke the protocol and is being killed. What it sends until then counts all the same if it is what was
     /// expected: to disbelieve results of items that ended would be to start those items again.
@@ -57,15 +57,16 @@ impl Reader {
     fn step(&mut self) -> Next {
         let handled = match self.inbox.receive() {
             Received::Frame(bytes) => self.handle(&bytes),
-            // The farewell's sender is ours, so this is no end of the stream but a forged one.
-            Received::Disconnected if self.is_dead() => return Next::End,
+            // The farewell's sender is ours, so this is no end of the stream but a forged one: more may lie behind it.
             Received::Disconnected => Err("an empty packet".to_owned()),
             Received::Violation(violation) => Err(violation),
         };
         handled.unwrap_or_else(|violation| {
-            self.refused += 1;
-            if self.refused >= REFUSED_MAX && self.is_dead() {
-                return Next::End;
+            if self.is_dead() {
+                self.refused += 1;
+                if self.refused >= REFUSED_MAX {
+                    return Next::End;
+                }
             }
             self.large = None;
             if !std::mem::replace(&mut self.is_suspect, true) {
