@@ -72,9 +72,7 @@ impl<T> AsyncResult<T> {
     /// # Errors
     /// What became of the call, if it has no value; of a map, the first failing item by index.
     pub fn get(self) -> Result<T, Error> {
-        if !self.job.spin() {
-            self.job.wait_complete(None);
-        }
+        self.job.spin_or_wait();
         self.take()
     }
 

@@ -21,7 +21,7 @@ use crate::wire::{self, PanicReport, Record, Status};
 
 /// How long a caller that waits for one short item keeps the processor before it parks: a wake-up costs about
 /// as much as a whole round trip, so spinning a few round trips long is the cheaper way to wait.
-const SPIN_MAX: Duration = Duration::from_micros(25);
+pub(crate) const SPIN_MAX: Duration = Duration::from_micros(25);
 
 /// A batch of outcomes of consecutive items.
 pub(crate) enum Arrival {
@@ -360,8 +360,14 @@ impl Job {
         }
     }
 
-    /// Waits a moment without giving the processor away.
-    pub(crate) fn spin(&self) -> bool {
+    /// Blocks until the job is complete, at first without giving the processor away.
+    pub(crate) fn spin_or_wait(&self) {
+        if !self.spin() {
+            self.wait_complete(None);
+        }
+    }
+
+    fn spin(&self) -> bool {
         if self.is_complete() {
             return true;
         }

@@ -129,11 +129,20 @@ impl Pool {
     /// # Errors
     /// What became of the call, if it has no value.
     pub fn apply<F: TaskFn>(&self, task: Task<F>, args: F::Args) -> Result<F::Output, Error> {
-        self.apply_async(task, args).get()
+        self.call(task, args, Driver::call).get()
     }
 
     /// Runs one call in a worker; the result is taken from the handle, later.
     pub fn apply_async<F: TaskFn>(&self, task: Task<F>, args: F::Args) -> AsyncResult<F::Output> {
+        self.call(task, args, Driver::submit)
+    }
+
+    fn call<F: TaskFn>(
+        &self,
+        task: Task<F>,
+        args: F::Args,
+        make: impl FnOnce(&Driver, NewCall),
+    ) -> AsyncResult<F::Output> {
         let driver = &self.handle.driver;
         let job = Arc::new(Job::single(task.info()));
         let mut segment = Segment::default();
@@ -142,7 +151,7 @@ impl Pool {
             Ok(options)
         });
         match options {
-            Ok(options) => driver.submit(NewCall { job: Arc::clone(&job), options, segment }),
+            Ok(options) => make(driver, NewCall { job: Arc::clone(&job), options, segment }),
             Err(error) => self.refuse(&job, error),
         }
         AsyncResult::new(Arc::clone(driver), job, |job| decode_one(job, F::decode_output))

@@ -16,6 +16,7 @@
 
 mod backlog;
 mod callbacks;
+mod ear;
 mod effects;
 mod forward;
 mod intake;

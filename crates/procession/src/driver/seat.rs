@@ -10,6 +10,7 @@ use ipc_channel::ipc::IpcBytesSender;
 use procession_core::{JobId, Time};
 
 use super::backlog::{Segment, Slice};
+use super::ear::Ear;
 use super::jobs::Jobs;
 use crate::error::{Error, Loss};
 use crate::page::PageMaster;
@@ -49,6 +50,10 @@ pub(crate) struct Seat {
     pub(crate) boot_failure: Option<BootFailure>,
     /// What a misbehaving worker did, once it did.
     pub(crate) violation: Option<String>,
+    /// Who listens to the worker.
+    pub(crate) ear: Ear,
+    /// The last to be alone with the worker was a caller that waits.
+    pub(crate) callers_listen: bool,
     /// A thread is sending; whoever else has news leaves it in the queue.
     pub(crate) sending: bool,
     outbox: VecDeque<Handout>,
@@ -159,6 +164,17 @@ impl Seat {
     /// asks again.
     pub(crate) fn is_supplied(&self) -> bool {
         self.frames.len() >= FRAMES_AHEAD && self.outbox_items < FULL_ITEMS
+    }
+
+    /// Whether that job is all the worker has to do, and nothing of it was sent yet.
+    pub(crate) fn has_only(&self, job: JobId) -> bool {
+        let is_next = self.outbox.len() == 1 && self.outbox[0].job == job;
+        is_next && self.frames.is_empty() && self.parts_out == 0 && self.large.is_none()
+    }
+
+    /// Whether nothing is to be heard of the worker, as far as it depends on us.
+    pub(crate) fn owes_nothing(&self) -> bool {
+        self.outbox.is_empty() && self.frames.is_empty() && self.parts_out == 0 && self.large.is_none()
     }
 
     /// What waits here has its outcome already: it is not sent.

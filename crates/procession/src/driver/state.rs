@@ -92,6 +92,10 @@ impl State {
         Some((self.seats.get_mut(slot as usize)?, &self.jobs))
     }
 
+    pub(crate) fn seat_at(&mut self, slot: u32) -> Option<&mut Seat> {
+        self.seats.get_mut(slot as usize)
+    }
+
     pub(crate) fn seats(&self) -> &[Seat] {
         &self.seats
     }
