@@ -31,6 +31,17 @@ pub enum Event {
         /// Whose input ended.
         job: JobId,
     },
+    /// A call was made and all its items are there: `Submit`, `Input` and `InputClosed` in one.
+    Call {
+        /// A name that is not in use.
+        job: JobId,
+        /// How it wants to be run.
+        options: JobOptions,
+        /// How many items it has.
+        items: u64,
+        /// What they weigh together when sent.
+        bytes: u64,
+    },
     /// Nobody wants the rest. Waiting items never start, the running one's worker is stopped, and every item
     /// without an outcome settles [`Cancelled`](crate::Outcome::Cancelled). The input stays open until it is closed.
     Cancel {

@@ -129,6 +129,7 @@ impl Scheduler {
             Event::Submit { job, options } => self.on_submit(job, options),
             Event::Input { job, items, bytes } => self.on_input(job, items, bytes),
             Event::InputClosed { job } => self.on_input_closed(job),
+            Event::Call { job, options, items, bytes } => self.on_call(job, options, items, bytes),
             Event::Cancel { job } => self.on_cancel(job),
             Event::Abandon { job } => self.on_abandon(job),
             Event::WorkerReady { worker } => self.on_worker_ready(worker),

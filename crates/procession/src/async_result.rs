@@ -12,7 +12,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use procession_core::JobId;
 
 use crate::driver::{Driver, deadline};
 use crate::error::{Error, ErrorKind};
@@ -36,11 +35,15 @@ use crate::job::Job;
 pub struct AsyncResult<T> {
     driver: Arc<Driver>,
     job: Arc<Job>,
-    /// `None`: the pool refused the call, and the job has the reason.
-    id: Option<JobId>,
     decode: fn(&Job) -> Result<T, Error>,
-    value: Arc<Value<T>>,
+    value: Hold<T>,
     cancelled: AtomicBool,
+}
+
+/// Who may take the value: the handle, or its callbacks as well.
+enum Hold<T> {
+    Own(Value<T>),
+    Shared(Arc<Value<T>>),
 }
 
 /// The decoded result, from when somebody needs it until somebody takes it. The lock is a leaf, and never held
@@ -58,11 +61,10 @@ impl<T> AsyncResult<T> {
     pub(crate) fn new(
         driver: Arc<Driver>,
         job: Arc<Job>,
-        id: Option<JobId>,
         decode: fn(&Job) -> Result<T, Error>,
     ) -> AsyncResult<T> {
-        let value = Arc::new(Value(Mutex::new(Slot::Encoded)));
-        AsyncResult { driver, job, id, decode, value, cancelled: AtomicBool::new(false) }
+        let value = Hold::Own(Value(Mutex::new(Slot::Encoded)));
+        AsyncResult { driver, job, decode, value, cancelled: AtomicBool::new(false) }
     }
 
     /// Blocks until the result is there.
@@ -70,9 +72,7 @@ impl<T> AsyncResult<T> {
     /// # Errors
     /// What became of the call, if it has no value; of a map, the first failing item by index.
     pub fn get(self) -> Result<T, Error> {
-        if !self.job.spin() {
-            self.job.wait_complete(None);
-        }
+        self.job.spin_or_wait();
         self.take()
     }
 
@@ -110,7 +110,7 @@ impl<T> AsyncResult<T> {
         if !self.is_ready() {
             return None;
         }
-        let mut slot = self.value.0.lock();
+        let mut slot = self.value.get().0.lock();
         if let Slot::Encoded = *slot {
             *slot = Slot::Decoded((self.decode)(&self.job));
         }
@@ -122,11 +122,10 @@ impl<T> AsyncResult<T> {
 
     /// Stops the call: queued, it never runs; running, its worker is stopped. `false`: it had finished already.
     pub fn cancel(&self) -> bool {
-        let Some(id) = self.id else { return false };
         if self.cancelled.load(Ordering::Acquire) {
             return true;
         }
-        let cancelled = self.driver.cancel(id);
+        let cancelled = self.driver.cancel(&self.job);
         if cancelled {
             self.cancelled.store(true, Ordering::Release);
         }
@@ -138,12 +137,12 @@ impl<T> AsyncResult<T> {
     ///
     /// A callback that panics is logged and changes nothing else. One that waits keeps back those of all other calls:
     /// it must not wait for a call that has a callback itself.
-    pub fn on_done(self, f: impl FnOnce(Result<&T, &Error>) + Send + 'static) -> AsyncResult<T>
+    pub fn on_done(mut self, f: impl FnOnce(Result<&T, &Error>) + Send + 'static) -> AsyncResult<T>
     where
         T: Send + 'static,
     {
         let job = Arc::clone(&self.job);
-        let value = Arc::clone(&self.value);
+        let value = self.value.share();
         let decode = self.decode;
         let callback = Box::new(move || {
             let decoded = value.decode_with(|| decode(&job));
@@ -163,7 +162,7 @@ impl<T> AsyncResult<T> {
     }
 
     fn take(&self) -> Result<T, Error> {
-        match self.value.decode_with(|| (self.decode)(&self.job)) {
+        match self.value.get().decode_with(|| (self.decode)(&self.job)) {
             Some(decoded) => decoded,
             None => Err(taken_before()),
         }
@@ -180,6 +179,25 @@ impl<T> AsyncResult<T> {
 
 fn taken_before() -> Error {
     Error::usage("the value of this handle was taken before")
+}
+
+impl<T> Hold<T> {
+    fn get(&self) -> &Value<T> {
+        match self {
+            Hold::Own(value) => value,
+            Hold::Shared(value) => value,
+        }
+    }
+
+    fn share(&mut self) -> Arc<Value<T>> {
+        let slot = match self {
+            Hold::Shared(value) => return Arc::clone(value),
+            Hold::Own(value) => std::mem::replace(&mut *value.0.lock(), Slot::Taken),
+        };
+        let shared = Arc::new(Value(Mutex::new(slot)));
+        *self = Hold::Shared(Arc::clone(&shared));
+        shared
+    }
 }
 
 impl<T> Value<T> {
@@ -230,10 +248,10 @@ pub(crate) fn decode_one<R>(
     let decode = |bytes: &[u8]| {
         decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
     };
-    for mut arrival in job.take_arrivals() {
-        if let Some((_, outcome)) = arrival.take_first(job.task, &mut 0, decode) {
-            return outcome;
-        }
+    if let Some(mut arrival) = job.take_only()
+        && let Some((_, outcome)) = arrival.take_first(job.task, &mut 0, decode)
+    {
+        return outcome;
     }
     Err(job.aborted().unwrap_or_else(|| Error::new(ErrorKind::Broken, "no outcome arrived")))
 }

@@ -13,6 +13,7 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use procession_core::JobId;
 
 use crate::error::{Error, ErrorKind};
 use crate::registry::TaskInfo;
@@ -20,7 +21,7 @@ use crate::wire::{self, PanicReport, Record, Status};
 
 /// How long a caller that waits for one short item keeps the processor before it parks: a wake-up costs about
 /// as much as a whole round trip, so spinning a few round trips long is the cheaper way to wait.
-const SPIN_MAX: Duration = Duration::from_micros(25);
+pub(crate) const SPIN_MAX: Duration = Duration::from_micros(25);
 
 /// A batch of outcomes of consecutive items.
 pub(crate) enum Arrival {
@@ -44,6 +45,10 @@ pub(crate) struct Job {
     pub(crate) task_index: u32,
     /// The thread that made a lazy call, and pulls its input; `None` for a call whose input is there.
     pub(crate) puller: Option<ThreadId>,
+    /// A call of one item, which is there when the call is made.
+    is_single: bool,
+    /// Its name, from when the scheduler was told of it.
+    id: OnceLock<JobId>,
     /// How many more items the scheduler would like to have encoded. A hint: stale by one event at most.
     wanted: AtomicU64,
     /// Counts deliveries, so that a spinning caller sees news without taking the lock.
@@ -59,10 +64,12 @@ pub(crate) struct Job {
 #[derive(Default)]
 struct Inbox {
     arrivals: VecDeque<Arrival>,
+    /// The outcome of a job of one item, in place of a list.
+    only: Option<Arrival>,
     delivered: u64,
     /// Outcomes the caller found itself, without the scheduler.
     own: u64,
-    /// How many items the scheduler had, once every one of them is settled.
+    /// How many items the scheduler had, once every one of them is settled; of a single item from the start.
     scheduled: Option<u64>,
     /// The pool failed; outcomes that are missing never come.
     aborted: Option<Error>,
@@ -158,6 +165,8 @@ impl Job {
         Job {
             task,
             puller: None,
+            is_single: false,
+            id: OnceLock::new(),
             task_index: task.index() as u32,
             wanted: AtomicU64::new(0),
             news: AtomicU32::new(0),
@@ -168,9 +177,29 @@ impl Job {
         }
     }
 
+    /// A call of one item.
+    pub(crate) fn single(task: &'static TaskInfo) -> Job {
+        let inbox = Inbox { scheduled: Some(1), ..Inbox::default() };
+        Job { is_single: true, inbox: Mutex::new(inbox), ..Job::new(task) }
+    }
+
     /// A lazy call of this thread.
     pub(crate) fn pulled_here(task: &'static TaskInfo) -> Job {
         Job { puller: Some(thread::current().id()), ..Job::new(task) }
+    }
+
+    pub(crate) fn set_id(&self, id: JobId) {
+        self.id.get_or_init(|| id);
+    }
+
+    /// `None`: the scheduler was not told of it yet, or never is because the pool refused it.
+    pub(crate) fn id(&self) -> Option<JobId> {
+        self.id.get().copied()
+    }
+
+    /// Whether more items may come, and only the end of its input tells how many they are.
+    pub(crate) fn takes_input(&self) -> bool {
+        !self.is_single
     }
 
     // Driver's side.
@@ -182,8 +211,7 @@ impl Job {
     /// Hands outcomes in and wakes whoever waits for them.
     pub(crate) fn deliver(&self, arrival: Arrival) -> Callbacks {
         let mut inbox = self.inbox.lock();
-        inbox.delivered += arrival.items();
-        inbox.arrivals.push_back(arrival);
+        self.put(&mut inbox, arrival);
         self.announce(inbox)
     }
 
@@ -191,9 +219,17 @@ impl Job {
     pub(crate) fn deliver_own(&self, arrival: Arrival) -> Callbacks {
         let mut inbox = self.inbox.lock();
         inbox.own += arrival.items();
-        inbox.delivered += arrival.items();
-        inbox.arrivals.push_back(arrival);
+        self.put(&mut inbox, arrival);
         self.announce(inbox)
+    }
+
+    fn put(&self, inbox: &mut Inbox, arrival: Arrival) {
+        inbox.delivered += arrival.items();
+        if self.is_single {
+            inbox.only = Some(arrival);
+        } else {
+            inbox.arrivals.push_back(arrival);
+        }
     }
 
     /// The scheduler had exactly `items` items of this job; their outcomes are delivered, or about to be.
@@ -283,6 +319,11 @@ impl Job {
         std::mem::take(&mut self.inbox.lock().arrivals)
     }
 
+    /// Takes what has arrived of a job of one item.
+    pub(crate) fn take_only(&self) -> Option<Arrival> {
+        self.inbox.lock().only.take()
+    }
+
     /// A mark for [`wait_news`](Job::wait_news): take it before looking at the inbox.
     pub(crate) fn mark(&self) -> u32 {
         self.news.load(Ordering::Acquire)
@@ -319,8 +360,17 @@ impl Job {
         }
     }
 
-    /// Waits a moment without giving the processor away.
-    pub(crate) fn spin(&self) -> bool {
+    /// Blocks until the job is complete, at first without giving the processor away.
+    pub(crate) fn spin_or_wait(&self) {
+        if !self.spin() {
+            self.wait_complete(None);
+        }
+    }
+
+    fn spin(&self) -> bool {
+        if self.is_complete() {
+            return true;
+        }
         let start = Instant::now();
         loop {
             for _ in 0..32 {

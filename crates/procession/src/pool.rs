@@ -14,7 +14,7 @@ use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use crate::async_result::{AsyncResult, decode_all, decode_one};
 use crate::builder::PoolBuilder;
 use crate::codec;
-use crate::driver::{CallOptions, Driver, Phase, Segment, Settings, Supervisor, deadline};
+use crate::driver::{CallOptions, Driver, NewCall, Phase, Segment, Settings, Supervisor, deadline};
 use crate::error::{Error, ErrorKind};
 use crate::imap::{Imap, ImapUnordered, PayloadStream};
 use crate::job::{Arrival, Job};
@@ -129,20 +129,32 @@ impl Pool {
     /// # Errors
     /// What became of the call, if it has no value.
     pub fn apply<F: TaskFn>(&self, task: Task<F>, args: F::Args) -> Result<F::Output, Error> {
-        self.apply_async(task, args).get()
+        self.call(task, args, Driver::call).get()
     }
 
     /// Runs one call in a worker; the result is taken from the handle, later.
     pub fn apply_async<F: TaskFn>(&self, task: Task<F>, args: F::Args) -> AsyncResult<F::Output> {
+        self.call(task, args, Driver::submit)
+    }
+
+    fn call<F: TaskFn>(
+        &self,
+        task: Task<F>,
+        args: F::Args,
+        make: impl FnOnce(&Driver, NewCall),
+    ) -> AsyncResult<F::Output> {
         let driver = &self.handle.driver;
-        let job = Arc::new(Job::new(task.info()));
+        let job = Arc::new(Job::single(task.info()));
         let mut segment = Segment::default();
-        let submitted = self.options(task.options(), task.info()).and_then(|options| {
+        let options = self.options(task.options(), task.info()).and_then(|options| {
             segment.push(|out| F::encode_args(&args, out)).map_err(|error| arguments_error(&error))?;
-            driver.submit(&job, options, segment)
+            Ok(options)
         });
-        let id = submitted.map_err(|error| self.refuse(&job, error)).ok();
-        AsyncResult::new(Arc::clone(driver), job, id, |job| decode_one(job, F::decode_output))
+        match options {
+            Ok(options) => make(driver, NewCall { job: Arc::clone(&job), options, segment }),
+            Err(error) => self.refuse(&job, error),
+        }
+        AsyncResult::new(Arc::clone(driver), job, |job| decode_one(job, F::decode_output))
     }
 
     /// Runs the task on every item and collects the results in input order.
@@ -385,7 +397,7 @@ impl Pool {
         let job = Arc::new(Job::new(task));
         let opened = self.options(options, task).and_then(|options| driver.open(&job, options));
         let id = opened.map_err(|error| self.refuse(&job, error)).ok();
-        let handle = AsyncResult::new(Arc::clone(driver), Arc::clone(&job), id, decode);
+        let handle = AsyncResult::new(Arc::clone(driver), Arc::clone(&job), decode);
         if let Some(id) = id {
             let cancel = CancelOnPanic { driver, id };
             encode_all(driver, &job, id, items, encode);

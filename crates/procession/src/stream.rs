@@ -201,7 +201,7 @@ impl<I: Iterator, R> Stream<I, R> {
     pub(crate) fn cancel(&mut self) {
         self.source.input = None;
         if let Some(id) = self.source.id {
-            self.source.driver.cancel(id);
+            self.source.driver.cancel(&self.source.job);
             self.source.driver.close_input(id);
         }
     }

@@ -45,6 +45,12 @@ impl Scheduler {
         self.forget_if_settled(id.index);
     }
 
+    pub(super) fn on_call(&mut self, id: JobId, options: JobOptions, items: u64, bytes: u64) {
+        self.on_submit(id, options);
+        self.on_input(id, items, bytes);
+        self.on_input_closed(id);
+    }
+
     pub(super) fn on_cancel(&mut self, id: JobId) {
         if self.jobs.get(id).is_some() {
             self.doom(id.index, Fate::Cancelled);

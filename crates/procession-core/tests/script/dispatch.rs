@@ -1,6 +1,6 @@
 //! Who gets how much: chunk sizes, turns, prefetching, moving work, input wanted.
 
-use procession_core::{Command, Event, JobOptions, Policy};
+use procession_core::{Command, Event, JobOptions, Outcome, Policy};
 
 use crate::script::*;
 
@@ -92,6 +92,19 @@ fn bytes_bound_a_hand_out() {
     let said = s.tell(Event::Input { job: job(0), items: 100, bytes: 100 * 10 * 1024 });
     // Three of 10 KiB at a time, while less than 96 KiB are there.
     assert_eq!(shares(&said), [(0, 0, 3), (0, 3, 3), (0, 6, 3), (0, 9, 3)]);
+}
+
+#[test]
+fn a_call_that_is_all_there_is_one_event() {
+    let mut s = Script::ready(Policy::new(2));
+    s.check(call(0, 3), &[dispatch(worker(1, 1), 0, 0, 1), dispatch(worker(0, 1), 0, 1, 1)]);
+    assert_eq!(s.core.input_wanted(job(0)), 0);
+    s.check(done(1, 1, 1, ms(5)), &[dispatch(worker(1, 1), 0, 2, 1)]);
+    s.check(done(0, 1, 1, ms(5)), &[]);
+    s.check(done(1, 1, 1, ms(5)), &[settled(0)]);
+    s.check(call(1, 0), &[settled(1)]);
+    s.check(Event::Close, &[stop(0, 1), stop(1, 1)]);
+    s.check(call(2, 1), &[settle(2, 0, 1, Outcome::NotRun, 0), settled(2)]);
 }
 
 #[test]

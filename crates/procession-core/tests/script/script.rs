@@ -122,6 +122,11 @@ pub(crate) fn input(index: u32, items: u64) -> Event {
     Event::Input { job: job(index), items, bytes: 8 * items }
 }
 
+/// A call that is all there.
+pub(crate) fn call(index: u32, items: u64) -> Event {
+    Event::Call { job: job(index), options: JobOptions::new(0), items, bytes: 8 * items }
+}
+
 pub(crate) fn closed(index: u32) -> Event {
     Event::InputClosed { job: job(index) }
 }

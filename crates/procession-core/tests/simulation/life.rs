@@ -172,10 +172,9 @@ fn act(world: &mut World, rng: &mut Rng, mood: &Mood) {
         }
         30..45 => {
             for _ in 0..rng.within(1..20) {
-                let call = world.submit(options(rng));
-                let deed = deed(rng, mood);
-                world.input(call, &[deed], 100);
-                world.close_input(call);
+                let options = options(rng);
+                let deeds: Vec<Deed> = (0..u64::from(!rng.percent(3))).map(|_| deed(rng, mood)).collect();
+                world.call_whole(options, &deeds, 100 * deeds.len() as u64);
             }
         }
         45..62 => with_open(world, rng, |world, rng, call| feed(world, rng, mood, call)),

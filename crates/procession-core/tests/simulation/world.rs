@@ -108,6 +108,21 @@ impl World {
     }
 
     pub(crate) fn submit(&mut self, options: JobOptions) -> usize {
+        let (call, job) = self.enter(options.clone());
+        self.tell(Event::Submit { job, options });
+        call
+    }
+
+    /// A call whose items are all there.
+    pub(crate) fn call_whole(&mut self, options: JobOptions, deeds: &[Deed], bytes: u64) {
+        let (call, job) = self.enter(options.clone());
+        deeds.iter().for_each(|&deed| self.calls[call].input(deed));
+        self.calls[call].closed = true;
+        self.tell(Event::Call { job, options, items: deeds.len() as u64, bytes });
+    }
+
+    /// Writes a call down, under a name that is free.
+    fn enter(&mut self, options: JobOptions) -> (usize, JobId) {
         let index = self.places.iter().position(|place| !place.1).unwrap_or(self.places.len());
         if index == self.places.len() {
             self.places.push((0, false));
@@ -115,10 +130,9 @@ impl World {
         self.places[index] = (self.places[index].0 + 1, true);
         let id = JobId { index: index as u32, generation: self.places[index].0 };
         let refused = self.closing || self.over.is_some();
-        self.calls.push(Call::new(id, options.clone(), self.now, refused));
+        self.calls.push(Call::new(id, options, self.now, refused));
         self.by_id.insert(id, self.calls.len() - 1);
-        self.tell(Event::Submit { job: id, options });
-        self.calls.len() - 1
+        (self.calls.len() - 1, id)
     }
 
     pub(crate) fn input(&mut self, call: usize, deeds: &[Deed], bytes: u64) {

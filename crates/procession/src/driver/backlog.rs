@@ -27,7 +27,10 @@ pub(crate) struct Slice {
 /// The segments of a job that still have an item without an outcome.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    held: VecDeque<Held>,
+    /// The oldest, apart: most calls have one segment, and need no allocation for a list.
+    oldest: Option<Held>,
+    /// The others; there are none without an oldest.
+    later: VecDeque<Held>,
     submitted: u64,
 }
 
@@ -77,19 +80,18 @@ impl Backlog {
     /// Takes over `segment`, whose first item is the caller's input number `input_first`.
     pub(crate) fn push(&mut self, segment: Segment, input_first: u64) {
         let items = segment.items() as u64;
-        self.held.push_back(Held {
-            first: self.submitted,
-            input_first,
-            items,
-            unsettled: items,
-            segment: Arc::new(segment),
-        });
+        let held =
+            Held { first: self.submitted, input_first, items, unsettled: items, segment: Arc::new(segment) };
+        match self.oldest {
+            None => self.oldest = Some(held),
+            Some(_) => self.later.push_back(held),
+        }
         self.submitted += items;
     }
 
     /// The first piece of `items` items from `first` on that lies in one segment.
     pub(crate) fn slice(&self, first: u64, items: u64) -> Slice {
-        let held = &self.held[self.position(first)];
+        let held = self.holder(first);
         let start = first - held.first;
         Slice {
             segment: Arc::clone(&held.segment),
@@ -101,7 +103,7 @@ impl Backlog {
 
     /// The caller's indices of the first piece of a range: `(input_index, items)`.
     pub(crate) fn input_range(&self, first: u64, items: u64) -> (u64, u64) {
-        let held = &self.held[self.position(first)];
+        let held = self.holder(first);
         let start = first - held.first;
         (held.input_first + start, items.min(held.items - start))
     }
@@ -111,23 +113,38 @@ impl Backlog {
     pub(crate) fn settle(&mut self, mut first: u64, mut items: u64) {
         while items > 0 {
             let position = self.position(first);
-            let held = &mut self.held[position];
+            let held = match position {
+                None => self.oldest.as_mut().expect("an item settles once"),
+                Some(position) => &mut self.later[position],
+            };
             assert!(held.first <= first, "an item settles once");
             let here = items.min(held.items - (first - held.first));
             held.unsettled = held.unsettled.checked_sub(here).expect("an item settles once");
             if held.unsettled == 0 {
-                self.held.remove(position);
+                match position {
+                    None => self.oldest = self.later.pop_front(),
+                    Some(position) => drop(self.later.remove(position)),
+                }
             }
             first += here;
             items -= here;
         }
     }
 
-    fn position(&self, item: u64) -> usize {
-        // Most lookups are for the oldest segments.
-        match self.held.front() {
-            Some(front) if item < front.first + front.items => 0,
-            _ => self.held.partition_point(|held| held.first + held.items <= item),
+    fn holder(&self, item: u64) -> &Held {
+        match self.position(item) {
+            None => self.oldest.as_ref().expect("an item without an outcome is held"),
+            Some(position) => &self.later[position],
+        }
+    }
+
+    /// Where among the later segments the item is; `None`: in the oldest.
+    fn position(&self, item: u64) -> Option<usize> {
+        match &self.oldest {
+            Some(oldest) if item >= oldest.first + oldest.items => {
+                Some(self.later.partition_point(|held| held.first + held.items <= item))
+            }
+            _ => None,
         }
     }
 }
@@ -168,9 +185,9 @@ mod tests {
         let weak = Arc::downgrade(&backlog.slice(2, 1).segment);
         backlog.settle(2, 1);
         assert!(weak.upgrade().is_none());
-        assert_eq!(backlog.held.len(), 1, "what waits for an older one is not kept");
+        assert!(backlog.later.is_empty(), "what waits for an older one is not kept");
         backlog.settle(0, 2);
-        assert!(backlog.held.is_empty());
+        assert!(backlog.oldest.is_none());
     }
 
     #[test]

@@ -11,13 +11,15 @@
 //! | output, one a pool | from the first output of a worker on | repeats it on our stderr |
 //! | callbacks, one a pool | from the first callback on | user callbacks and `on_event` |
 //!
-//! Locks: `state` first, then a job's inbox; each thread holds at most one of `state`, the supervisor's mailbox and
+//! Locks: `state` first, then the intake or a job's inbox; each thread holds at most one of `state`, the supervisor's mailbox and
 //! the callback queue. None is held across a send, a callback or user code.
 
 mod backlog;
 mod callbacks;
+mod ear;
 mod effects;
 mod forward;
+mod intake;
 mod jobs;
 mod reader;
 mod seat;
@@ -37,6 +39,8 @@ use procession_core::{JobId, Policy, Time};
 pub(crate) use backlog::Segment;
 pub(crate) use callbacks::{CallbackThread, run_one as run_callback};
 use effects::Effects;
+use intake::Intake;
+pub(crate) use intake::NewCall;
 use state::State;
 pub(crate) use state::{CallOptions, Phase};
 pub(crate) use supervisor::Supervisor;
@@ -49,6 +53,7 @@ use crate::page::monotonic_ns;
 /// What all threads of a pool share.
 pub(crate) struct Driver {
     state: Mutex<State>,
+    intake: Intake,
     mailbox: supervisor::Mailbox,
     callbacks: CallbackThread,
     observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
@@ -77,6 +82,7 @@ impl Driver {
     ) -> Result<Driver, Error> {
         Ok(Driver {
             state: Mutex::new(State::new(policy)),
+            intake: Intake::default(),
             mailbox: supervisor::Mailbox::new()?,
             callbacks: CallbackThread::default(),
             observer,
@@ -93,19 +99,11 @@ impl Driver {
         self.with_state(|state, now, effects| state.open(now, Arc::clone(job), options, effects))
     }
 
-    /// Opens, fills and closes a job of the items in `segment`.
-    pub(crate) fn submit(
-        &self,
-        job: &Arc<Job>,
-        options: CallOptions,
-        segment: Segment,
-    ) -> Result<JobId, Error> {
-        self.with_state(|state, now, effects| {
-            let id = state.open(now, Arc::clone(job), options, effects)?;
-            state.input(now, id, segment, 0, effects);
-            state.close_input(now, id, effects);
-            Ok(id)
-        })
+    /// Makes a call; if the pool takes none, its outcome says why.
+    pub(crate) fn submit(&self, call: NewCall) {
+        if !self.intake.leave(call) {
+            self.with_state(|_, _, _| ());
+        }
     }
 
     /// `false`: the job takes no more input, because it was stopped.
@@ -118,8 +116,9 @@ impl Driver {
     }
 
     /// `false`: the job had ended before.
-    pub(crate) fn cancel(&self, id: JobId) -> bool {
-        self.with_state(|state, now, effects| state.cancel(now, id, effects))
+    pub(crate) fn cancel(&self, job: &Job) -> bool {
+        // Not before: it gets its name when the scheduler hears of it.
+        self.with_state(|state, now, effects| job.id().is_some_and(|id| state.cancel(now, id, effects)))
     }
 
     pub(crate) fn abandon(&self, id: JobId) {
@@ -199,7 +198,15 @@ impl Driver {
     fn with_state<R>(&self, tell: impl FnOnce(&mut State, Time, &mut Effects) -> R) -> R {
         let told = catch_unwind(AssertUnwindSafe(|| {
             let mut effects = Effects::default();
-            let result = tell(&mut self.state.lock(), now(), &mut effects);
+            let mut state = self.state.lock();
+            let now = now();
+            self.intake.serve(&mut state.new_calls);
+            state.make_calls(now, &mut effects);
+            let result = tell(&mut state, now, &mut effects);
+            while self.intake.serve_last(&mut state.new_calls) {
+                state.make_calls(now, &mut effects);
+            }
+            drop(state);
             self.carry_out(effects);
             result
         }));
@@ -280,7 +287,10 @@ impl Driver {
         let thread = thread.name().unwrap_or("without a name");
         let error = Error::new(ErrorKind::Broken, format!("the driver panicked on thread {thread}: {text}"));
         tracing::error!("{error}");
-        let jobs = self.state.lock().abort(error.duplicate());
+        let mut state = self.state.lock();
+        self.intake.end(&mut state.new_calls);
+        let jobs = state.abort(error.duplicate());
+        drop(state);
         for job in jobs {
             let callbacks = job.abort(error.duplicate());
             self.run_callbacks(&job, callbacks);

@@ -28,6 +28,10 @@ pub(crate) struct Reader {
     /// It broke the protocol and is being killed. What it sends until then counts all the same if it is what was
     /// expected: to disbelieve results of items that ended would be to start those items again.
     is_suspect: bool,
+    /// Nothing more will be heard.
+    has_ended: bool,
+    /// The worker owed nothing when it was last heard.
+    may_rest: bool,
 }
 
 /// A result too large for one frame, as its parts arrive.
@@ -43,19 +47,56 @@ enum Next {
 
 impl Reader {
     pub(crate) fn new(driver: Arc<Driver>, worker: WorkerId, inbox: Inbox) -> Reader {
-        Reader { driver, worker, inbox, large: None, refused: 0, is_suspect: false }
+        Reader {
+            driver,
+            worker,
+            inbox,
+            large: None,
+            refused: 0,
+            is_suspect: false,
+            has_ended: false,
+            may_rest: false,
+        }
     }
 
-    pub(crate) fn run(mut self) {
+    /// The life of the reader thread.
+    pub(crate) fn run(self) {
         let driver = Arc::clone(&self.driver);
         driver.guard(|| {
-            while let Next::Continue = self.step() {}
-            self.settle_estate();
+            let mut reader = Box::new(self);
+            while !reader.has_ended {
+                reader.step();
+                if reader.may_rest {
+                    reader = driver.rest(reader);
+                }
+            }
+            reader.settle_estate();
         });
     }
 
-    fn step(&mut self) -> Next {
-        let handled = match self.inbox.receive() {
+    pub(super) fn worker(&self) -> WorkerId {
+        self.worker
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Waits for a message and handles it.
+    pub(super) fn step(&mut self) {
+        let received = self.inbox.receive();
+        self.has_ended = matches!(self.take(received), Next::End);
+    }
+
+    /// As [`step`](Reader::step), if there is a message; `false`: there is none.
+    pub(super) fn step_if_heard(&mut self) -> bool {
+        let Some(received) = self.inbox.try_receive() else { return false };
+        self.has_ended = matches!(self.take(received), Next::End);
+        true
+    }
+
+    fn take(&mut self, received: Received) -> Next {
+        let handled = match received {
             Received::Frame(bytes) => self.handle(&bytes),
             // The farewell's sender is ours, so this is no end of the stream but a forged one: more may lie behind it.
             Received::Disconnected => Err("an empty packet".to_owned()),
@@ -82,6 +123,9 @@ impl Reader {
         if let ToMaster::Goodbye = message {
             return if self.is_dead() { Ok(Next::End) } else { Err("a farewell while it lives".to_owned()) };
         }
+        if let ToMaster::Nudge = message {
+            return Ok(Next::Continue);
+        }
         if let Some(assembly) = &self.large
             && !matches!(message, ToMaster::Part(_) | ToMaster::PartTaken)
         {
@@ -97,7 +141,7 @@ impl Reader {
             ToMaster::Part(part) => self.part(part)?,
             ToMaster::PartTaken => self.account(Seat::part_taken)?,
             ToMaster::FrameDone { frame_no } => self.account(|seat| seat.frame_done(frame_no))?,
-            ToMaster::Goodbye => {}
+            ToMaster::Goodbye | ToMaster::Nudge => {}
         }
         Ok(Next::Continue)
     }
@@ -130,10 +174,13 @@ impl Reader {
     }
 
     /// `records` is a copy: the receive buffer is a whole packet large, whatever the message.
-    fn results(&self, header: &ResultsHeader, origin: Origin, records: Arc<[u8]>) -> Result<(), String> {
+    fn results(&mut self, header: &ResultsHeader, origin: Origin, records: Arc<[u8]>) -> Result<(), String> {
         let worker = self.worker;
-        self.driver
-            .with_state(|state, now, effects| state.results(now, worker, header, origin, &records, effects))
+        self.driver.with_state(|state, now, effects| {
+            let accepted = state.results(now, worker, header, origin, &records, effects);
+            self.may_rest = state.seat(worker).is_some_and(|seat| seat.may_rest());
+            accepted
+        })
     }
 
     fn begin_large(&mut self, head: LargeResult) -> Result<(), String> {

@@ -10,6 +10,7 @@ use ipc_channel::ipc::IpcBytesSender;
 use procession_core::{JobId, Time};
 
 use super::backlog::{Segment, Slice};
+use super::ear::Ear;
 use super::jobs::Jobs;
 use crate::error::{Error, Loss};
 use crate::page::PageMaster;
@@ -18,6 +19,14 @@ use crate::wire::{self, ResultsHeader, Run, ToMaster};
 
 /// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
 const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
+
+/// A worker that has so many frames is not sent another one for less than [`FULL_ITEMS`]: a burst of single calls
+/// would be a burst of system calls.
+const FRAMES_AHEAD: usize = 2;
+const FULL_ITEMS: u64 = 64;
+
+/// Room that a frame's list of runs begins with, at most.
+const RUNS_EXPECTED_MAX: usize = 256;
 
 /// The connection to a worker process, shared with whoever is sending to it just now.
 pub(crate) struct Link {
@@ -41,9 +50,14 @@ pub(crate) struct Seat {
     pub(crate) boot_failure: Option<BootFailure>,
     /// What a misbehaving worker did, once it did.
     pub(crate) violation: Option<String>,
+    /// Who listens to the worker.
+    pub(crate) ear: Ear,
+    /// The last to be alone with the worker was a caller that waits.
+    pub(crate) callers_listen: bool,
     /// A thread is sending; whoever else has news leaves it in the queue.
     pub(crate) sending: bool,
     outbox: VecDeque<Handout>,
+    outbox_items: u64,
     stop: bool,
     /// The worker is being ended: what is still queued may have its outcome by now, its arguments gone.
     ending: bool,
@@ -142,12 +156,31 @@ impl Seat {
     }
 
     pub(crate) fn queue(&mut self, handout: Handout) {
+        self.outbox_items += handout.items;
         self.outbox.push_back(handout);
+    }
+
+    /// Whether to wait for company: the worker has a frame to work on and another one to go on with, and each reply
+    /// asks again.
+    pub(crate) fn is_supplied(&self) -> bool {
+        self.frames.len() >= FRAMES_AHEAD && self.outbox_items < FULL_ITEMS
+    }
+
+    /// Whether that job is all the worker has to do, and nothing of it was sent yet.
+    pub(crate) fn has_only(&self, job: JobId) -> bool {
+        let is_next = self.outbox.len() == 1 && self.outbox[0].job == job;
+        is_next && self.frames.is_empty() && self.parts_out == 0 && self.large.is_none()
+    }
+
+    /// Whether nothing is to be heard of the worker, as far as it depends on us.
+    pub(crate) fn owes_nothing(&self) -> bool {
+        self.outbox.is_empty() && self.frames.is_empty() && self.parts_out == 0 && self.large.is_none()
     }
 
     /// What waits here has its outcome already: it is not sent.
     pub(crate) fn drop_queue(&mut self) {
         self.outbox.clear();
+        self.outbox_items = 0;
     }
 
     pub(crate) fn queue_stop(&mut self) {
@@ -175,6 +208,7 @@ impl Seat {
         if self.frames.len() >= wire::CREDIT_FRAMES_MAX as usize
             || self.bytes_out > wire::CREDIT_BYTES_MAX - wire::FRAME_BYTES_MAX
             || self.parts_out > 0
+            || self.is_supplied()
         {
             return None;
         }
@@ -202,7 +236,7 @@ impl Seat {
     }
 
     fn plan_work(&mut self, jobs: &Jobs) -> Message {
-        let mut runs: Vec<WorkRun> = Vec::new();
+        let mut runs: Vec<WorkRun> = Vec::with_capacity(self.outbox.len().min(RUNS_EXPECTED_MAX));
         let mut room = wire::WORK_BYTES_MAX;
         let (mut items, mut timed) = (0, false);
         while let Some(handout) = self.outbox.front_mut() {
@@ -223,6 +257,7 @@ impl Seat {
             slice.items = fitting.max(1);
             handout.first += slice.items as u64;
             handout.items -= slice.items as u64;
+            self.outbox_items -= slice.items as u64;
             if handout.items == 0 {
                 self.outbox.pop_front();
             }
@@ -360,6 +395,7 @@ impl Seat {
     /// Takes back every item the worker has not begun: from the queue, and from its frames by the shared page.
     pub(crate) fn reclaim(&mut self) -> u64 {
         let mut taken: u64 = self.outbox.drain(..).map(|handout| handout.items).sum();
+        self.outbox_items = 0;
         let Some(link) = &self.link else { return taken };
         for frame in self.frames.iter_mut().rev() {
             let end = frame.items - frame.reclaimed;

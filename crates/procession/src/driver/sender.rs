@@ -52,8 +52,13 @@ impl Driver {
         let planned = seat.plan(jobs);
         seat.sending = planned.is_some();
         let (generation, message) = (seat.generation, planned?);
-        if message.holds_several_items() && state.expect_late_results(now()) {
-            drop(state);
+        let summoned = seat.ear.summon();
+        let is_earlier = message.holds_several_items() && state.expect_late_results(now());
+        drop(state);
+        if let Some(reader) = summoned {
+            reader.unpark();
+        }
+        if is_earlier {
             self.mailbox.post(Vec::new());
         }
         Some((generation, link, message))

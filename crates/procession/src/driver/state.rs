@@ -8,12 +8,14 @@ mod late;
 mod news;
 mod verdicts;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub(crate) use calls::CallOptions;
 use procession_core::{Command, Event as CoreEvent, JobId, Policy, Scheduler, Time, WorkerId};
 
 use super::effects::{Effects, Order};
+use super::intake::NewCall;
 use super::jobs::Jobs;
 use super::seat::{Handout, Seat};
 use crate::error::{Error, Loss};
@@ -43,6 +45,8 @@ pub(crate) struct State {
     look_at: Option<Time>,
     /// Jobs the reply being handled belongs to; kept for its allocation.
     touched: Vec<JobId>,
+    /// Calls the scheduler is about to be told of.
+    pub(super) new_calls: VecDeque<NewCall>,
     counters: Counters,
 }
 
@@ -71,6 +75,7 @@ impl State {
             armed: None,
             look_at: None,
             touched: Vec::new(),
+            new_calls: VecDeque::new(),
             counters: Counters::default(),
         }
     }
@@ -85,6 +90,10 @@ impl State {
 
     pub(crate) fn seat_and_jobs(&mut self, slot: u32) -> Option<(&mut Seat, &Jobs)> {
         Some((self.seats.get_mut(slot as usize)?, &self.jobs))
+    }
+
+    pub(crate) fn seat_at(&mut self, slot: u32) -> Option<&mut Seat> {
+        self.seats.get_mut(slot as usize)
     }
 
     pub(crate) fn seats(&self) -> &[Seat] {
@@ -122,7 +131,8 @@ impl State {
         self.phase = Phase::Finished;
         self.broken.get_or_insert(error);
         self.drop_queues();
-        self.jobs.drain().into_iter().map(|entry| entry.job).collect()
+        let open = self.jobs.drain().into_iter().map(|entry| entry.job);
+        open.chain(self.new_calls.drain(..).map(|call| call.job)).collect()
     }
 
     /// Runs `tell` with `error` as the cause to name if the scheduler gives up.
@@ -184,7 +194,7 @@ impl State {
             Command::Dispatch { worker, job, first, items, attempt } => {
                 let seat = self.seat(worker).expect("work goes to a worker that is there");
                 seat.queue(Handout { job, first, items: u64::from(items), attempt });
-                if effects.pump.last() != Some(&worker.slot) {
+                if !seat.is_supplied() && !effects.pump.contains(&worker.slot) {
                     effects.pump.push(worker.slot);
                 }
             }
@@ -223,7 +233,10 @@ impl State {
             }
             Command::JobSettled { job } => {
                 if let Some(entry) = self.jobs.remove(job) {
-                    effects.totals.push((entry.job, entry.total));
+                    // Whoever knew the number of items beforehand has counted their outcomes already.
+                    if entry.job.takes_input() {
+                        effects.totals.push((entry.job, entry.total));
+                    }
                 }
             }
             Command::Broken { reason } => {

@@ -393,6 +393,9 @@ impl Supervisor {
         if let Err(error) = sender::send(&child.link.goodbye, &farewell) {
             tracing::error!(slot, %error, "could not say farewell for a dead worker");
         }
+        if let Some(reader) = self.driver.state.lock().seat(child.worker).and_then(|seat| seat.ear.summon()) {
+            reader.unpark();
+        }
     }
 
     // Descriptors.

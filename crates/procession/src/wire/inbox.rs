@@ -46,12 +46,29 @@ impl Inbox {
 
     /// Waits for the next frame.
     pub(crate) fn receive(&self) -> Received {
-        if let Some(fd) = self.fd
-            && let Err(refused) = inspect(fd)
-        {
-            discard(fd);
-            return refused;
+        self.receive_with(MsgFlags::empty()).expect("it waited")
+    }
+
+    /// The next frame, if one is there. Where the channel cannot be inspected it waits.
+    pub(crate) fn try_receive(&self) -> Option<Received> {
+        self.receive_with(MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn receive_with(&self, flags: MsgFlags) -> Option<Received> {
+        if let Some(fd) = self.fd {
+            match inspect(fd, flags) {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(refused) => {
+                    discard(fd);
+                    return Some(refused);
+                }
+            }
         }
+        Some(self.take())
+    }
+
+    fn take(&self) -> Received {
         loop {
             let received = panic::catch_unwind(AssertUnwindSafe(|| self.receiver.recv()));
             return match received {
@@ -66,13 +83,15 @@ impl Inbox {
     }
 }
 
-/// Waits for a packet and checks, without taking it, that it is one that ipc-channel can read.
-fn inspect(fd: RawFd) -> Result<(), Received> {
+/// Waits for a packet, unless told not to, and checks, without taking it, that it is one that ipc-channel can read.
+/// `false`: there is none.
+fn inspect(fd: RawFd, flags: MsgFlags) -> Result<bool, Received> {
     let mut header = [0; PACKET_HEADER_BYTES];
     let len = loop {
         // MSG_TRUNC makes the call return the packet's real length.
-        match socket::recv(fd, &mut header, MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC) {
+        match socket::recv(fd, &mut header, flags | MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC) {
             Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) if flags.contains(MsgFlags::MSG_DONTWAIT) => return Ok(false),
             Err(Errno::ECONNRESET) | Ok(0) => return Err(Received::Disconnected),
             Err(errno) => {
                 return Err(Received::Violation(format!("channel cannot be read: {}", errno.desc())));
@@ -89,7 +108,7 @@ fn inspect(fd: RawFd) -> Result<(), Received> {
     }
     match len - PACKET_HEADER_BYTES {
         len if len > FRAME_BYTES_MAX => Err(oversized(len)),
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }
 
@@ -135,6 +154,9 @@ mod tests {
     fn the_descriptor_of_the_pinned_version_is_found() {
         let (sender, _, inbox) = channel();
         assert!(inbox.fd.is_some());
+        assert_eq!(inbox.try_receive(), None);
+        sender.send(b"frame").unwrap();
+        assert_eq!(inbox.try_receive(), Some(Received::Frame(b"frame".to_vec())));
         sender.send(b"frame").unwrap();
         assert_eq!(inbox.receive(), Received::Frame(b"frame".to_vec()));
         sender.send(b"").unwrap();

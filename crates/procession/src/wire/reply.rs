@@ -8,6 +8,7 @@
 //! PartTaken    kind
 //! FrameDone    kind  frame_no u32      said only of a frame of which something was taken back
 //! Goodbye      kind        sent by the master itself, through its own copy of the sending end
+//! Nudge        kind        likewise; it says nothing
 //! ```
 //! `first` and `offset` are positions within the `Work` frame that the items came in.
 
@@ -89,6 +90,12 @@ pub(crate) fn goodbye(out: &mut Vec<u8>) {
     out.push(kind::GOODBYE);
 }
 
+/// Writes `Nudge`: it wakes whoever receives.
+pub(crate) fn nudge(out: &mut Vec<u8>) {
+    out.clear();
+    out.push(kind::NUDGE);
+}
+
 /// Writes the head of a result that is too large for a `Results` frame; parts follow.
 pub(crate) fn large_result(out: &mut Vec<u8>, head: &LargeResult) {
     out.clear();
@@ -154,9 +161,13 @@ pub(crate) fn seal_results(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ToMaster<'a> {
     /// The worker takes work from now on.
-    Ready { fingerprint: u64 },
+    Ready {
+        fingerprint: u64,
+    },
     /// The worker could not prepare itself; it exits. Not necessarily UTF-8.
-    InitFailed { message: &'a [u8] },
+    InitFailed {
+        message: &'a [u8],
+    },
     /// Outcomes.
     Results(ResultsView<'a>),
     /// An outcome whose payload follows in parts.
@@ -166,9 +177,12 @@ pub(crate) enum ToMaster<'a> {
     /// The credit of one part returns.
     PartTaken,
     /// The worker is past a frame of which it found items taken back.
-    FrameDone { frame_no: u32 },
+    FrameDone {
+        frame_no: u32,
+    },
     /// Nothing more comes: the process is dead.
     Goodbye,
+    Nudge,
 }
 
 impl<'a> ToMaster<'a> {
@@ -192,6 +206,7 @@ impl<'a> ToMaster<'a> {
             kind::PART_TAKEN => ToMaster::PartTaken,
             kind::FRAME_DONE => ToMaster::FrameDone { frame_no: cursor.u32("frame number")? },
             kind::GOODBYE => ToMaster::Goodbye,
+            kind::NUDGE => ToMaster::Nudge,
             kind => return Err(WireError::UnknownKind { kind }),
         };
         cursor.expect_end()?;
@@ -378,6 +393,8 @@ mod tests {
         assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::PartTaken)));
         goodbye(&mut out);
         assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::Goodbye)));
+        nudge(&mut out);
+        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::Nudge)));
         out.push(0);
         assert!(ToMaster::parse(&out).is_err());
         let head = LargeResult::new(1, 2, 3, Status::Ok, 4).unwrap();

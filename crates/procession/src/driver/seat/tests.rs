@@ -113,15 +113,36 @@ fn a_handout_too_large_for_a_frame_is_cut() {
 
 #[test]
 fn no_more_frames_than_credit() {
-    let mut scene = Scene::new(&[1; 10]);
+    let mut scene = Scene::new(&[1; 6 * FULL_ITEMS as usize]);
     for frame in 0..u64::from(wire::CREDIT_FRAMES_MAX) {
-        scene.queue(frame, 1);
-        assert_eq!(scene.plan(), format!("frame {frame}: {frame}+1"));
+        let first = frame * FULL_ITEMS;
+        scene.queue(first, FULL_ITEMS);
+        assert_eq!(scene.plan(), format!("frame {frame}: {first}+{FULL_ITEMS}"));
     }
-    scene.queue(9, 1);
+    let first = 4 * FULL_ITEMS;
+    scene.queue(first, FULL_ITEMS);
     assert_eq!(scene.plan(), "nothing");
-    assert_eq!(scene.results(0, 0, 1), Ok(1));
-    assert_eq!(scene.plan(), "frame 4: 9+1");
+    assert_eq!(scene.results(0, 0, FULL_ITEMS as u32), Ok(FULL_ITEMS as u32));
+    assert_eq!(scene.plan(), format!("frame 4: {first}+{FULL_ITEMS}"));
+}
+
+#[test]
+fn a_worker_with_two_frames_waits_until_a_third_is_worth_it() {
+    let mut scene = Scene::new(&[1; 3 + FULL_ITEMS as usize]);
+    for item in 0..2 {
+        scene.queue(item, 1);
+        assert_eq!(scene.plan(), format!("frame {item}: {item}+1"));
+    }
+    scene.queue(2, 1);
+    assert_eq!(scene.plan(), "nothing");
+    // Company, or a reply, whichever comes first.
+    scene.queue(3, FULL_ITEMS - 1);
+    assert_eq!(scene.plan(), format!("frame 2: 2+1, 3+{}", FULL_ITEMS - 1));
+    scene.queue(2 + FULL_ITEMS, 1);
+    assert_eq!(scene.plan(), "nothing");
+    assert_eq!((scene.results(0, 0, 1), scene.results(1, 0, 1)), (Ok(1), Ok(1)));
+    assert_eq!(scene.plan(), format!("frame 3: {}+1", 2 + FULL_ITEMS));
+    assert_eq!(scene.seat.reclaim(), 2 + FULL_ITEMS - 1);
 }
 
 #[test]

@@ -7,10 +7,11 @@ use std::time::Duration;
 use procession_core::{Event as CoreEvent, JobId, JobOptions, Time};
 
 use super::{Effects, Phase, State};
+use crate::driver::NewCall;
 use crate::driver::backlog::{Backlog, Segment};
 use crate::driver::jobs::JobEntry;
 use crate::error::{Error, ErrorKind};
-use crate::job::{Job, StopReason};
+use crate::job::{Arrival, Job, StopReason};
 
 /// The per-call options that the scheduler and the workers act on.
 #[derive(Clone, Copy, Default)]
@@ -31,28 +32,72 @@ impl State {
         options: CallOptions,
         effects: &mut Effects,
     ) -> Result<JobId, Error> {
+        self.check_open()?;
+        let (job, options) = self.enter(job, options, 0, Backlog::default());
+        self.touched.push(job);
+        self.tell(now, CoreEvent::Submit { job, options }, effects);
+        Ok(job)
+    }
+
+    /// Tells the scheduler of calls that came in. One that the pool does not take ends with the reason.
+    pub(crate) fn make_calls(&mut self, now: Time, effects: &mut Effects) {
+        while let Some(NewCall { job, options, segment }) = self.new_calls.pop_front() {
+            match self.check_open() {
+                Ok(()) => self.call(now, job, options, segment, effects),
+                Err(error) => {
+                    effects.deliveries.push((job, Arrival::Failed { first: 0, items: 1, error }));
+                }
+            }
+        }
+    }
+
+    fn call(
+        &mut self,
+        now: Time,
+        job: Arc<Job>,
+        options: CallOptions,
+        segment: Segment,
+        effects: &mut Effects,
+    ) {
+        let (items, bytes) = (segment.items() as u64, segment.bytes() as u64);
+        let mut backlog = Backlog::default();
+        backlog.push(segment, 0);
+        let (job, options) = self.enter(job, options, items, backlog);
+        self.tell(now, CoreEvent::Call { job, options, items, bytes }, effects);
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
         if let Some(error) = &self.broken {
             return Err(error.duplicate());
         }
         match self.phase {
-            Phase::Open => {}
-            Phase::Closing => {
-                return Err(Error::new(ErrorKind::Closed, "it takes no more calls after `close`"));
-            }
+            Phase::Open => Ok(()),
+            Phase::Closing => Err(Error::new(ErrorKind::Closed, "it takes no more calls after `close`")),
             Phase::Terminating | Phase::Finished => {
-                return Err(Error::new(ErrorKind::Closed, "it takes no more calls once it was stopped"));
+                Err(Error::new(ErrorKind::Closed, "it takes no more calls once it was stopped"))
             }
         }
+    }
+
+    /// Gives a job its name.
+    fn enter(
+        &mut self,
+        job: Arc<Job>,
+        options: CallOptions,
+        total: u64,
+        backlog: Backlog,
+    ) -> (JobId, JobOptions) {
         let task = job.task_index;
         let id = self.jobs.insert(JobEntry {
-            job,
+            job: Arc::clone(&job),
             task,
-            backlog: Backlog::default(),
+            backlog,
             timeout: options.timeout,
             deadline: options.deadline,
-            total: 0,
+            total,
             losses: Vec::new(),
         });
+        job.set_id(id);
         let options = JobOptions {
             task,
             chunk_size: options.chunk_size,
@@ -61,9 +106,7 @@ impl State {
             max_attempts: options.max_attempts,
             priority: options.priority,
         };
-        self.touched.push(id);
-        self.tell(now, CoreEvent::Submit { job: id, options }, effects);
-        Ok(id)
+        (id, options)
     }
 
     /// Adds encoded items to an open job; `false` if it is settled meanwhile.

@@ -106,10 +106,11 @@ impl State {
             }
             let here = left.min(u64::from(run.items));
             left -= here;
-            if touched.last() != Some(&run.job) {
+            let entry = jobs.entry_mut(run.job);
+            if touched.last() != Some(&run.job) && entry.as_ref().is_some_and(|entry| entry.job.takes_input())
+            {
                 touched.push(run.job);
             }
-            let entry = jobs.entry_mut(run.job);
             let mut first = run.first;
             let mut remaining = here;
             while remaining > 0 {
