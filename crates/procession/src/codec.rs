@@ -4,6 +4,8 @@
 //! Bytes from another process are never trusted: there is a size limit, and bytes left over are an error.
 //! This file must not know tasks, frames or processes.
 
+#[expect(unsafe_code, reason = "takes a value for the type it was found to be")]
+mod bulk;
 mod guard;
 mod strict;
 #[cfg(test)]
