@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use procession_core::Policy;
 
+use crate::codec::Sink;
 use crate::cpu::cpu_count;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
@@ -93,7 +94,7 @@ impl PoolBuilder {
     /// [`set_worker_state`](crate::set_worker_state). If it fails the pool is broken, and every call says why.
     pub fn initializer<F: TaskFn>(mut self, task: Task<F>, args: F::Args) -> PoolBuilder {
         let mut payload = Vec::new();
-        let encoded = F::encode_args(&args, &mut payload).map_err(|error| error.to_string());
+        let encoded = F::encode_args(&args, &mut Sink::new(&mut payload)).map_err(|error| error.to_string());
         self.initializer = Some((task.info(), encoded.map(|()| payload)));
         self
     }

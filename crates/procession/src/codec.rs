@@ -4,7 +4,10 @@
 //! Bytes from another process are never trusted: there is a size limit, and bytes left over are an error.
 //! This file must not know tasks, frames or processes.
 
+#[expect(unsafe_code, reason = "takes a value for the type it was found to be")]
+mod bulk;
 mod guard;
+mod sink;
 mod strict;
 #[cfg(test)]
 mod tests;
@@ -13,12 +16,12 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bincode::config::{Configuration, Fixint, LittleEndian};
-use bincode::enc::write::Writer;
 use bincode::error::{DecodeError, EncodeError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use guard::Guard;
+pub(crate) use sink::{Sink, Spill};
 use strict::Strict;
 
 /// Most bytes that one encoded value may have: 4 GiB − 1, because lengths travel as `u32`.
@@ -32,7 +35,12 @@ const CONFIG: Config = bincode::config::standard().with_little_endian().with_fix
 
 /// Appends the encoding of `value` to `out`. On failure `out` is left as it was.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    encode_within(value, out, PAYLOAD_BYTES_MAX)
+    encode_within(value, &mut Sink::new(out), PAYLOAD_BYTES_MAX)
+}
+
+/// Appends the encoding of `value`. On failure the sink is left as it was.
+pub(crate) fn encode_into<T: Serialize + ?Sized>(value: &T, sink: &mut Sink<'_>) -> Result<(), CodecError> {
+    encode_within(value, sink, PAYLOAD_BYTES_MAX)
 }
 
 /// Decodes a value that fills `bytes` exactly.
@@ -65,39 +73,15 @@ pub(crate) fn expect_end(rest: &[u8]) -> Result<(), CodecError> {
 
 fn encode_within<T: Serialize + ?Sized>(
     value: &T,
-    out: &mut Vec<u8>,
+    sink: &mut Sink<'_>,
     limit: usize,
 ) -> Result<(), CodecError> {
-    let start = out.len();
-    let mut writer = LimitedWriter { out, end: start.saturating_add(limit), overflowed: false };
+    let mut writer = sink.writer(limit);
     let encoded = bincode::serde::encode_into_writer(Strict(value), &mut writer, CONFIG);
-    let overflowed = writer.overflowed;
-    encoded.map_err(|error| {
-        out.truncate(start);
-        match overflowed {
-            true => CodecError::TooLarge { limit },
-            false => CodecError::Encode(encode_reason(error)),
-        }
+    encoded.map_err(|error| match writer.abandon() {
+        true => CodecError::TooLarge { limit },
+        false => CodecError::Encode(encode_reason(error)),
     })
-}
-
-/// Appends to a vector, up to a length. Refusing while writing keeps a value that is far too large from being built.
-struct LimitedWriter<'a> {
-    out: &'a mut Vec<u8>,
-    end: usize,
-    overflowed: bool,
-}
-
-impl Writer for LimitedWriter<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        if bytes.len() > self.end - self.out.len() {
-            self.overflowed = true;
-            return Err(EncodeError::Other("too large"));
-        }
-        self.out.extend_from_slice(bytes);
-        Ok(())
-    }
 }
 
 fn encode_reason(error: EncodeError) -> String {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use procession_core::JobId;
 
+use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind};
 use crate::registry::TaskInfo;
 use crate::wire::{self, PanicReport, Record, Status};
@@ -27,6 +28,8 @@ pub(crate) const SPIN_MAX: Duration = Duration::from_micros(25);
 pub(crate) enum Arrival {
     /// Replies of a worker, still encoded.
     Replies { first: u64, items: u32, attempt: u32, records: Records },
+    /// One reply that is too large to be among others. `None`: it was taken.
+    Large { first: u64, attempt: u32, outcome: Option<Large> },
     /// Items that ended without a reply, or whose outcome is the same error.
     Failed { first: u64, items: u64, error: Error },
 }
@@ -36,6 +39,12 @@ pub(crate) struct Records {
     buffer: Arc<[u8]>,
     start: usize,
     end: usize,
+}
+
+/// A large reply.
+pub(crate) struct Large {
+    pub(crate) status: Status,
+    pub(crate) payload: Buffer,
 }
 
 /// The caller's and the driver's common view of a job.
@@ -96,13 +105,16 @@ pub(crate) struct Callbacks(pub(crate) Vec<Box<dyn FnOnce() + Send>>);
 impl Arrival {
     pub(crate) fn first(&self) -> u64 {
         match self {
-            Arrival::Replies { first, .. } | Arrival::Failed { first, .. } => *first,
+            Arrival::Replies { first, .. } | Arrival::Large { first, .. } | Arrival::Failed { first, .. } => {
+                *first
+            }
         }
     }
 
     pub(crate) fn items(&self) -> u64 {
         match self {
             Arrival::Replies { items, .. } => u64::from(*items),
+            Arrival::Large { outcome, .. } => u64::from(outcome.is_some()),
             Arrival::Failed { items, .. } => *items,
         }
     }
@@ -124,13 +136,14 @@ impl Arrival {
                 let record = records.record_at(position);
                 *first += 1;
                 *items -= 1;
-                let value = match record {
-                    Record { status: Status::Ok, payload } => {
-                        decode(payload).map_err(|error| error.of_item(task, index, *attempt))
-                    }
-                    Record { status, payload } => Err(fault(status, payload).of_item(task, index, *attempt)),
-                };
-                Some((index, value))
+                Some((index, value_of(record, task, index, *attempt, decode)))
+            }
+            Arrival::Large { first, attempt, outcome } => {
+                let Large { status, payload } = outcome.take()?;
+                let index = *first;
+                *first += 1;
+                let record = Record { status, payload: &payload };
+                Some((index, value_of(record, task, index, *attempt, decode)))
             }
             Arrival::Failed { first, items, error } => {
                 if *items == 0 {
@@ -413,6 +426,21 @@ impl Inbox {
     fn is_all_in(&self) -> bool {
         self.aborted.is_some() || self.scheduled.is_some_and(|items| items + self.own == self.delivered)
     }
+}
+
+#[inline]
+fn value_of<R>(
+    record: Record<'_>,
+    task: &'static TaskInfo,
+    index: u64,
+    attempt: u32,
+    decode: impl FnOnce(&[u8]) -> Result<R, Error>,
+) -> Result<R, Error> {
+    match record {
+        Record { status: Status::Ok, payload } => decode(payload),
+        Record { status, payload } => Err(fault(status, payload)),
+    }
+    .map_err(|error| error.of_item(task, index, attempt))
 }
 
 /// What a worker says of an item that has no value.

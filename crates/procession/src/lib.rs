@@ -90,6 +90,7 @@ pub mod __private;
 mod async_result;
 #[cfg(any(test, feature = "before-main"))]
 mod before_main;
+mod buffer;
 mod builder;
 mod codec;
 mod cpu;
@@ -107,6 +108,8 @@ mod pool;
 mod process;
 mod registry;
 mod reorder;
+#[expect(unsafe_code, reason = "maps memory that two processes share")]
+mod slab;
 mod slice;
 mod stats;
 mod stream;

@@ -14,13 +14,14 @@ use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use crate::async_result::{AsyncResult, decode_all, decode_one};
 use crate::builder::PoolBuilder;
 use crate::codec;
-use crate::driver::{CallOptions, Driver, NewCall, Phase, Segment, Settings, Supervisor, deadline};
+use crate::driver::{CallOptions, Driver, NewCall, Phase, Settings, Supervisor, deadline};
 use crate::error::{Error, ErrorKind};
 use crate::imap::{Imap, ImapUnordered, PayloadStream};
 use crate::job::{Arrival, Job};
 use crate::payload::Payload;
 use crate::process::{LaunchSettings, Launcher, Output, StartMethod};
 use crate::registry::TaskInfo;
+use crate::slab::Arena;
 use crate::stats::Stats;
 use crate::stream::{Call, Coding, Stream, arguments_error, encode_all};
 use crate::task::{Argument, Task, TaskFn, TaskOptions, TaskOutput};
@@ -104,7 +105,11 @@ impl Pool {
         launch: LaunchSettings,
     ) -> Result<Pool, Error> {
         let settings = Settings { forward_output: builder.output == Output::Inherit };
-        let driver = Arc::new(Driver::new(policy, builder.observer, settings)?);
+        let arena = Arena::create().map_err(|error| {
+            Error::new(ErrorKind::Spawn, format!("no shared memory for arguments to be had: {error}"))
+        })?;
+        let launch = LaunchSettings { arena: Some(Arc::clone(&arena)), ..launch };
+        let driver = Arc::new(Driver::new(policy, builder.observer, settings, arena)?);
         // A forked server must be forked while this process still has one thread; any other belongs to the thread
         // that lives as long as the pool.
         let forked = match builder.start_method {
@@ -145,9 +150,9 @@ impl Pool {
     ) -> AsyncResult<F::Output> {
         let driver = &self.handle.driver;
         let job = Arc::new(Job::single(task.info()));
-        let mut segment = Segment::default();
+        let mut segment = driver.segment();
         let options = self.options(task.options(), task.info()).and_then(|options| {
-            segment.push(|out| F::encode_args(&args, out)).map_err(|error| arguments_error(&error))?;
+            segment.push(|sink| F::encode_args(&args, sink)).map_err(|error| arguments_error(&error))?;
             Ok(options)
         });
         match options {
@@ -191,7 +196,7 @@ impl Pool {
         items: impl IntoIterator<Item = A>,
     ) -> AsyncResult<Vec<R>> {
         let items = items.into_iter();
-        self.collect_async(task.info(), task.options(), items, codec::encode::<A>, |job| {
+        self.collect_async(task.info(), task.options(), items, codec::encode_into::<A>, |job| {
             decode_all(job, codec::decode::<R>)
         })
     }
@@ -214,7 +219,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> Imap<I::IntoIter, R> {
-        let coding = Coding { encode: codec::encode::<A>, decode: codec::decode::<R> };
+        let coding = Coding { encode: codec::encode_into::<A>, decode: codec::decode::<R> };
         Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
     }
 
@@ -224,7 +229,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, R> {
-        let coding = Coding { encode: codec::encode::<A>, decode: codec::decode::<R> };
+        let coding = Coding { encode: codec::encode_into::<A>, decode: codec::decode::<R> };
         ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
     }
 
@@ -259,8 +264,8 @@ impl Pool {
             options;
         let options = TaskOptions { chunk_size, timeout, deadline, max_attempts, priority, buffer };
         let coding = Coding {
-            encode: |payload: &Payload, out| {
-                out.extend_from_slice(payload.as_bytes());
+            encode: |payload: &Payload, sink| {
+                sink.put(payload.as_bytes());
                 Ok(())
             },
             decode: |bytes| Ok(Payload::from(bytes.to_vec())),
@@ -390,7 +395,7 @@ impl Pool {
         task: &'static TaskInfo,
         options: TaskOptions,
         items: I,
-        encode: fn(&I::Item, &mut Vec<u8>) -> Result<(), codec::CodecError>,
+        encode: fn(&I::Item, &mut codec::Sink<'_>) -> Result<(), codec::CodecError>,
         decode: fn(&Job) -> Result<T, Error>,
     ) -> AsyncResult<T> {
         let driver = &self.handle.driver;

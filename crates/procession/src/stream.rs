@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use procession_core::JobId;
 
-use crate::codec::CodecError;
+use crate::codec::{CodecError, Sink};
 use crate::driver::{CallOptions, Driver, Segment, deadline};
 use crate::error::{Error, ErrorKind};
 use crate::job::{Arrival, Job, StopReason};
@@ -37,7 +37,7 @@ const CLOCK_STRIDE: u64 = 16;
 
 /// How an input item is encoded, and an output decoded.
 pub(crate) struct Coding<A, R> {
-    pub(crate) encode: fn(&A, &mut Vec<u8>) -> Result<(), CodecError>,
+    pub(crate) encode: fn(&A, &mut Sink<'_>) -> Result<(), CodecError>,
     pub(crate) decode: fn(&[u8]) -> Result<R, CodecError>,
 }
 
@@ -59,7 +59,7 @@ struct Source<I: Iterator> {
     job: Arc<Job>,
     id: Option<JobId>,
     input: Option<I>,
-    encode: fn(&I::Item, &mut Vec<u8>) -> Result<(), CodecError>,
+    encode: fn(&I::Item, &mut Sink<'_>) -> Result<(), CodecError>,
     pulled: u64,
     buffer: u64,
     /// Average size of an item's encoding so far, for the bound in bytes.
@@ -252,7 +252,7 @@ impl<I: Iterator> Source<I> {
             return;
         }
         let first = self.pulled;
-        let mut segment = Segment::default();
+        let mut segment = self.driver.segment();
         let pulled = catch_unwind(AssertUnwindSafe(|| self.pull(&mut segment, quota)));
         let encoded = segment.items() as u64;
         self.bytes += segment.bytes() as u64;
@@ -299,7 +299,7 @@ impl<I: Iterator> Source<I> {
             let Some(item) = input.next() else {
                 return Pulled::Exhausted;
             };
-            if let Err(error) = segment.push(|out| (self.encode)(&item, out)) {
+            if let Err(error) = segment.push(|sink| (self.encode)(&item, sink)) {
                 return Pulled::Unencodable(error);
             }
             if segment.bytes() >= BATCH_BYTES {
@@ -382,11 +382,11 @@ pub(crate) fn encode_all<I: Iterator>(
     job: &Arc<Job>,
     id: JobId,
     mut input: I,
-    encode: fn(&I::Item, &mut Vec<u8>) -> Result<(), CodecError>,
+    encode: fn(&I::Item, &mut Sink<'_>) -> Result<(), CodecError>,
 ) {
     let mut first = 0;
     loop {
-        let mut segment = Segment::default();
+        let mut segment = driver.segment();
         let end = loop {
             if segment.bytes() >= BATCH_BYTES || segment.items() as u64 >= BATCH_ITEMS {
                 break None;
@@ -394,7 +394,7 @@ pub(crate) fn encode_all<I: Iterator>(
             let Some(item) = input.next() else {
                 break Some(Ok(()));
             };
-            if let Err(error) = segment.push(|out| encode(&item, out)) {
+            if let Err(error) = segment.push(|sink| encode(&item, sink)) {
                 break Some(Err(error));
             }
         };

@@ -1,7 +1,7 @@
 //! A layer between a value's `Deserialize` and the decoder, so that a length nobody should trust allocates nothing.
 //!
 //! The decoder reserves a string or byte buffer before it looks whether the bytes are there; here they are borrowed
-//! first and copied afterwards. Sequences and maps never announce more elements than there are bytes of input.
+//! first and copied afterwards, and byte vectors with them. Sequences and maps never announce more elements than there are bytes of input.
 //! This file must not know which decoder is below it.
 
 use std::fmt;
@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
+
+use super::bulk;
 
 /// Most elements that a sequence may have. Only elements that take no bytes could exceed the input's own limit, and
 /// without this a length of u64::MAX would be counted through.
@@ -187,7 +189,11 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guard<V> {
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Guard<S> {
     type Value = S::Value;
 
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<S::Value, D::Error> {
+        if bulk::decodes_bytes::<S>() {
+            return from.deserialize_bytes(Owned(AsBytes)).map(bulk::from_bytes);
+        }
         let from = self.wrap(from);
         self.inner.deserialize(from)
     }
@@ -196,6 +202,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Guard<S> {
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Guard<A> {
     type Error = A::Error;
 
+    #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
         let seed = self.wrap(seed);
         self.inner.next_element_seed(seed)
@@ -279,5 +286,20 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Owned<V> {
 
     fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<V::Value, E> {
         self.0.visit_byte_buf(bytes.to_vec())
+    }
+}
+
+/// A visitor for a whole byte vector.
+struct AsBytes;
+
+impl Visitor<'_> for AsBytes {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+        Ok(bytes)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The encoding has no field names: a field that `skip_serializing_if` leaves out would be read from the bytes of the
 //! next one, and wrong values would come out without an error. A serializer can see it happen, and only it can.
-//! This file must not know bincode.
+//! It sees every value as well, so byte vectors are picked out here. This file must not know bincode.
 
 use serde::Serialize;
 use serde::ser::{
@@ -10,13 +10,18 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
+use super::bulk::{Bulk, bytes_of};
+
 /// A value that is to be encoded whole, and the serializer that sees to it.
 pub(super) struct Strict<T>(pub(super) T);
 
 impl<T: Serialize + ?Sized> Serialize for Strict<&T> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(Strict(serializer))
+        match bytes_of(self.0) {
+            Some(bytes) => Bulk(bytes).serialize(serializer),
+            None => self.0.serialize(Strict(serializer)),
+        }
     }
 }
 

@@ -116,6 +116,55 @@ fn a_tuple_is_its_parts_one_after_another() {
     assert!(encoded(&()).is_empty());
 }
 
+/// Byte vectors are copied as a whole, wherever they are; what is on the wire must not tell.
+#[test]
+fn byte_vectors_are_encoded_as_the_sequences_they_are() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Fields {
+        name: String,
+        bytes: Vec<u8>,
+        maybe: Option<Vec<u8>>,
+        many: Vec<Vec<u8>>,
+        by_key: BTreeMap<Vec<u8>, Vec<u8>>,
+        wrapped: Wrapper,
+    }
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Wrapper(Vec<u8>);
+    let bytes: Vec<u8> = (0..=255).collect();
+    let one_by_one = [256_u64.to_le_bytes().as_slice(), &bytes].concat();
+    assert_eq!(encoded(&bytes), one_by_one);
+    assert_eq!(encoded(&bytes[..]), one_by_one);
+    assert_eq!(encoded(&bytes.iter().collect::<Vec<_>>()), one_by_one);
+    assert_eq!(encoded(&(&bytes, 7_u32)), [one_by_one.as_slice(), &[7, 0, 0, 0]].concat());
+    assert_eq!(encoded(&vec![bytes.clone()]), [1_u64.to_le_bytes().as_slice(), &one_by_one].concat());
+    assert_eq!(decode::<Box<[u8]>>(&one_by_one).unwrap()[..], bytes[..]);
+    check_round_trip((bytes.clone(), 7_u32));
+    check_round_trip(Vec::<u8>::new());
+    check_round_trip(Fields {
+        name: "n".to_owned(),
+        bytes: vec![1, 2],
+        maybe: Some(vec![3]),
+        many: vec![vec![], vec![4; 3]],
+        by_key: [(vec![5], vec![6, 7])].into(),
+        wrapped: Wrapper(vec![8]),
+    });
+    check_refused::<Vec<u8>>(&[3, 0, 0, 0, 0, 0, 0, 0, 1, 2], "the bytes end before the value does");
+}
+
+/// A field with its own way of decoding is not taken for a byte vector, though that is what comes out.
+#[test]
+fn a_custom_decoding_of_bytes_is_honoured() {
+    fn one_more<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        Ok(vec![u8::deserialize(from)? + 1])
+    }
+    #[derive(Deserialize, PartialEq, Debug)]
+    struct Odd {
+        #[serde(deserialize_with = "one_more")]
+        bytes: Vec<u8>,
+    }
+    assert_eq!(decode::<Odd>(&[4]), Ok(Odd { bytes: vec![5] }));
+}
+
 #[test]
 fn bytes_left_over_are_refused() {
     check_refused::<u8>(&[1, 2, 3], "2 bytes are left over after the value");
@@ -140,6 +189,8 @@ fn hostile_lengths_allocate_nothing_and_end_at_once() {
         assert!(decode::<Vec<Vec<String>>>(&bytes).is_err(), "{length} lists");
         assert!(decode::<String>(&bytes).is_err(), "{length} characters");
         assert!(decode::<Buffer>(&bytes).is_err(), "{length} bytes");
+        assert!(decode::<Vec<u8>>(&bytes).is_err(), "{length} numbers of a byte");
+        assert!(decode::<Vec<Vec<u8>>>(&bytes).is_err(), "{length} vectors of bytes");
         assert!(decode::<BTreeMap<u8, u8>>(&bytes).is_err(), "{length} entries");
     }
     check_refused::<Vec<()>>(
@@ -210,9 +261,10 @@ fn a_failed_encoding_leaves_nothing_behind() {
 #[test]
 fn too_large_a_value_is_refused_while_it_is_written() {
     let mut out = vec![1, 2, 3];
-    assert_eq!(encode_within("12345678", &mut out, 16), Ok(()));
+    assert_eq!(encode_within("12345678", &mut Sink::new(&mut out), 16), Ok(()));
     out.truncate(3);
-    let error = encode_within(&vec!["123456789"; 1000], &mut out, 16).expect_err("it is too large");
+    let error =
+        encode_within(&vec!["123456789"; 1000], &mut Sink::new(&mut out), 16).expect_err("it is too large");
     assert_eq!(error, CodecError::TooLarge { limit: 16 });
     assert_eq!(out, [1, 2, 3]);
     assert!(out.capacity() < 100, "{} bytes were reserved for a refused value", out.capacity());

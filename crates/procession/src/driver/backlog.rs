@@ -6,12 +6,19 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Encoded consecutive items, in one allocation.
+use crate::codec::{Sink, Spill};
+use crate::slab::{Arena, Block};
+
+/// Encoded consecutive items, in one allocation, but for large ones.
 #[derive(Default)]
 pub(crate) struct Segment {
     bytes: Vec<u8>,
     /// Where each item ends.
     ends: Vec<usize>,
+    /// Large items, which workers read where they are, by position; they take nothing of `bytes`.
+    large: Vec<(usize, Block)>,
+    large_bytes: usize,
+    arena: Option<Arc<Arena>>,
 }
 
 /// A range of items inside one segment.
@@ -45,12 +52,22 @@ struct Held {
 }
 
 impl Segment {
+    /// An empty one, with a place for large items.
+    pub(crate) fn new(arena: &Arc<Arena>) -> Segment {
+        Segment { arena: Some(Arc::clone(arena)), ..Segment::default() }
+    }
+
     /// Room for `encode` to append one item's encoding; on an error the segment is as before.
     #[inline]
-    pub(crate) fn push<E>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn push<E>(&mut self, encode: impl FnOnce(&mut Sink<'_>) -> Result<(), E>) -> Result<(), E> {
         let before = self.bytes.len();
-        match encode(&mut self.bytes) {
+        let mut shared = Shared { arena: self.arena.as_ref(), block: None };
+        match encode(&mut Sink::with_spill(&mut self.bytes, &mut shared)) {
             Ok(()) => {
+                if let Some(block) = shared.block {
+                    self.large_bytes += block.len();
+                    self.large.push((self.ends.len(), block));
+                }
                 self.ends.push(self.bytes.len());
                 Ok(())
             }
@@ -61,18 +78,56 @@ impl Segment {
         }
     }
 
+    /// Where workers read the item, if it is a large one.
+    #[inline]
+    pub(crate) fn shared(&self, position: usize) -> Option<&Block> {
+        if self.large.is_empty() {
+            return None;
+        }
+        let found = self.large.binary_search_by_key(&position, |(at, _)| *at).ok()?;
+        Some(&self.large[found].1)
+    }
+
     pub(crate) fn items(&self) -> usize {
         self.ends.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.large_bytes
     }
 
     #[inline]
     pub(crate) fn item(&self, position: usize) -> &[u8] {
+        if let Some(block) = self.shared(position) {
+            return block.bytes();
+        }
         let start = if position == 0 { 0 } else { self.ends[position - 1] };
         &self.bytes[start..self.ends[position]]
+    }
+}
+
+/// A place in the arena for the item that is being encoded.
+struct Shared<'a> {
+    arena: Option<&'a Arc<Arena>>,
+    block: Option<Block>,
+}
+
+impl Spill for Shared<'_> {
+    fn begin(&mut self, start: &[u8], next: &[u8]) -> bool {
+        self.block = self.arena.and_then(|arena| arena.block(start, next));
+        self.block.is_some()
+    }
+
+    fn extend(&mut self, bytes: &[u8]) -> bool {
+        self.block.as_mut().is_some_and(|block| block.extend(bytes))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.block.as_ref().map_or(&[], Block::bytes)
+    }
+
+    fn abandon(&mut self) {
+        self.block = None;
     }
 }
 
@@ -157,8 +212,8 @@ mod tests {
         let mut segment = Segment::default();
         for item in items {
             segment
-                .push(|out| {
-                    out.extend_from_slice(item);
+                .push(|sink| {
+                    sink.put(item);
                     Ok::<(), ()>(())
                 })
                 .expect("cannot fail");
@@ -191,10 +246,34 @@ mod tests {
     }
 
     #[test]
+    fn large_items_lie_where_workers_read_them() {
+        let arena = Arena::create().unwrap();
+        let mut segment = Segment::new(&arena);
+        let items = [vec![1; 10], vec![2; 100_000], vec![], vec![3; 10], vec![4; 1 << 20]];
+        for item in &items {
+            let pushed = segment.push(|sink| {
+                sink.put(item);
+                Ok::<(), ()>(())
+            });
+            pushed.unwrap();
+        }
+        let failed = segment.push(|sink| {
+            sink.put(&[5; 100_000]);
+            Err("no")
+        });
+        assert_eq!(failed, Err("no"));
+        assert_eq!((segment.items(), segment.bytes()), (5, 20 + 100_000 + (1 << 20)));
+        for (position, item) in items.iter().enumerate() {
+            assert!(segment.item(position) == item, "item {position}");
+            assert_eq!(segment.shared(position).is_some(), item.len() > 50_000, "item {position}");
+        }
+    }
+
+    #[test]
     fn a_failed_encoding_leaves_the_segment_as_it_was() {
         let mut segment = segment(&[b"a"]);
-        let result = segment.push(|out| {
-            out.push(1);
+        let result = segment.push(|sink| {
+            sink.put(&[1]);
             Err("no")
         });
         assert_eq!(result, Err("no"));

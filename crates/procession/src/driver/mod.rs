@@ -45,10 +45,12 @@ use state::State;
 pub(crate) use state::{CallOptions, Phase};
 pub(crate) use supervisor::Supervisor;
 
+use crate::buffer::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::job::{Arrival, Callbacks, Job};
 use crate::page::monotonic_ns;
+use crate::slab::Arena;
 
 /// What all threads of a pool share.
 pub(crate) struct Driver {
@@ -61,6 +63,10 @@ pub(crate) struct Driver {
     stage: Mutex<supervisor::Stage>,
     stage_changed: Condvar,
     settings: Settings,
+    /// Where large arguments lie.
+    arena: Arc<Arena>,
+    /// Memory for large results on their way to the caller.
+    buffers: Arc<Buffers>,
 }
 
 /// What the driver needs to know of the pool's options.
@@ -79,6 +85,7 @@ impl Driver {
         policy: Policy,
         observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
         settings: Settings,
+        arena: Arc<Arena>,
     ) -> Result<Driver, Error> {
         Ok(Driver {
             state: Mutex::new(State::new(policy)),
@@ -89,7 +96,14 @@ impl Driver {
             stage: Mutex::new(supervisor::Stage::Starting),
             stage_changed: Condvar::new(),
             settings,
+            arena,
+            buffers: Arc::default(),
         })
+    }
+
+    /// An empty segment, to be filled by the caller and then submitted.
+    pub(crate) fn segment(&self) -> Segment {
+        Segment::new(&self.arena)
     }
 
     // Calls on the pool.
@@ -208,6 +222,7 @@ impl Driver {
             }
             drop(state);
             self.carry_out(effects);
+            self.look_after_arena();
             result
         }));
         told.unwrap_or_else(|panic| {
@@ -241,6 +256,13 @@ impl Driver {
         }
         for (job, reason) in stopped {
             job.stop(reason);
+        }
+    }
+
+    /// Has the supervisor give back memory of large arguments once nobody has used it for a while.
+    fn look_after_arena(&self) {
+        if self.arena.wants_care() {
+            self.mailbox.post(Vec::new());
         }
     }
 

@@ -9,9 +9,11 @@ use procession_core::WorkerId;
 
 use super::Driver;
 use super::seat::{BootFailure, Origin, Seat};
+use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind};
 use crate::registry;
-use crate::wire::{self, Inbox, LargeResult, PartAssembler, Received, ResultsHeader, ToMaster};
+use crate::slab::WindowReader;
+use crate::wire::{Inbox, LargeResult, Received, ResultsHeader, ToMaster};
 
 /// Messages refused from a dead worker before its channel counts as unreadable, where the farewell would never be heard.
 /// More than a socket holds, so that nothing behind stray packets is missed: results not heard would count as never made.
@@ -22,6 +24,7 @@ pub(crate) struct Reader {
     driver: Arc<Driver>,
     worker: WorkerId,
     inbox: Inbox,
+    window: WindowReader,
     large: Option<Assembly>,
     /// What was no message, since the worker is dead.
     refused: u32,
@@ -34,11 +37,14 @@ pub(crate) struct Reader {
     may_rest: bool,
 }
 
-/// A result too large for one frame, as its parts arrive.
+/// A result too large for one frame, as its pieces arrive.
 struct Assembly {
     head: LargeResult,
-    parts: PartAssembler,
+    bytes: Buffer,
 }
+
+/// Reserved for a large result before its pieces arrive, however large it claims to be.
+const RESERVED_BYTES_MAX: usize = 4 << 20;
 
 enum Next {
     Continue,
@@ -46,11 +52,12 @@ enum Next {
 }
 
 impl Reader {
-    pub(crate) fn new(driver: Arc<Driver>, worker: WorkerId, inbox: Inbox) -> Reader {
+    pub(crate) fn new(driver: Arc<Driver>, worker: WorkerId, inbox: Inbox, window: WindowReader) -> Reader {
         Reader {
             driver,
             worker,
             inbox,
+            window,
             large: None,
             refused: 0,
             is_suspect: false,
@@ -127,9 +134,9 @@ impl Reader {
             return Ok(Next::Continue);
         }
         if let Some(assembly) = &self.large
-            && !matches!(message, ToMaster::Part(_) | ToMaster::PartTaken)
+            && !matches!(message, ToMaster::Piece { .. })
         {
-            return Err(format!("another message after {} bytes of a large result", assembly.parts.len()));
+            return Err(format!("another message after {} bytes of a large result", assembly.bytes.len()));
         }
         match message {
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
@@ -138,7 +145,7 @@ impl Reader {
                 self.results(&view.header, Origin::Page, view.encoded().into())?;
             }
             ToMaster::LargeResult(head) => self.begin_large(head)?,
-            ToMaster::Part(part) => self.part(part)?,
+            ToMaster::Piece { len } => self.piece(len as usize)?,
             ToMaster::PartTaken => self.account(Seat::part_taken)?,
             ToMaster::FrameDone { frame_no } => self.account(|seat| seat.frame_done(frame_no))?,
             ToMaster::Goodbye | ToMaster::Nudge => {}
@@ -184,20 +191,32 @@ impl Reader {
     }
 
     fn begin_large(&mut self, head: LargeResult) -> Result<(), String> {
-        self.large = Some(Assembly { head, parts: PartAssembler::new(head.total) });
+        if head.total == 0 {
+            return Err("a large result of no bytes".to_owned());
+        }
+        let bytes = self.driver.buffers.take((head.total as usize).min(RESERVED_BYTES_MAX));
+        self.large = Some(Assembly { head, bytes });
         Ok(())
     }
 
-    fn part(&mut self, part: &[u8]) -> Result<(), String> {
-        let Some(assembly) = &mut self.large else {
-            return Err("a part of no large result".to_owned());
+    fn piece(&mut self, len: usize) -> Result<(), String> {
+        let Some(Assembly { head, bytes }) = &mut self.large else {
+            return Err("a piece of no large result".to_owned());
         };
-        let is_last = assembly.parts.push(part).map_err(|error| error.to_string())?;
-        if is_last && let Some(Assembly { head, parts }) = self.large.take() {
-            let LargeResult { frame_no, offset, busy_ns, status, .. } = head;
-            let header = ResultsHeader { frame_no, first: offset, items: 1, busy_ns };
-            let record = wire::record(status, &parts.into_bytes());
-            self.results(&header, Origin::Parts, record.into())?;
+        let left = head.total as usize - bytes.len();
+        if len > left {
+            return Err(format!("a piece of {len} bytes where {left} are left"));
+        }
+        self.window.take(len, bytes)?;
+        if len == left
+            && let Some(Assembly { head, bytes }) = self.large.take()
+        {
+            let worker = self.worker;
+            self.driver.with_state(|state, now, effects| {
+                let accepted = state.large_result(now, worker, &head, bytes, effects);
+                self.may_rest = state.seat(worker).is_some_and(|seat| seat.may_rest());
+                accepted
+            })?;
         }
         Ok(())
     }

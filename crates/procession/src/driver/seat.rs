@@ -15,6 +15,7 @@ use super::jobs::Jobs;
 use crate::error::{Error, Loss};
 use crate::page::PageMaster;
 use crate::process::WorkerExit;
+use crate::slab::Block;
 use crate::wire::{self, ResultsHeader, Run, ToMaster};
 
 /// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
@@ -85,8 +86,8 @@ struct Early {
 pub(crate) enum Origin {
     /// The content of the shared page, which is empty again.
     Page,
-    /// In parts, past the page.
-    Parts,
+    /// Through the window, past the page.
+    Window,
 }
 
 /// How a worker process ended.
@@ -114,9 +115,23 @@ pub(crate) struct Handout {
 
 /// A message, planned under the lock and built outside it.
 pub(crate) enum Message {
-    Work { frame: u32, timed: bool, runs: Vec<WorkRun> },
-    LargeWork { frame: u32, run: WorkRun },
-    Part { segment: Arc<Segment>, position: usize, start: usize, end: usize },
+    Work {
+        frame: u32,
+        timed: bool,
+        runs: Vec<WorkRun>,
+    },
+    /// With the place of its arguments; without one, they follow in parts.
+    LargeWork {
+        frame: u32,
+        run: WorkRun,
+        place: Option<u64>,
+    },
+    Part {
+        segment: Arc<Segment>,
+        position: usize,
+        start: usize,
+        end: usize,
+    },
     Stop,
 }
 
@@ -147,6 +162,9 @@ struct InFlight {
     items: u32,
     done: u32,
     reclaimed: u32,
+    /// What the worker may be reading in the arena: it stays there until the worker is past the frame or dead,
+    /// whatever has become of the item.
+    _held: Option<Arc<Segment>>,
 }
 
 impl Seat {
@@ -263,23 +281,30 @@ impl Seat {
             }
             if fitting == 0 {
                 let segment = Arc::clone(&slice.segment);
-                self.large = Some(LargeSend { segment, position: slice.start, sent: 0 });
-                return Message::LargeWork { frame: self.open_frame(1, 0), run: WorkRun { run, slice } };
+                let place = segment.shared(slice.start).map(Block::offset);
+                let held = if place.is_some() {
+                    Some(segment)
+                } else {
+                    self.large = Some(LargeSend { segment, position: slice.start, sent: 0 });
+                    None
+                };
+                let frame = self.open_frame(1, 0, held);
+                return Message::LargeWork { frame, run: WorkRun { run, slice }, place };
             }
             items += slice.items as u32;
             timed |= entry.timeout.is_some();
             room -= wire::RUN_HEADER_BYTES + bytes;
             runs.push(WorkRun { run, slice });
         }
-        let frame = self.open_frame(items, wire::FRAME_BYTES_MAX - room);
+        let frame = self.open_frame(items, wire::FRAME_BYTES_MAX - room, None);
         Message::Work { frame, timed, runs }
     }
 
-    fn open_frame(&mut self, items: u32, bytes: usize) -> u32 {
+    fn open_frame(&mut self, items: u32, bytes: usize, held: Option<Arc<Segment>>) -> u32 {
         let number = self.next_frame;
         self.next_frame = number.wrapping_add(1);
         self.bytes_out += bytes;
-        self.frames.push_back(InFlight { number, bytes, items, done: 0, reclaimed: 0 });
+        self.frames.push_back(InFlight { number, bytes, items, done: 0, reclaimed: 0, _held: held });
         number
     }
 
@@ -416,6 +441,12 @@ impl Seat {
         taken
     }
 
+    /// The worker is dead and everything about its frames is known: what it might have been reading is free.
+    pub(crate) fn let_go(&mut self) {
+        self.frames.clear();
+        self.large = None;
+    }
+
     /// When the front item started, by the page; `None` if it has not.
     pub(crate) fn running_since(&self) -> Option<Time> {
         let link = self.link.as_ref()?;
@@ -452,10 +483,13 @@ impl Seat {
     }
 }
 
-/// How many items of the slice fit into `room` bytes, and how many bytes they take there.
+/// How many items of the slice fit into `room` bytes, and how many bytes they take there. Those in the arena stay there.
 fn fitting(slice: &Slice, room: usize) -> (usize, usize) {
     let (mut items, mut bytes) = (0, 0);
     for position in slice.start..slice.start + slice.items {
+        if slice.segment.shared(position).is_some() {
+            break;
+        }
         let with_next = bytes + wire::ITEM_HEADER_BYTES + slice.segment.item(position).len();
         if with_next > room {
             break;

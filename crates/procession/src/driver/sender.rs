@@ -31,9 +31,12 @@ impl Driver {
             }
             match self.plan(slot, Some(generation)) {
                 Some((_, next_link, next)) => (link, message) = (next_link, next),
-                None => return,
+                None => break,
             }
         }
+        // It may have been the last to hold a large argument.
+        drop((link, message));
+        self.look_after_arena();
     }
 
     /// The next message for the seat. A caller that is the sender of generation `mine` stops being it when nothing
@@ -78,9 +81,9 @@ fn transmit(link: &Link, message: &Message) -> io::Result<()> {
                 }
                 builder.finish();
             }
-            Message::LargeWork { frame: number, run: WorkRun { run, slice } } => {
+            Message::LargeWork { frame: number, run: WorkRun { run, slice }, place } => {
                 let length = slice.segment.item(slice.start).len();
-                wire::large_work(frame, *number, true, run, length).map_err(io::Error::other)?;
+                wire::large_work(frame, *number, true, run, length, *place).map_err(io::Error::other)?;
             }
             Message::Part { segment, position, start, end } => {
                 wire::part(frame, &segment.item(*position)[*start..*end]);

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
-use procession_core::{Signal, WorkerId};
+use procession_core::{Signal, Time, WorkerId};
 
 use super::effects::Order;
 use super::forward::Forwarder;
@@ -188,7 +188,9 @@ impl Supervisor {
 
     /// How long to wait: until the scheduler's next deadline, rounded up to the clock of epoll.
     fn patience(&self) -> EpollTimeout {
-        let Some(due) = self.driver.state.lock().armed() else {
+        let tend_at = self.driver.arena.tend_at().map(Time::from_nanos);
+        let armed = self.driver.state.lock().armed();
+        let Some(due) = [armed, tend_at].into_iter().flatten().min() else {
             return EpollTimeout::NONE;
         };
         let wait = due.saturating_since(now()).as_nanos().div_ceil(1_000_000);
@@ -197,6 +199,7 @@ impl Supervisor {
 
     fn mind_the_clock(&self) {
         let time = now();
+        self.driver.arena.tend(time.as_nanos());
         if self.driver.state.lock().armed().is_some_and(|due| due <= time) {
             self.driver.with_state(|state, now, effects| state.tick(now, effects));
         }
@@ -263,7 +266,7 @@ impl Supervisor {
     }
 
     fn adopt(&mut self, worker: WorkerId, launched: Launched) {
-        let Launched { process, page, sender, receiver, goodbye, output, boot } = launched;
+        let Launched { process, page, window, sender, receiver, goodbye, output, boot } = launched;
         let slot = worker.slot;
         let pid = process.pid();
         let link = Arc::new(Link { sender, goodbye, page, pid });
@@ -281,7 +284,7 @@ impl Supervisor {
             boot,
         };
         self.driver.observe(Event::WorkerStarted { slot, pid });
-        let reader = Reader::new(Arc::clone(&self.driver), worker, receiver);
+        let reader = Reader::new(Arc::clone(&self.driver), worker, receiver, window);
         let attended = self.watch_child(&child).and_then(|()| self.start_reader(reader, slot));
         if let Err(refused) = attended {
             return self.disown(&child, refused);

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
@@ -27,7 +27,7 @@ pub(super) const ROLE_VARIABLE: &str = "PROCESSION_BOOT";
 pub(super) const DEPTH_VARIABLE: &str = "PROCESSION_DEPTH";
 
 /// Changes whenever a message here or a frame in `wire` changes.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 const MAGIC: [u8; 4] = *b"PRCN";
 
 /// Longest reply of a child: a preload's error text with room to spare.
@@ -233,20 +233,30 @@ pub(super) fn receive_reply<T: DeserializeOwned>(mut stream: &UnixStream) -> io:
     codec::decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }
 
-/// Hands a worker its page and, if there is one, its output pipe.
+/// The memory that a worker shares with its master.
+#[derive(Debug)]
+pub(super) struct SharedFiles<Fd = OwnedFd> {
+    pub(super) page: Fd,
+    pub(super) window: Fd,
+    pub(super) arena: Fd,
+}
+
+/// Hands a worker its shared memory and, if there is one, its output pipe.
 pub(super) fn send_descriptors(
     stream: &UnixStream,
-    page: &OwnedFd,
+    files: &SharedFiles<BorrowedFd<'_>>,
     output: Option<&OwnedFd>,
 ) -> io::Result<()> {
-    let descriptors: Vec<_> = std::iter::once(page).chain(output).map(AsFd::as_fd).collect();
+    let files = [files.page, files.window, files.arena];
+    let descriptors: Vec<_> = files.into_iter().chain(output.map(AsFd::as_fd)).collect();
     send_with_descriptors(stream.as_fd(), &[0], &descriptors)
 }
 
 /// Receives what [`send_descriptors`] sent.
-pub(super) fn receive_descriptors(stream: &UnixStream) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+pub(super) fn receive_descriptors(stream: &UnixStream) -> io::Result<(SharedFiles, Option<OwnedFd>)> {
     let (_, descriptors) = receive_with_descriptors(stream.as_fd(), &mut [0])?;
     let mut descriptors = descriptors.into_iter();
-    let page = descriptors.next().ok_or(io::ErrorKind::UnexpectedEof)?;
-    Ok((page, descriptors.next()))
+    let mut next = || descriptors.next().ok_or(io::Error::from(io::ErrorKind::UnexpectedEof));
+    let files = SharedFiles { page: next()?, window: next()?, arena: next()? };
+    Ok((files, descriptors.next()))
 }

@@ -102,15 +102,15 @@ fn become_worker(stream: UnixStream, orders: IpcReceiver<Order>, ballast: Ballas
         Ok(Order::Fork(ends)) => ends,
         Ok(_) | Err(_) => give_up("the pool sent no channels"),
     };
-    let (page, output) = match receive_descriptors(&stream) {
+    let (files, output) = match receive_descriptors(&stream) {
         Ok(received) => received,
-        Err(error) => give_up(&format!("the pool sent no page: {error}")),
+        Err(error) => give_up(&format!("the pool sent no shared memory: {error}")),
     };
     // What a task starts goes with its worker; there is no zygote here to see to it.
     if signals::bind_to_parent(OnParentDeath::KillGroup).is_err() || getppid().as_raw() != boot.parent {
         give_up("the pool is gone");
     }
-    Seat { ends, page, output, settings: boot.settings, run_preload: true }.take(move || {
+    Seat { ends, files, output, settings: boot.settings, run_preload: true }.take(move || {
         drop((stream, orders, ballast));
     })
 }

@@ -3,13 +3,14 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use ipc_channel::ipc::{self, IpcBytesSender};
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 use procession_core::WorkerId;
 
-use super::boot::{Ends, Order, Role, send_descriptors};
+use super::boot::{Ends, Order, Role, SharedFiles, send_descriptors};
 use super::descriptors::ensure_descriptors;
 use super::error::LaunchError;
 use super::exit::Exit;
@@ -20,6 +21,7 @@ use super::spawn::{Booting, check_program};
 use super::worker_process::{Parent, WorkerProcess};
 use super::zygote::{ForkError, Zygote};
 use crate::page::PageMaster;
+use crate::slab::{Arena, WindowReader};
 use crate::wire::Inbox;
 
 /// Makes worker processes for one pool.
@@ -29,6 +31,7 @@ use crate::wire::Inbox;
 #[derive(Debug)]
 pub(crate) struct Launcher {
     settings: LaunchSettings,
+    arena: Arc<Arena>,
     zygote: Option<Zygote>,
 }
 
@@ -37,6 +40,7 @@ pub(crate) struct Launcher {
 pub(crate) struct Launched {
     pub(crate) process: WorkerProcess,
     pub(crate) page: PageMaster,
+    pub(crate) window: WindowReader,
     /// Work to the worker.
     pub(crate) sender: IpcBytesSender,
     /// Results from the worker.
@@ -77,12 +81,16 @@ impl Launcher {
     pub(crate) fn new(settings: LaunchSettings) -> Result<Launcher, LaunchError> {
         settings.check()?;
         ensure_descriptors(settings.workers)?;
+        let arena = match &settings.arena {
+            Some(arena) => Arc::clone(arena),
+            None => Arena::create().map_err(LaunchError::system("making shared memory"))?,
+        };
         let zygote = match settings.method {
             StartMethod::ForkServer => Some(Zygote::execute(&settings)?),
             StartMethod::Fork => Some(Zygote::fork(&settings)?),
             StartMethod::Spawn => None,
         };
-        Ok(Launcher { settings, zygote })
+        Ok(Launcher { settings, arena, zygote })
     }
 
     /// Starts a worker. With `forkserver` it is forked when this returns; a zygote that died is replaced, once a call.
@@ -129,8 +137,9 @@ impl Launcher {
             Some(zygote) if !zygote.is_dead() => zygote,
             Some(_) | None => return Err(ForkFailure::Gone(io::ErrorKind::NotConnected.into())),
         };
-        let (half, ends) = MasterHalf::create(worker, self.settings.output).map_err(ForkFailure::Other)?;
-        let process = match zygote.fork_worker(ends.channels, &ends.page, ends.output.as_ref()) {
+        let (half, ends) =
+            MasterHalf::create(worker, self.settings.output, &self.arena).map_err(ForkFailure::Other)?;
+        let process = match zygote.fork_worker(ends.channels, &ends.memory.files(), ends.output.as_ref()) {
             Ok(process) => process,
             Err(ForkError::Gone(source)) => return Err(ForkFailure::Gone(source)),
             Err(ForkError::Refused(source)) => {
@@ -150,7 +159,7 @@ impl Launcher {
     }
 
     fn spawn(&self, worker: WorkerId) -> Result<Launched, LaunchError> {
-        let (half, ends) = MasterHalf::create(worker, self.settings.output)?;
+        let (half, ends) = MasterHalf::create(worker, self.settings.output, &self.arena)?;
         let (booting, process) = Booting::start(&self.settings, Role::Worker)?;
         let for_boot =
             process.try_clone().map_err(LaunchError::system("duplicating a process descriptor"))?;
@@ -165,7 +174,8 @@ impl PendingBoot {
         let lost =
             |error: &dyn std::fmt::Display| LaunchError::Boot(format!("worker died while starting: {error}"));
         orders.send(Order::Fork(self.ends.channels)).map_err(|error| lost(&error))?;
-        send_descriptors(&stream, &self.ends.page, self.ends.output.as_ref()).map_err(|error| lost(&error))
+        send_descriptors(&stream, &self.ends.memory.files(), self.ends.output.as_ref())
+            .map_err(|error| lost(&error))
     }
 }
 
@@ -194,6 +204,7 @@ impl ForkFailure {
 /// What the master keeps of a worker's channels, page and pipe.
 struct MasterHalf {
     page: PageMaster,
+    window: WindowReader,
     sender: IpcBytesSender,
     receiver: Inbox,
     goodbye: IpcBytesSender,
@@ -204,15 +215,36 @@ struct MasterHalf {
 #[derive(Debug)]
 struct WorkerHalf {
     channels: Ends,
-    page: OwnedFd,
+    memory: WorkerMemory,
     output: Option<OwnedFd>,
 }
 
+/// What the worker is to map.
+#[derive(Debug)]
+struct WorkerMemory {
+    page: OwnedFd,
+    window: OwnedFd,
+    arena: Arc<Arena>,
+}
+
+impl WorkerMemory {
+    fn files(&self) -> SharedFiles<BorrowedFd<'_>> {
+        SharedFiles { page: self.page.as_fd(), window: self.window.as_fd(), arena: self.arena.as_fd() }
+    }
+}
+
 impl MasterHalf {
-    fn create(worker: WorkerId, output: Output) -> Result<(MasterHalf, WorkerHalf), LaunchError> {
+    fn create(
+        worker: WorkerId,
+        output: Output,
+        arena: &Arc<Arena>,
+    ) -> Result<(MasterHalf, WorkerHalf), LaunchError> {
         let (sender, work) = ipc::bytes_channel().map_err(LaunchError::system("making a channel"))?;
         let (results, receiver) = ipc::bytes_channel().map_err(LaunchError::system("making a channel"))?;
         let (page, page_fd) = PageMaster::create().map_err(LaunchError::system("making a shared page"))?;
+        let (window, window_fd) =
+            WindowReader::create().map_err(LaunchError::system("making a shared window"))?;
+        let memory = WorkerMemory { page: page_fd, window: window_fd, arena: Arc::clone(arena) };
         let (read_end, write_end) = match output {
             Output::Null => (None, None),
             Output::Inherit | Output::Capture => {
@@ -221,14 +253,15 @@ impl MasterHalf {
             }
         };
         let goodbye = results.clone();
-        let half = MasterHalf { page, sender, receiver: Inbox::new(receiver), goodbye, output: read_end };
+        let half =
+            MasterHalf { page, window, sender, receiver: Inbox::new(receiver), goodbye, output: read_end };
         let channels = Ends { slot: worker.slot, work, results };
-        Ok((half, WorkerHalf { channels, page: page_fd, output: write_end }))
+        Ok((half, WorkerHalf { channels, memory, output: write_end }))
     }
 
     fn with(self, process: WorkerProcess, boot: Option<PendingBoot>) -> Launched {
-        let MasterHalf { page, sender, receiver, goodbye, output } = self;
-        Launched { process, page, sender, receiver, goodbye, output, boot }
+        let MasterHalf { page, window, sender, receiver, goodbye, output } = self;
+        Launched { process, page, window, sender, receiver, goodbye, output, boot }
     }
 }
 

@@ -32,6 +32,7 @@ pub use settings::{Output, StartMethod};
 pub(crate) use descriptors::ensure_descriptors;
 pub(crate) use error::LaunchError;
 pub(crate) use launcher::{Launched, Launcher, PendingBoot};
+pub(crate) use pidfd::number_readable_within;
 pub(crate) use settings::LaunchSettings;
 pub(crate) use worker_process::WorkerProcess;
 

@@ -1,7 +1,7 @@
 //! Processes by descriptor: opening, signalling and waiting without the races of process ids.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -66,6 +66,12 @@ pub(super) fn readable_within(fd: impl AsFd, limit: Duration) -> bool {
             Err(_) => return false,
         }
     }
+}
+
+/// The same for a descriptor of which only the number is known.
+pub(crate) fn number_readable_within(fd: RawFd, limit: Duration) -> bool {
+    // SAFETY: borrowed for this call only, and asked one question; a descriptor that a task has closed answers it too.
+    readable_within(unsafe { BorrowedFd::borrow_raw(fd) }, limit)
 }
 
 /// Whether the status read stays there for the next to read.

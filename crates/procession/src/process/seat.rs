@@ -5,18 +5,19 @@ use std::os::fd::OwnedFd;
 
 use ipc_channel::ipc::IpcBytesSender;
 
-use super::boot::Ends;
+use super::boot::{Ends, SharedFiles};
 use super::exit::{code, flush_all_output, leave};
 use super::settings::{Output, SeatSettings};
 use super::{limits, signals};
 use crate::page::PageWorker;
+use crate::slab::{ArenaReader, WindowWriter};
 use crate::wire::{self, Inbox};
-use crate::worker::{self, Setup, WorkerEnd};
+use crate::worker::{self, Setup, Shared, WorkerEnd};
 
 /// Everything a process needs to be a worker.
 pub(super) struct Seat {
     pub(super) ends: Ends,
-    pub(super) page: OwnedFd,
+    pub(super) files: SharedFiles,
     pub(super) output: Option<OwnedFd>,
     pub(super) settings: SeatSettings,
     /// Whether the preload task is still to run: `spawn` has no zygote to do it.
@@ -26,26 +27,24 @@ pub(super) struct Seat {
 impl Seat {
     /// Works until there is no more work; `close_others` closes what belongs to the process this one came from.
     pub(super) fn take(self, close_others: impl FnOnce()) -> ! {
-        let Seat { ends: Ends { slot, work, results }, page, output, settings, run_preload } = self;
+        let Seat { ends: Ends { slot, work, results }, files, output, settings, run_preload } = self;
         close_others();
         let inbox = Inbox::new(work);
         let prepared = redirect_output(settings.output, output)
             .map_err(|error| format!("output cannot be redirected: {error}"))
             .and_then(|()| limits::apply(&settings, slot))
-            .and_then(|()| {
-                PageWorker::open(&page).map_err(|error| format!("page cannot be mapped: {error}"))
-            });
-        drop(page);
+            .and_then(|()| map(&files).map_err(|error| format!("shared memory cannot be mapped: {error}")));
+        drop(files);
         signals::unblock_all();
         signals::make_sent_faults_deadly();
         let end = match prepared {
-            Ok(page) => {
+            Ok(shared) => {
                 let setup = Setup {
                     slot,
                     preload: if run_preload { settings.preload } else { None },
                     initializer: settings.initializer,
                 };
-                worker::run_worker(&inbox, &results, page, &setup)
+                worker::run_worker(&inbox, &results, shared, &setup)
             }
             Err(message) => report_failure(&results, &message),
         };
@@ -60,6 +59,14 @@ impl Seat {
         // Without destructors: a task may have closed the channels' descriptors.
         leave(end.exit_code())
     }
+}
+
+fn map(files: &SharedFiles) -> io::Result<Shared> {
+    Ok(Shared {
+        page: PageWorker::open(&files.page)?,
+        window: WindowWriter::open(&files.window)?,
+        arena: ArenaReader::open(&files.arena)?,
+    })
 }
 
 /// Rust's and C's output streams of this process.

@@ -11,7 +11,7 @@ use ipc_channel::ipc::IpcReceiver;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{ForkResult, Pid, getpid, getppid, setpgid};
 
-use super::boot::{DEPTH_VARIABLE, Ends, Order, Reply, receive_descriptors, send_reply};
+use super::boot::{DEPTH_VARIABLE, Ends, Order, Reply, SharedFiles, receive_descriptors, send_reply};
 use super::child::{refuse, set_variable};
 use super::descriptors::{Ballast, null_stdin};
 use super::exit::{code, flush_all_output, leave};
@@ -74,8 +74,8 @@ pub(super) fn serve(
                     send_reply(&stream, &reply)
                 }
                 Ok(Forked::Child(new, zygote)) => {
-                    let NewWorker { ends, page, output } = *new;
-                    let seat = Seat { ends, page, output, settings, run_preload: false };
+                    let NewWorker { ends, files, output } = *new;
+                    let seat = Seat { ends, files, output, settings, run_preload: false };
                     enter_worker(seat, zygote, move || drop((stream, orders, ballast)));
                 }
                 Err(error) => Err(error),
@@ -123,18 +123,18 @@ enum Forked {
 
 struct NewWorker {
     ends: Ends,
-    page: std::os::fd::OwnedFd,
+    files: SharedFiles,
     output: Option<std::os::fd::OwnedFd>,
 }
 
 fn fork_worker(stream: &UnixStream, ends: Ends) -> io::Result<Forked> {
-    let (page, output) = receive_descriptors(stream)?;
+    let (files, output) = receive_descriptors(stream)?;
     flush_all_output();
     let zygote = getpid();
     // SAFETY: this process has one thread (checked after the preload task, the only foreign code it runs), so the
     // child may do anything.
     match unsafe { nix::unistd::fork() } {
-        Ok(ForkResult::Child) => Ok(Forked::Child(Box::new(NewWorker { ends, page, output }), zygote)),
+        Ok(ForkResult::Child) => Ok(Forked::Child(Box::new(NewWorker { ends, files, output }), zygote)),
         Ok(ForkResult::Parent { child }) => {
             // Both sides do this: the master may signal the group as soon as it knows the pid. The ends are closed
             // here and now, or nobody would ever see the worker's end of stream.

@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::slab::Arena;
 
 /// How worker processes are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -57,6 +60,8 @@ pub(crate) struct LaunchSettings {
     pub(crate) output: Output,
     /// How many workers there are to be; for the descriptor limit.
     pub(crate) workers: usize,
+    /// Where large arguments lie. `None`: whoever starts the workers sends none.
+    pub(crate) arena: Option<Arc<Arena>>,
 }
 
 /// The part of the settings that the worker applies to itself.

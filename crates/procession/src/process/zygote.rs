@@ -1,7 +1,7 @@
 //! The master's hold on the helper process that workers are forked from.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use ipc_channel::ipc::{self, IpcSender};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::{ForkResult, Pid};
 
-use super::boot::{Ends, Order, Reply, Role, receive_reply, send_descriptors};
+use super::boot::{Ends, Order, Reply, Role, SharedFiles, receive_reply, send_descriptors};
 use super::error::LaunchError;
 use super::exit::{Exit, WorkerExit, flush_all_output};
 use super::pidfd::{Take, readable_within};
@@ -125,11 +125,11 @@ impl Zygote {
     pub(super) fn fork_worker(
         &self,
         ends: Ends,
-        page: &OwnedFd,
+        files: &SharedFiles<BorrowedFd<'_>>,
         output: Option<&OwnedFd>,
     ) -> Result<WorkerProcess, ForkError> {
         self.order(Order::Fork(ends)).map_err(ForkError::Gone)?;
-        send_descriptors(&self.stream, page, output).map_err(ForkError::Gone)?;
+        send_descriptors(&self.stream, files, output).map_err(ForkError::Gone)?;
         match self.next_reply(|reply| !matches!(reply, Reply::Reaped { .. } | Reply::NotReaped { .. })) {
             // The zygote reaps only on order, so the pid is still the worker's, dead or alive.
             Ok(Reply::Forked { pid }) => {

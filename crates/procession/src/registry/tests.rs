@@ -106,7 +106,8 @@ fn no_arguments_are_an_empty_list() {
 #[test]
 fn arguments_read_one_by_one_are_the_typed_arguments() {
     let mut typed = Vec::new();
-    <fn(f64, f32) -> f64>::encode_args(&(3.0, 2.5), &mut typed).expect("numbers encode");
+    <fn(f64, f32) -> f64>::encode_args(&(3.0, 2.5), &mut crate::codec::Sink::new(&mut typed))
+        .expect("numbers encode");
     assert_eq!(from_json(scale.info(), &["3", "2.5"]), Ok(Payload::from(typed)));
 }
 

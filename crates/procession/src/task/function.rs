@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{self, CodecError};
+use crate::codec::{self, CodecError, Sink};
 
 /// A type that a task can take as an argument: owned, and serializable both ways.
 ///
@@ -45,7 +45,7 @@ pub trait TaskFn: sealed::Sealed + Copy + Send + Sync + 'static {
     fn call(self, args: Self::Args) -> Self::Output;
 
     #[doc(hidden)]
-    fn encode_args(args: &Self::Args, out: &mut Vec<u8>) -> Result<(), CodecError>;
+    fn encode_args(args: &Self::Args, sink: &mut Sink<'_>) -> Result<(), CodecError>;
 
     #[doc(hidden)]
     fn decode_output(bytes: &[u8]) -> Result<Self::Output, CodecError> {
@@ -69,8 +69,8 @@ macro_rules! impl_task_fn {
                 self($($arg),*)
             }
 
-            fn encode_args(args: &Self::Args, out: &mut Vec<u8>) -> Result<(), CodecError> {
-                codec::encode(args, out)
+            fn encode_args(args: &Self::Args, sink: &mut Sink<'_>) -> Result<(), CodecError> {
+                codec::encode_into(args, sink)
             }
         }
     };
@@ -95,7 +95,7 @@ mod tests {
     fn a_single_argument_is_encoded_as_its_value() {
         type Length = fn(String) -> usize;
         let (mut tuple, mut value) = (Vec::new(), Vec::new());
-        Length::encode_args(&("text".to_owned(),), &mut tuple).expect("the tuple encodes");
+        Length::encode_args(&("text".to_owned(),), &mut Sink::new(&mut tuple)).expect("the tuple encodes");
         codec::encode("text", &mut value).expect("the value encodes");
         assert_eq!(tuple, value);
     }

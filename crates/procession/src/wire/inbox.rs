@@ -44,6 +44,11 @@ impl Inbox {
         Inbox { receiver, fd }
     }
 
+    /// Readable when there is something to receive; `None`: unknown.
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        self.fd
+    }
+
     /// Waits for the next frame.
     pub(crate) fn receive(&self) -> Received {
         self.receive_with(MsgFlags::empty()).expect("it waited")

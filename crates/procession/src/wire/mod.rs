@@ -14,11 +14,13 @@ mod work;
 
 pub(crate) use cursor::WireError;
 pub(crate) use inbox::{Inbox, Received};
-pub(crate) use part::{PART_BYTES_MAX, PartAssembler, part, parts};
+#[cfg(test)]
+pub(crate) use part::parts;
+pub(crate) use part::{PART_BYTES_MAX, PartAssembler, part};
 pub(crate) use reply::{
     LargeResult, RECORD_HEADER_BYTES, RESULTS_HEADER_BYTES, Record, ResultsHeader, Status, ToMaster,
-    frame_done, goodbye, init_failed, large_result, nudge, part_taken, put_record, put_results_header,
-    read_record, ready, record, seal_results, skip_records,
+    frame_done, goodbye, init_failed, large_result, nudge, part_taken, piece, put_record, put_results_header,
+    read_record, ready, seal_results, skip_records,
 };
 pub(crate) use report::PanicReport;
 pub(crate) use work::{
@@ -51,7 +53,8 @@ mod kind {
     pub(super) const PART_TAKEN: u8 = 20;
     pub(super) const GOODBYE: u8 = 21;
     pub(super) const FRAME_DONE: u8 = 22;
-    pub(super) const NUDGE: u8 = 23;
+    pub(super) const PIECE: u8 = 23;
+    pub(super) const NUDGE: u8 = 24;
 }
 
 /// Bytes for the parsers' tests: arbitrary ones, and damaged copies of good ones.

@@ -1,9 +1,9 @@
-//! Payloads larger than a frame, cut into parts and put together again. Used in both directions.
+//! Arguments larger than a frame for which the arena has no room, cut into parts and put together again.
 //!
 //! ```text
 //! Part  kind  bytes…
 //! ```
-//! The head (`LargeWork`, `LargeResult`) announces the total; parts of [`PART_BYTES_MAX`] follow it directly, the last
+//! The head (`LargeWork`) announces the total; parts of [`PART_BYTES_MAX`] follow it directly, the last
 //! one shorter. Memory grows with the bytes that arrived, never with the total that was claimed.
 
 use super::{FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX, WireError, kind};
@@ -26,6 +26,7 @@ pub(super) fn checked_total(len: usize) -> Result<u32, TooLarge> {
 }
 
 /// Cuts a large payload.
+#[cfg(test)]
 pub(crate) fn parts(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
     payload.chunks(PART_BYTES_MAX)
 }
@@ -69,11 +70,6 @@ impl PartAssembler {
         self.bytes.len() == self.total
     }
 
-    /// Bytes so far.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// The payload.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
@@ -108,7 +104,7 @@ mod tests {
         assert_eq!(assembler.bytes.capacity(), 0);
         assert!(!assembler.push(b"abc").unwrap());
         assert!(assembler.bytes.capacity() < 1024);
-        assert_eq!(assembler.len(), 3);
+        assert_eq!(assembler.bytes, b"abc");
         assert!(assembler.push(b"").is_err());
         let mut assembler = PartAssembler::new(2);
         assert!(assembler.push(b"abc").is_err());

@@ -5,6 +5,7 @@
 //! InitFailed   kind  message…
 //! Results      kind  frame_no u32  first u32  items u32  busy_ns u64  (status u8  len u32  payload)…
 //! LargeResult  kind  frame_no u32  offset u32  busy_ns u64  status u8  total u32
+//! Piece        kind  len u32           of the large result, in the window; 0: there will be more
 //! PartTaken    kind
 //! FrameDone    kind  frame_no u32      said only of a frame of which something was taken back
 //! Goodbye      kind        sent by the master itself, through its own copy of the sending end
@@ -12,7 +13,7 @@
 //! ```
 //! `first` and `offset` are positions within the `Work` frame that the items came in.
 
-use super::cursor::{Cursor, WireError, put_prefixed};
+use super::cursor::{Cursor, WireError};
 use super::part::{TooLarge, checked_total};
 use super::{FRAME_BYTES_MAX, kind};
 
@@ -71,6 +72,13 @@ pub(crate) fn init_failed(out: &mut Vec<u8>, message: &str) {
     out.extend_from_slice(&message.as_bytes()[..message.floor_char_boundary(INIT_MESSAGE_BYTES_MAX)]);
 }
 
+/// Writes `Piece`: so much more of the large result is in the window.
+pub(crate) fn piece(out: &mut Vec<u8>, len: u32) {
+    out.clear();
+    out.push(kind::PIECE);
+    out.extend_from_slice(&len.to_le_bytes());
+}
+
 /// Writes `PartTaken`: the credit of one part returns.
 pub(crate) fn part_taken(out: &mut Vec<u8>) {
     out.clear();
@@ -96,7 +104,7 @@ pub(crate) fn nudge(out: &mut Vec<u8>) {
     out.push(kind::NUDGE);
 }
 
-/// Writes the head of a result that is too large for a `Results` frame; parts follow.
+/// Writes the head of a result that is too large for a `Results` frame; pieces follow.
 pub(crate) fn large_result(out: &mut Vec<u8>, head: &LargeResult) {
     out.clear();
     out.push(kind::LARGE_RESULT);
@@ -170,10 +178,12 @@ pub(crate) enum ToMaster<'a> {
     },
     /// Outcomes.
     Results(ResultsView<'a>),
-    /// An outcome whose payload follows in parts.
+    /// An outcome whose payload passes through the window.
     LargeResult(LargeResult),
-    /// The next piece of the large result.
-    Part(&'a [u8]),
+    /// So much more of the large result is in the window.
+    Piece {
+        len: u32,
+    },
     /// The credit of one part returns.
     PartTaken,
     /// The worker is past a frame of which it found items taken back.
@@ -202,7 +212,7 @@ impl<'a> ToMaster<'a> {
                 status: Status::parse(cursor.u8("status")?)?,
                 total: cursor.u32("total length")?,
             }),
-            kind::PART => return Ok(ToMaster::Part(cursor.rest())),
+            kind::PIECE => ToMaster::Piece { len: cursor.u32("length")? },
             kind::PART_TAKEN => ToMaster::PartTaken,
             kind::FRAME_DONE => ToMaster::FrameDone { frame_no: cursor.u32("frame number")? },
             kind::GOODBYE => ToMaster::Goodbye,
@@ -299,14 +309,6 @@ pub(crate) fn skip_records(records: &[u8], start: usize, count: u64) -> usize {
     at
 }
 
-/// One record by itself: a large result, put together again.
-pub(crate) fn record(status: Status, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(RECORD_HEADER_BYTES + payload.len());
-    out.push(status as u8);
-    put_prefixed(&mut out, payload);
-    out
-}
-
 fn take_record<'a>(cursor: &mut Cursor<'a>) -> Result<Record<'a>, WireError> {
     Ok(Record { status: Status::parse(cursor.u8("status")?)?, payload: cursor.prefixed("record")? })
 }
@@ -389,6 +391,9 @@ mod tests {
         assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::InitFailed { message: b"no such file" })));
         init_failed(&mut out, &"ä".repeat(100_000));
         assert!(out.len() <= FRAME_BYTES_MAX);
+        piece(&mut out, 77);
+        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::Piece { len: 77 })));
+        hammer(&out, walk);
         part_taken(&mut out);
         assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::PartTaken)));
         goodbye(&mut out);

@@ -6,9 +6,10 @@
 //! ```text
 //! Work       kind  flags u8  frame_no u32  items u32  runs…
 //! run        task u32  first u64  attempt u32  timeout_ns u64  items u32  (len u32  payload)…
-//! LargeWork  kind  flags u8  frame_no u32  task u32  first u64  attempt u32  timeout_ns u64  total u32
+//! LargeWork  kind  flags u8  frame_no u32  task u32  first u64  attempt u32  timeout_ns u64  total u32  place u64
 //! Stop       kind
 //! ```
+//! `place` is where the arguments lie in the arena; all ones: they follow in parts.
 
 use super::cursor::{Cursor, WireError, put_prefixed};
 use super::part::{TooLarge, checked_total};
@@ -111,13 +112,18 @@ impl<'a> WorkBuilder<'a> {
     }
 }
 
-/// Writes the head of one large item; its arguments follow in parts. Replaces what the buffer held.
+/// No place in the arena.
+const PLACE_NONE: u64 = u64::MAX;
+
+/// Writes the head of one large item; without a place for its arguments, they follow in parts. Replaces what the buffer
+/// held.
 pub(crate) fn large_work(
     out: &mut Vec<u8>,
     frame_no: u32,
     timed: bool,
     run: &Run,
     payload_len: usize,
+    place: Option<u64>,
 ) -> Result<(), TooLarge> {
     let total = checked_total(payload_len)?;
     out.clear();
@@ -126,6 +132,7 @@ pub(crate) fn large_work(
     out.extend_from_slice(&frame_no.to_le_bytes());
     put_run(out, run);
     out.extend_from_slice(&total.to_le_bytes());
+    out.extend_from_slice(&place.unwrap_or(PLACE_NONE).to_le_bytes());
     Ok(())
 }
 
@@ -147,7 +154,7 @@ fn put_run(out: &mut Vec<u8>, run: &Run) {
 pub(crate) enum ToWorker<'a> {
     /// Items to run.
     Work(WorkView<'a>),
-    /// One large item, whose arguments follow in parts.
+    /// One large item, whose arguments lie in the arena or follow in parts.
     LargeWork(LargeWork),
     /// The next piece of the large item.
     Part(&'a [u8]),
@@ -172,6 +179,7 @@ impl<'a> ToWorker<'a> {
                     frame_no: cursor.u32("frame number")?,
                     run: take_run(&mut cursor)?,
                     total: cursor.u32("total length")?,
+                    place: Some(cursor.u64("place")?).filter(|place| *place != PLACE_NONE),
                 };
                 cursor.expect_end()?;
                 Ok(ToWorker::LargeWork(large))
@@ -194,6 +202,8 @@ pub(crate) struct LargeWork {
     pub(crate) run: Run,
     /// Length of its arguments.
     pub(crate) total: u32,
+    /// Where they lie in the arena; `None`: they follow in parts.
+    pub(crate) place: Option<u64>,
 }
 
 /// A `Work` frame.
@@ -338,9 +348,11 @@ mod tests {
     #[test]
     fn large_work_and_stop_come_back() {
         let mut out = Vec::new();
-        large_work(&mut out, 3, true, &RUN, 1 << 20).unwrap();
-        let ToWorker::LargeWork(large) = ToWorker::parse(&out).unwrap() else { panic!("not large work") };
-        assert_eq!(large, LargeWork { timed: true, frame_no: 3, run: RUN, total: 1 << 20 });
+        for place in [None, Some(0), Some(4096)] {
+            large_work(&mut out, 3, true, &RUN, 1 << 20, place).unwrap();
+            let ToWorker::LargeWork(large) = ToWorker::parse(&out).unwrap() else { panic!("not large work") };
+            assert_eq!(large, LargeWork { timed: true, frame_no: 3, run: RUN, total: 1 << 20, place });
+        }
         stop(&mut out);
         assert!(matches!(ToWorker::parse(&out), Ok(ToWorker::Stop)));
         out.push(0);
@@ -351,7 +363,7 @@ mod tests {
     fn any_bytes_are_read_without_panic() {
         hammer(&two_runs(), walk);
         let mut large = Vec::new();
-        large_work(&mut large, 3, false, &RUN, 9).unwrap();
+        large_work(&mut large, 3, false, &RUN, 9, Some(1)).unwrap();
         hammer(&large, walk);
         assert_eq!(ToWorker::parse(&[]).unwrap_err(), WireError::Truncated { what: "kind" });
         assert_eq!(ToWorker::parse(&[99]).unwrap_err(), WireError::UnknownKind { kind: 99 });

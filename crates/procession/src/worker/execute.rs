@@ -7,7 +7,7 @@ use crate::registry::{self, TaskFault};
 use crate::wire::Status;
 
 /// A result buffer that grew beyond this is given back before the next item.
-const RESULT_CAPACITY_KEPT: usize = 1 << 20;
+const RESULT_CAPACITY_KEPT: usize = 8 << 20;
 
 /// The tasks a worker can run.
 pub(super) trait Tasks {
@@ -65,6 +65,11 @@ impl<'a, T: Tasks> Executor<'a, T> {
 
     pub(super) fn path(&self, task: u32) -> &'static str {
         self.tasks.path(task).unwrap_or("unknown task")
+    }
+
+    /// Drops what is kept for speed.
+    pub(super) fn give_back(&mut self) {
+        self.out = Vec::new();
     }
 
     /// Runs one item.

@@ -4,6 +4,8 @@
 //! it never fails an item by itself: what a task does wrong becomes the item's outcome.
 
 mod execute;
+#[expect(unsafe_code, reason = "tells the C library how much freed memory to keep")]
+mod heap;
 mod outbox;
 mod panics;
 mod streams;
@@ -11,13 +13,16 @@ mod streams;
 mod tests;
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use execute::{Executor, Registered, Tasks};
+use heap::Heap;
 use outbox::{Outbox, SendFailed};
 pub(crate) use streams::{ReplySink, WorkSource};
 
 use crate::current::{clear_current, set_current};
 use crate::page::{PageWorker, monotonic_ns};
+use crate::slab::{ArenaReader, WindowWriter};
 use crate::wire::{self, Item, LargeWork, PartAssembler, Received, Run, ToWorker, WireError, WorkView};
 
 /// A task index and encoded arguments.
@@ -30,12 +35,22 @@ const STAMP_EVERY: u32 = 16;
 /// Finished results wait at most this long for company, if items are short enough for the clock to be read meanwhile.
 const FLUSH_AFTER_NS: u64 = 500_000;
 
+/// A worker that had large items gives memory back when it has had nothing to do for so long.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// What a worker does before it takes work.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) slot: u32,
     pub(crate) preload: Option<EncodedCall>,
     pub(crate) initializer: Option<EncodedCall>,
+}
+
+/// The memory it shares with the master.
+pub(crate) struct Shared {
+    pub(crate) page: PageWorker,
+    pub(crate) window: WindowWriter,
+    pub(crate) arena: ArenaReader,
 }
 
 /// Why a worker stopped working.
@@ -57,10 +72,10 @@ pub(crate) enum WorkerEnd {
 pub(crate) fn run_worker(
     source: &impl WorkSource,
     sink: &impl ReplySink,
-    page: PageWorker,
+    shared: Shared,
     setup: &Setup,
 ) -> WorkerEnd {
-    run_with(source, sink, page, setup, &Registered)
+    run_with(source, sink, shared, setup, &Registered)
 }
 
 /// Runs a preload task or an initializer, and says what went wrong.
@@ -72,13 +87,20 @@ pub(crate) fn run_setup(what: &str, task: u32, args: &[u8]) -> Result<(), String
 fn run_with(
     source: &impl WorkSource,
     sink: &impl ReplySink,
-    page: PageWorker,
+    shared: Shared,
     setup: &Setup,
     tasks: &impl Tasks,
 ) -> WorkerEnd {
     panics::install_hook();
-    let mut worker =
-        Worker { source, outbox: Outbox::new(sink, page), executor: Executor::new(tasks), slot: setup.slot };
+    let Shared { page, window, arena } = shared;
+    let mut worker = Worker {
+        source,
+        outbox: Outbox::new(sink, page, window),
+        arena: &arena,
+        executor: Executor::new(tasks),
+        slot: setup.slot,
+        heap: Heap::default(),
+    };
     let result = worker.prepare(setup).and_then(|()| {
         loop {
             worker.serve_frame()?;
@@ -93,8 +115,10 @@ fn run_with(
 struct Worker<'a, S, K, T> {
     source: &'a S,
     outbox: Outbox<'a, K>,
+    arena: &'a ArenaReader,
     executor: Executor<'a, T>,
     slot: u32,
+    heap: Heap,
 }
 
 /// The end of the loop travels as an error, so that `?` leaves it.
@@ -127,6 +151,10 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
     }
 
     fn serve_frame(&mut self) -> Step {
+        if self.heap.is_kept_warm() && !self.source.is_ready_within(IDLE) {
+            self.executor.give_back();
+            self.heap.give_back();
+        }
         let frame = self.receive()?;
         match ToWorker::parse(&frame)? {
             ToWorker::Work(work) => self.run_work(&work),
@@ -208,7 +236,23 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
     }
 
     fn run_large(&mut self, large: &LargeWork) -> Step {
-        let mut parts = PartAssembler::new(large.total);
+        self.heap.keep_warm();
+        match large.place {
+            None => {
+                let payload = self.receive_parts(large.total)?;
+                self.run_large_item(large, &payload)
+            }
+            Some(place) => {
+                let Some(payload) = self.arena.bytes(place, large.total) else {
+                    return Err(WorkerEnd::Protocol("a large item lies nowhere".to_owned()));
+                };
+                self.run_large_item(large, payload)
+            }
+        }
+    }
+
+    fn receive_parts(&mut self, total: u32) -> Result<Vec<u8>, WorkerEnd> {
+        let mut parts = PartAssembler::new(total);
         while !parts.is_complete() {
             let frame = self.receive()?;
             let ToWorker::Part(part) = ToWorker::parse(&frame)? else {
@@ -217,9 +261,12 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             parts.push(part)?;
             self.outbox.send_with(wire::part_taken)?;
         }
-        let payload = parts.into_bytes();
+        Ok(parts.into_bytes())
+    }
+
+    fn run_large_item(&mut self, large: &LargeWork, payload: &[u8]) -> Step {
         self.outbox.begin_segment(monotonic_ns());
-        let is_ours = self.run_item(large.frame_no, 0, Item { run: large.run, payload: &payload }, true)?;
+        let is_ours = self.run_item(large.frame_no, 0, Item { run: large.run, payload }, true)?;
         self.outbox.flush()?;
         if !is_ours {
             self.outbox.send_with(|frame| wire::frame_done(frame, large.frame_no))?;

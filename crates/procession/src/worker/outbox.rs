@@ -3,18 +3,29 @@
 //! A record is complete in the page before it counts, so a worker that dies loses nothing it had finished. The outbox
 //! does not know where results come from.
 
+use std::time::Duration;
+
 use super::streams::ReplySink;
 use crate::page::{AREA_BYTES, PageWorker, monotonic_ns};
+use crate::slab::WindowWriter;
 use crate::wire::{
     self, LargeResult, RECORD_HEADER_BYTES, RESULTS_HEADER_BYTES, ResultsHeader, Status, put_record,
     put_results_header,
 };
 
-/// Largest payload of a record; beyond it a result travels in parts.
+/// Largest payload of a record; beyond it a result passes through the window.
 const RECORD_BYTES_MAX: usize = AREA_BYTES - RESULTS_HEADER_BYTES - RECORD_HEADER_BYTES;
 
 /// Below this much free room a frame is full: most results would not fit.
 const ROOM_BYTES_MIN: usize = 256;
+
+/// How often to look for room in the window before sleeping, and how long to sleep at first and at last.
+const SPINS_MAX: u32 = 1_000;
+const NAP: Duration = Duration::from_micros(20);
+const NAP_MAX: Duration = Duration::from_millis(1);
+
+/// While it waits, a worker says this rarely that it is still there.
+const NAPS_PER_SIGN: u32 = 100;
 
 /// The channel to the master does not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +34,8 @@ pub(super) struct SendFailed;
 pub(super) struct Outbox<'a, K> {
     sink: &'a K,
     page: PageWorker,
+    /// What does not fit the page passes through here.
+    window: WindowWriter,
     header: ResultsHeader,
     /// Where the next record goes.
     end: usize,
@@ -32,9 +45,10 @@ pub(super) struct Outbox<'a, K> {
 }
 
 impl<'a, K: ReplySink> Outbox<'a, K> {
-    pub(super) fn new(sink: &'a K, page: PageWorker) -> Outbox<'a, K> {
+    pub(super) fn new(sink: &'a K, page: PageWorker, window: WindowWriter) -> Outbox<'a, K> {
         let header = ResultsHeader { frame_no: 0, first: 0, items: 0, busy_ns: 0 };
-        Outbox { sink, page, header, end: RESULTS_HEADER_BYTES, segment_start_ns: 0, scratch: Vec::new() }
+        let (end, segment_start_ns, scratch) = (RESULTS_HEADER_BYTES, 0, Vec::new());
+        Outbox { sink, page, window, header, end, segment_start_ns, scratch }
     }
 
     pub(super) fn page(&self) -> &PageWorker {
@@ -125,8 +139,34 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
             }
         };
         self.send_with(|frame| wire::large_result(frame, &head))?;
-        for bytes in wire::parts(payload) {
-            self.send_with(|frame| wire::part(frame, bytes))?;
+        let (mut rest, mut waited) = (payload, 0);
+        while !rest.is_empty() {
+            match self.window.write(rest) {
+                0 => {
+                    self.wait_for_room(waited)?;
+                    waited += 1;
+                }
+                len => {
+                    self.send_with(|frame| wire::piece(frame, len as u32))?;
+                    (rest, waited) = (&rest[len..], 0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The window is full, because the master's thread that reads it does not run just now: nothing else keeps it. It
+    /// is not asked to tell when there is room, since what it sends a worker must never be able to block it.
+    fn wait_for_room(&mut self, waited: u32) -> Result<(), SendFailed> {
+        if waited < SPINS_MAX {
+            std::hint::spin_loop();
+            return Ok(());
+        }
+        let naps = waited - SPINS_MAX;
+        std::thread::sleep(NAP.saturating_mul(naps + 1).min(NAP_MAX));
+        // A master that is gone is noticed by sending.
+        if naps % NAPS_PER_SIGN == NAPS_PER_SIGN - 1 {
+            self.send_with(|frame| wire::piece(frame, 0))?;
         }
         Ok(())
     }

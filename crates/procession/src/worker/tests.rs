@@ -3,10 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::page::PageMaster;
 use crate::registry::TaskFault;
+use crate::slab::{Arena, ArenaReader, WindowReader, WindowWriter};
 use crate::wire::{
     FRAME_BYTES_MAX, PanicReport, Status, ToMaster, WorkBuilder, large_work, part, parts, stop,
 };
@@ -19,12 +22,23 @@ impl WorkSource for Script {
     fn receive(&self) -> Received {
         self.0.borrow_mut().pop_front().map_or(Received::Disconnected, Received::Frame)
     }
+
+    fn is_ready_within(&self, _time: Duration) -> bool {
+        false
+    }
 }
 
-/// Keeps what was sent; fails from a certain frame on.
+/// Keeps what was sent; fails from a certain frame on. Large results it takes out of the window, as the master does.
 struct Sent {
     frames: RefCell<Vec<Vec<u8>>>,
     fail_after: Cell<usize>,
+    window: RefCell<WindowReader>,
+    large: RefCell<Vec<u8>>,
+    /// Pieces that are left in the window until a sign of life comes.
+    lazy: Cell<bool>,
+    untaken: RefCell<Vec<usize>>,
+    /// The channel breaks before the first sign of life.
+    broken_at_sign: Cell<bool>,
 }
 
 impl ReplySink for Sent {
@@ -33,6 +47,19 @@ impl ReplySink for Sent {
         let mut frames = self.frames.borrow_mut();
         if frames.len() == self.fail_after.get() {
             return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if let Ok(ToMaster::Piece { len }) = ToMaster::parse(frame) {
+            if len == 0 && self.broken_at_sign.get() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            let mut untaken = self.untaken.borrow_mut();
+            untaken.push(len as usize);
+            self.lazy.set(self.lazy.get() && len > 0);
+            if !self.lazy.get() {
+                let (mut window, mut large) = (self.window.borrow_mut(), self.large.borrow_mut());
+                untaken.drain(..).for_each(|len| window.take(len, &mut large).unwrap());
+            }
+            return Ok(());
         }
         frames.push(frame.to_vec());
         Ok(())
@@ -102,13 +129,25 @@ impl Drop for Bomb {
 struct Bench {
     script: Script,
     sent: Sent,
+    window: std::os::fd::OwnedFd,
+    arena: Arc<Arena>,
     setup: Setup,
 }
 
 impl Bench {
     fn new() -> Bench {
-        let sent = Sent { frames: RefCell::default(), fail_after: Cell::new(usize::MAX) };
-        Bench { script: Script::default(), sent, setup: Setup { slot: 3, ..Setup::default() } }
+        let (reader, window) = WindowReader::create().unwrap();
+        let sent = Sent {
+            frames: RefCell::default(),
+            fail_after: Cell::new(usize::MAX),
+            window: reader.into(),
+            large: RefCell::default(),
+            lazy: Cell::new(false),
+            untaken: RefCell::default(),
+            broken_at_sign: Cell::new(false),
+        };
+        let setup = Setup { slot: 3, ..Setup::default() };
+        Bench { script: Script::default(), sent, window, arena: Arena::create().unwrap(), setup }
     }
 
     fn frame(&self, bytes: Vec<u8>) {
@@ -126,6 +165,13 @@ impl Bench {
         self.frame(bytes);
     }
 
+    /// One large item, which lies in the arena or follows in parts.
+    fn large(&self, frame_no: u32, task: u32, payload: &[u8], place: Option<u64>) {
+        let (mut bytes, run) = (Vec::new(), Run { task, first: 0, attempt: 1, timeout_ns: 0 });
+        large_work(&mut bytes, frame_no, true, &run, payload.len(), place).unwrap();
+        self.frame(bytes);
+    }
+
     fn stop(&self) {
         let mut bytes = Vec::new();
         stop(&mut bytes);
@@ -134,6 +180,12 @@ impl Bench {
 
     /// Offers all items, then runs to the end.
     fn run(self) -> (WorkerEnd, Vec<Vec<u8>>, PageMaster) {
+        let (end, frames, master, _) = self.run_large();
+        (end, frames, master)
+    }
+
+    /// The same, and what passed through the window.
+    fn run_large(self) -> (WorkerEnd, Vec<Vec<u8>>, PageMaster, Vec<u8>) {
         let (master, fd) = PageMaster::create().unwrap();
         let page = PageWorker::open(&fd).unwrap();
         for frame in self.script.0.borrow().iter() {
@@ -143,8 +195,10 @@ impl Bench {
                 _ => {}
             }
         }
-        let end = run_with(&self.script, &self.sent, page, &self.setup, &Numbered { page: &master });
-        (end, self.sent.frames.into_inner(), master)
+        let window = WindowWriter::open(&self.window).unwrap();
+        let shared = Shared { page, window, arena: ArenaReader::open(&*self.arena).unwrap() };
+        let end = run_with(&self.script, &self.sent, shared, &self.setup, &Numbered { page: &master });
+        (end, self.sent.frames.into_inner(), master, self.sent.large.into_inner())
     }
 }
 
@@ -227,7 +281,7 @@ fn results_that_fill_the_area_are_sent_in_between() {
         bench.work(frame_no, &[(ECHO, &payload), (ECHO, &payload)]);
     }
     bench.work(3, &[(BIG, b""), (ECHO, b"after")]);
-    let (_, frames, master) = bench.run();
+    let (_, frames, master, payload) = bench.run_large();
     let large = frames
         .iter()
         .position(|frame| matches!(ToMaster::parse(frame), Ok(ToMaster::LargeResult(_))))
@@ -235,14 +289,8 @@ fn results_that_fill_the_area_are_sent_in_between() {
     assert_eq!(records(&frames[..large]).len(), 6);
     let Ok(ToMaster::LargeResult(head)) = ToMaster::parse(&frames[large]) else { unreachable!() };
     assert_eq!((head.frame_no, head.offset, head.status, head.total as usize), (3, 0, Status::Ok, BIG_BYTES));
-    let mut assembler = PartAssembler::new(head.total);
-    let mut next = large + 1;
-    while !assembler.is_complete() {
-        let Ok(ToMaster::Part(bytes)) = ToMaster::parse(&frames[next]) else { panic!("not a part") };
-        assembler.push(bytes).unwrap();
-        next += 1;
-    }
-    assert_eq!(assembler.into_bytes(), vec![7; BIG_BYTES]);
+    assert!(payload == vec![7; BIG_BYTES]);
+    let next = large + 1;
     let Ok(ToMaster::Results(view)) = ToMaster::parse(&frames[next]) else { panic!("not results") };
     assert_eq!((view.header.frame_no, view.header.first, view.header.items), (3, 1, 1));
     assert_eq!(frames.len(), next + 1, "nothing else was sent");
@@ -253,10 +301,7 @@ fn results_that_fill_the_area_are_sent_in_between() {
 fn a_large_item_is_put_together_and_each_part_acknowledged() {
     let bench = Bench::new();
     let payload: Vec<u8> = (0..100_000_u32).map(|i| i as u8).collect();
-    let mut bytes = Vec::new();
-    large_work(&mut bytes, 1, true, &Run { task: ECHO, first: 0, attempt: 1, timeout_ns: 0 }, payload.len())
-        .unwrap();
-    bench.frame(bytes);
+    bench.large(1, ECHO, &payload, None);
     let cut: Vec<_> = parts(&payload).collect();
     for piece in &cut {
         let mut bytes = Vec::new();
@@ -264,14 +309,50 @@ fn a_large_item_is_put_together_and_each_part_acknowledged() {
         bench.frame(bytes);
     }
     bench.stop();
-    let (end, frames, _) = bench.run();
+    let parts = cut.len();
+    let (end, frames, _, echoed) = bench.run_large();
     assert_eq!(end, WorkerEnd::Stopped);
-    for frame in &frames[1..=cut.len()] {
+    assert!(echoed == payload);
+    for frame in &frames[1..=parts] {
         assert!(matches!(ToMaster::parse(frame), Ok(ToMaster::PartTaken)));
     }
     assert!(
-        matches!(ToMaster::parse(&frames[cut.len() + 1]), Ok(ToMaster::LargeResult(head)) if head.total == 100_000)
+        matches!(ToMaster::parse(&frames[parts + 1]), Ok(ToMaster::LargeResult(head)) if head.total == 100_000)
     );
+}
+
+#[test]
+fn a_large_item_is_read_where_it_lies() {
+    let bench = Bench::new();
+    let payload: Vec<u8> = (0..3_000_000_u32).map(|i| (i >> 3) as u8).collect();
+    let block = bench.arena.block(&[], &payload).unwrap();
+    bench.large(1, ECHO, &payload, Some(block.offset()));
+    bench.stop();
+    // More than the window holds: the worker waits until it has given a sign of life.
+    bench.sent.lazy.set(true);
+    let (end, frames, _, echoed) = bench.run_large();
+    assert_eq!((end, frames.len()), (WorkerEnd::Stopped, 2));
+    assert!(
+        matches!(ToMaster::parse(&frames[1]), Ok(ToMaster::LargeResult(head)) if head.total == 3_000_000)
+    );
+    assert!(echoed == payload);
+}
+
+#[test]
+fn a_place_outside_the_arena_ends_the_worker() {
+    let bench = Bench::new();
+    bench.large(1, ECHO, b"payload", Some(u64::MAX - 3));
+    assert!(matches!(bench.run().0, WorkerEnd::Protocol(_)));
+}
+
+#[test]
+fn a_worker_that_waits_for_room_notices_that_the_master_is_gone() {
+    let bench = Bench::new();
+    let block = bench.arena.block(&[], &vec![1; 3 << 20]).unwrap();
+    bench.large(1, ECHO, block.bytes(), Some(block.offset()));
+    bench.sent.lazy.set(true);
+    bench.sent.broken_at_sign.set(true);
+    assert_eq!(bench.run().0, WorkerEnd::ChannelClosed);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::driver::jobs::JobEntry;
 use crate::job::Job;
 use crate::page::PageWorker;
 use crate::registry::TaskInfo;
+use crate::slab::Arena;
 
 #[crate::task]
 fn noop() {}
@@ -33,14 +34,17 @@ struct Scene {
 
 impl Scene {
     fn new(item_sizes: &[usize]) -> Scene {
+        Scene::with_segment(item_sizes, Segment::default())
+    }
+
+    fn with_segment(item_sizes: &[usize], mut segment: Segment) -> Scene {
         let (page, fd) = PageMaster::create().unwrap();
         let (sender, _) = ipc::bytes_channel().unwrap();
         let (goodbye, _) = ipc::bytes_channel().unwrap();
         let link = Link { sender, goodbye, page, pid: 1 };
-        let mut segment = Segment::default();
         for &size in item_sizes {
-            let encoded: Result<(), ()> = segment.push(|out| {
-                out.resize(out.len() + size, 7);
+            let encoded: Result<(), ()> = segment.push(|sink| {
+                sink.put(&vec![7; size]);
                 Ok(())
             });
             encoded.unwrap();
@@ -71,7 +75,12 @@ impl Scene {
             None => "nothing".to_owned(),
             Some(Message::Stop) => "stop".to_owned(),
             Some(Message::Part { start, end, .. }) => format!("part {start}..{end}"),
-            Some(Message::LargeWork { frame, run }) => format!("large {frame}: {}", run.run.first),
+            Some(Message::LargeWork { frame, run, place: None }) => {
+                format!("large {frame}: {}", run.run.first)
+            }
+            Some(Message::LargeWork { frame, run, place: Some(_) }) => {
+                format!("shared {frame}: {}", run.run.first)
+            }
             Some(Message::Work { frame, runs, .. }) => {
                 let runs: Vec<_> =
                     runs.iter().map(|run| format!("{}+{}", run.run.first, run.slice.items)).collect();
@@ -166,6 +175,47 @@ fn a_large_item_travels_in_parts_and_nothing_comes_between() {
     }
     assert_eq!(scene.plan(), "frame 1: 1+1");
     assert!(scene.seat.part_taken().is_err());
+}
+
+#[test]
+fn an_item_in_the_arena_is_sent_by_its_place_and_stays_until_the_worker_is_past_it() {
+    let arena = Arena::create().unwrap();
+    let mut scene = Scene::with_segment(&[1, 100_000, 1, 200_000], Segment::new(&arena));
+    let first_place = |scene: &Scene| {
+        let slice = scene.jobs.entry(scene.job).unwrap().backlog.slice(1, 1);
+        (slice.segment.shared(1).unwrap().offset(), Arc::downgrade(&slice.segment))
+    };
+    let (place, segment) = first_place(&scene);
+    scene.queue(0, 4);
+    assert_eq!(scene.plan(), "frame 0: 0+1");
+    assert_eq!(scene.plan(), "shared 1: 1");
+    // No credit in bytes is used up: what follows need not wait.
+    assert_eq!(scene.plan(), "frame 2: 2+1");
+    assert_eq!(scene.plan(), "shared 3: 3");
+    assert_eq!(scene.plan(), "nothing");
+    // Every item has its outcome, since the call was cancelled, and the worker still reads.
+    let settled = scene.jobs.remove(scene.job);
+    drop(settled);
+    assert!(segment.upgrade().is_some());
+    assert_ne!(arena.block(&[], b"next").unwrap().offset(), place);
+    assert_eq!((scene.results(0, 0, 1), scene.results(1, 0, 1)), (Ok(1), Ok(1)));
+    assert!(segment.upgrade().is_some(), "another frame of the same segment");
+    assert_eq!((scene.results(2, 0, 1), scene.results(3, 0, 1)), (Ok(1), Ok(1)));
+    assert!(segment.upgrade().is_none());
+    assert_eq!(arena.block(&[], b"next").unwrap().offset(), place);
+}
+
+#[test]
+fn a_dead_worker_holds_no_arguments() {
+    let arena = Arena::create().unwrap();
+    let mut scene = Scene::with_segment(&[100_000], Segment::new(&arena));
+    scene.queue(0, 1);
+    assert_eq!(scene.plan(), "shared 0: 0");
+    let segment = Arc::downgrade(&scene.jobs.entry(scene.job).unwrap().backlog.slice(0, 1).segment);
+    scene.jobs.remove(scene.job);
+    assert!(segment.upgrade().is_some());
+    scene.seat.let_go();
+    assert!(segment.upgrade().is_none());
 }
 
 #[test]

@@ -6,11 +6,12 @@ use std::time::Duration;
 use procession_core::{Event as CoreEvent, StartFailure, Time, WorkerId};
 
 use super::{Effects, Phase, State};
+use crate::buffer::Buffer;
 use crate::driver::seat::Origin;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::job::{Arrival, Records};
-use crate::wire::{self, ResultsHeader};
+use crate::job::{Arrival, Large, Records};
+use crate::wire::{self, LargeResult, ResultsHeader};
 
 impl State {
     pub(crate) fn ready(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) {
@@ -57,6 +58,41 @@ impl State {
         let fresh = seat.accept(header, origin)?;
         let start = wire::skip_records(records, 0, u64::from(header.items - fresh.items));
         self.take_results(now, worker, &fresh, records, start, effects);
+        effects.pump.push(worker.slot);
+        Ok(())
+    }
+
+    /// A reply of one item, too large for a record.
+    pub(crate) fn large_result(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        head: &LargeResult,
+        payload: Buffer,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        if self.is_aborted {
+            return Ok(());
+        }
+        let Some(seat) = self.seat(worker) else {
+            return Ok(());
+        };
+        let &LargeResult { frame_no, offset, busy_ns, status, .. } = head;
+        seat.accept(&ResultsHeader { frame_no, first: offset, items: 1, busy_ns }, Origin::Window)?;
+        let busy = Duration::from_nanos(busy_ns);
+        self.count(worker, 1, busy);
+        let Self { core, jobs, touched, .. } = self;
+        if let Some(run) = core.front_runs(worker).next() {
+            touched.push(run.job);
+            if let Some(entry) = jobs.entry_mut(run.job) {
+                let (first, _) = entry.backlog.input_range(run.first, 1);
+                let outcome = Large { status, payload };
+                let arrival = Arrival::Large { first, attempt: run.attempt, outcome: Some(outcome) };
+                effects.deliveries.push((Arc::clone(&entry.job), arrival));
+                entry.settle(run.first, 1);
+            }
+        }
+        self.tell(now, CoreEvent::Done { worker, items: 1, busy }, effects);
         effects.pump.push(worker.slot);
         Ok(())
     }
@@ -154,6 +190,7 @@ impl State {
         let running = seat.is_running();
         let loss = seat.loss();
         // A worker that was ready has items, and an end like any other; a status it left with means nothing then.
+        seat.let_go();
         let failure = seat.boot_failure.take().filter(|_| !seat.is_ready);
         if let (Some(link), Some(exit)) = (seat.link.take(), loss.exit) {
             effects.events.push(Event::WorkerExited { slot: worker.slot, pid: link.pid, exit, running });
