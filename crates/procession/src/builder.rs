@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::pool::Pool;
 use crate::process::{self, LaunchSettings, Output, StartMethod};
+use crate::region::Regions;
 use crate::registry;
 use crate::task::{Task, TaskFn};
 
@@ -46,6 +47,8 @@ pub struct PoolBuilder {
     lazy_start: bool,
     pub(crate) output: Output,
     pub(crate) observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    /// Shared data that the arguments here refer to.
+    pub(crate) regions: Regions,
 }
 
 impl PoolBuilder {
@@ -67,6 +70,7 @@ impl PoolBuilder {
             lazy_start: false,
             output: Output::default(),
             observer: None,
+            regions: Regions::default(),
         }
     }
 
@@ -92,9 +96,7 @@ impl PoolBuilder {
     /// A task that each worker runs once before its first item, also each replacement. It may call
     /// [`set_worker_state`](crate::set_worker_state). If it fails the pool is broken, and every call says why.
     pub fn initializer<F: TaskFn>(mut self, task: Task<F>, args: F::Args) -> PoolBuilder {
-        let mut payload = Vec::new();
-        let encoded = F::encode_args(&args, &mut payload).map_err(|error| error.to_string());
-        self.initializer = Some((task.info(), encoded.map(|()| payload)));
+        self.initializer = Some((task.info(), self.encode::<F>(&args)));
         self
     }
 
@@ -211,6 +213,12 @@ impl PoolBuilder {
             ));
         }
         Ok(())
+    }
+
+    fn encode<F: TaskFn>(&mut self, args: &F::Args) -> Result<Vec<u8>, String> {
+        let mut payload = Vec::new();
+        let encoded = self.regions.collect(|| F::encode_args(args, &mut payload));
+        encoded.map(|()| payload).map_err(|error| error.to_string())
     }
 
     fn worker_count(&self) -> usize {

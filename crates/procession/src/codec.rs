@@ -5,6 +5,7 @@
 //! This file must not know tasks, frames or processes.
 
 mod guard;
+pub(crate) mod inside;
 mod strict;
 #[cfg(test)]
 mod tests;

@@ -51,6 +51,8 @@ pub enum ErrorKind {
     NotInitialized,
     /// A worker process could not be started.
     Spawn,
+    /// There is no memory, or no descriptor, for data that is to be shared.
+    Share,
     /// The call itself was wrong: an option out of range, or out of order.
     Usage,
 }
@@ -252,6 +254,7 @@ impl ErrorKind {
             ErrorKind::Broken => "pool broken",
             ErrorKind::NotInitialized => "not initialised",
             ErrorKind::Spawn => "cannot start a worker",
+            ErrorKind::Share => "cannot share",
             ErrorKind::Usage => "wrong use",
         }
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, ErrorKind};
+use crate::region::Regions;
 use crate::registry::TaskInfo;
 use crate::wire::{self, PanicReport, Record, Status};
 
@@ -51,6 +52,8 @@ pub(crate) struct Job {
     complete: AtomicBool,
     /// Further input would not run. Set once: the first reason counts.
     stopped: OnceLock<StopReason>,
+    /// Shared data that its items refer to, until they have ended and their results are decoded. A leaf.
+    regions: Mutex<Regions>,
     /// Protects the fields of [`Inbox`]. A leaf: no other lock is taken while it is held.
     inbox: Mutex<Inbox>,
     arrived: Condvar,
@@ -163,6 +166,7 @@ impl Job {
             news: AtomicU32::new(0),
             complete: AtomicBool::new(false),
             stopped: OnceLock::new(),
+            regions: Mutex::default(),
             inbox: Mutex::new(Inbox::default()),
             arrived: Condvar::new(),
         }
@@ -171,6 +175,20 @@ impl Job {
     /// A lazy call of this thread.
     pub(crate) fn pulled_here(task: &'static TaskInfo) -> Job {
         Job { puller: Some(thread::current().id()), ..Job::new(task) }
+    }
+
+    /// Keeps shared data for as long as its items need it.
+    pub(crate) fn hold(&self, regions: Regions) {
+        if !regions.is_empty() {
+            self.regions.lock().append(regions);
+        }
+    }
+
+    /// All items have ended, and what they returned is decoded.
+    pub(crate) fn release(&self) {
+        let regions = std::mem::take(&mut *self.regions.lock());
+        // Unlocked by now: giving much memory back takes a while.
+        drop(regions);
     }
 
     // Driver's side.

@@ -20,6 +20,7 @@ use crate::imap::{Imap, ImapUnordered, PayloadStream};
 use crate::job::{Arrival, Job};
 use crate::payload::Payload;
 use crate::process::{LaunchSettings, Launcher, Output, StartMethod};
+use crate::region::Regions;
 use crate::registry::TaskInfo;
 use crate::stats::Stats;
 use crate::stream::{Call, Coding, Stream, arguments_error, encode_all};
@@ -81,6 +82,8 @@ struct Handle {
     workers: std::sync::atomic::AtomicUsize,
     timeout: Option<Duration>,
     max_attempts: Option<u32>,
+    /// What the arguments of the preload and of the initializer refer to, for whoever takes a worker's place.
+    _regions: Regions,
 }
 
 impl Pool {
@@ -119,6 +122,7 @@ impl Pool {
             workers: workers.into(),
             timeout: builder.timeout,
             max_attempts: builder.max_attempts,
+            _regions: builder.regions,
         };
         handle.driver.wait_started()?;
         Ok(Pool { handle: Arc::new(handle) })
@@ -137,8 +141,11 @@ impl Pool {
         let driver = &self.handle.driver;
         let job = Arc::new(Job::new(task.info()));
         let mut segment = Segment::default();
+        let mut regions = Regions::default();
         let submitted = self.options(task.options(), task.info()).and_then(|options| {
-            segment.push(|out| F::encode_args(&args, out)).map_err(|error| arguments_error(&error))?;
+            let encoded = regions.collect(|| segment.push(|out| F::encode_args(&args, out)));
+            encoded.map_err(|error| arguments_error(&error))?;
+            job.hold(regions);
             driver.submit(&job, options, segment)
         });
         let id = submitted.map_err(|error| self.refuse(&job, error)).ok();

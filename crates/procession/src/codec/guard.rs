@@ -10,6 +10,8 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
+use super::inside;
+
 /// Most elements that a sequence may have. Only elements that take no bytes could exceed the input's own limit, and
 /// without this a length of u64::MAX would be counted through.
 const ELEMENTS_MAX: usize = u32::MAX as usize;
@@ -90,6 +92,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guard<D> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
+        inside::announce(name);
         let visitor = self.wrap(visitor);
         self.inner.deserialize_newtype_struct(name, visitor)
     }

@@ -10,6 +10,8 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
+use super::inside;
+
 /// A value that is to be encoded whole, and the serializer that sees to it.
 pub(super) struct Strict<T>(pub(super) T);
 
@@ -81,6 +83,7 @@ impl<S: Serializer> Serializer for Strict<S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
+        inside::announce(name);
         self.0.serialize_newtype_struct(name, &Strict(value))
     }
 

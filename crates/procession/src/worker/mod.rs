@@ -16,8 +16,10 @@ use execute::{Executor, Registered, Tasks};
 use outbox::{Outbox, SendFailed};
 pub(crate) use streams::{ReplySink, WorkSource};
 
+use crate::broadcast;
 use crate::current::{clear_current, set_current};
 use crate::page::{PageWorker, monotonic_ns};
+use crate::region;
 use crate::wire::{self, Item, LargeWork, PartAssembler, Received, Run, ToWorker, WireError, WorkView};
 
 /// A task index and encoded arguments.
@@ -60,11 +62,13 @@ pub(crate) fn run_worker(
     page: PageWorker,
     setup: &Setup,
 ) -> WorkerEnd {
+    region::enter_worker();
     run_with(source, sink, page, setup, &Registered)
 }
 
 /// Runs a preload task or an initializer, and says what went wrong.
 pub(crate) fn run_setup(what: &str, task: u32, args: &[u8]) -> Result<(), String> {
+    region::enter_worker();
     panics::install_hook();
     Executor::new(&Registered).run_setup(what, task, args)
 }
@@ -128,6 +132,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
 
     fn serve_frame(&mut self) -> Step {
         let frame = self.receive()?;
+        broadcast::forget_retired();
         match ToWorker::parse(&frame)? {
             ToWorker::Work(work) => self.run_work(&work),
             ToWorker::LargeWork(large) => self.run_large(&large),
