@@ -10,6 +10,7 @@ mod lives;
 mod masters;
 mod options;
 mod pools;
+mod preload;
 mod scenes;
 mod shared;
 mod tasks;

@@ -39,7 +39,7 @@ pub enum ErrorKind {
     TooLarge,
     /// The worker does not have the task.
     UnknownTask,
-    /// A worker's initializer failed.
+    /// A worker's initializer failed, or the pool's preload.
     Initializer,
     /// The pool is closed and takes no more calls.
     Closed,
@@ -229,6 +229,7 @@ impl From<LaunchError> for Error {
         let kind = match &error {
             LaunchError::NotInitialised => return Error::new(ErrorKind::NotInitialized, error.to_string()),
             LaunchError::Threads { .. } | LaunchError::TooDeep { .. } => ErrorKind::Usage,
+            LaunchError::Preload(_) | LaunchError::PreloadDied(_) => ErrorKind::Initializer,
             _ => ErrorKind::Spawn,
         };
         Error::new(kind, error.to_string())
