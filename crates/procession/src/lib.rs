@@ -63,8 +63,8 @@
 //!
 //! A pool starts its program again, as a server that forks the workers ([`StartMethod::ForkServer`]); a process that is
 //! a worker never gets past [`init`]. So a worker has the same tasks as the master, but none of its memory: statics
-//! are as at the start of the program, and what a task needs comes as an argument or from the initializer. A worker
-//! runs one item at a time, is the leader of a process group of its own, and dies with the master.
+//! are as at the start of the program, and what a task needs comes as an argument, from the preload or from the
+//! initializer. A worker runs one item at a time, is the leader of a process group of its own, and dies with the master.
 //!
 //! Arguments and results are encoded and decoded on the thread that makes the call, so an input iterator needs neither
 //! `Send` nor `'static`. Callbacks run on a thread of their own. The library installs no signal handler in the master

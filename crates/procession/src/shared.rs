@@ -45,8 +45,8 @@ use crate::region::{self, HEAD_BYTES, Kind, Region, Regions};
 /// the handle that was passed may be the last. Each slice keeps one descriptor of the program open. A task can return
 /// what it was given. A handle of one pool's may be used with any other pool of the program.
 ///
-/// Elements are plain data ([`Pod`]): numbers, arrays of them, and structs that derive it with the crate `bytemuck`.
-/// Elements without size do not compile:
+/// Elements are plain data ([`Pod`]): numbers, arrays of them, and structs that derive it with the crate `bytemuck`,
+/// which is [`procession::bytemuck`](crate::bytemuck) as well. Elements without size do not compile:
 ///
 /// ```compile_fail,E0080
 /// # fn main() {
