@@ -220,6 +220,7 @@ fn links_between_documents_lead_somewhere() {
         "examples/embed/README.md",
         "examples/mandelbrot/README.md",
         "examples/own-tasks/README.md",
+        "examples/shared-table/README.md",
     ];
     for document in documents {
         let text = read(document);

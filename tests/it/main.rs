@@ -1,5 +1,6 @@
 //! Pools of real workers under every kind of stress: one file a subject, each test in a process of its own.
 
+mod broadcast;
 mod crashes;
 mod descriptors;
 mod kills;
@@ -9,7 +10,9 @@ mod lives;
 mod masters;
 mod options;
 mod pools;
+mod preload;
 mod scenes;
+mod shared;
 mod tasks;
 
 procession_harness::main!();

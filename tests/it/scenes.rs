@@ -21,6 +21,25 @@ pub(crate) fn both(workers: usize, body: impl Fn(PoolBuilder)) {
     }
 }
 
+/// As [`both`], and for start method `fork`. It goes first: a program that has had threads may still have one.
+pub(crate) fn each(workers: usize, body: impl Fn(PoolBuilder)) {
+    eprintln!("with Fork:");
+    body(Pool::builder().workers(workers).start_method(StartMethod::Fork));
+    both(workers, body);
+}
+
+/// How many pieces of shared data this process has mapped.
+#[procession::task]
+pub(crate) fn mapped() -> usize {
+    mapped_here()
+}
+
+/// How many pieces of shared data this process has mapped. Their owner has two mappings of each.
+pub(crate) fn mapped_here() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
+    maps.lines().filter(|line| line.contains("procession-shared")).count()
+}
+
 /// Waits until the ledger has that many lines.
 pub(crate) fn wait_lines(ledger: &Ledger, lines: usize) -> Vec<String> {
     let reached = wait_until(LIMIT, || ledger.lines().len() >= lines);

@@ -112,7 +112,7 @@ impl<T> AsyncResult<T> {
         }
         let mut slot = self.value.get().0.lock();
         if let Slot::Encoded = *slot {
-            *slot = Slot::Decoded((self.decode)(&self.job));
+            *slot = Slot::Decoded(decode_job(self.decode, &self.job));
         }
         match &*slot {
             Slot::Decoded(result) => Some(view(result)),
@@ -145,7 +145,7 @@ impl<T> AsyncResult<T> {
         let value = self.value.share();
         let decode = self.decode;
         let callback = Box::new(move || {
-            let decoded = value.decode_with(|| decode(&job));
+            let decoded = value.decode_with(|| decode_job(decode, &job));
             let result = catch_unwind(AssertUnwindSafe(|| match &decoded {
                 Some(decoded) => f(decoded.as_ref()),
                 None => f(Err(&taken_before())),
@@ -162,7 +162,7 @@ impl<T> AsyncResult<T> {
     }
 
     fn take(&self) -> Result<T, Error> {
-        match self.value.get().decode_with(|| (self.decode)(&self.job)) {
+        match self.value.get().decode_with(|| decode_job(self.decode, &self.job)) {
             Some(decoded) => decoded,
             None => Err(taken_before()),
         }
@@ -175,6 +175,13 @@ impl<T> AsyncResult<T> {
     pub(crate) fn forget(&self, waker: &Waker) {
         self.job.forget(waker);
     }
+}
+
+/// Decodes the result of a complete job, which needs nothing any more that its arguments refer to.
+fn decode_job<T>(decode: fn(&Job) -> Result<T, Error>, job: &Job) -> Result<T, Error> {
+    let result = decode(job);
+    job.release();
+    result
 }
 
 fn taken_before() -> Error {

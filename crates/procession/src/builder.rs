@@ -14,8 +14,9 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::pool::Pool;
 use crate::process::{self, LaunchSettings, Output, StartMethod};
-use crate::registry;
-use crate::task::{Task, TaskFn};
+use crate::region::Regions;
+use crate::registry::{self, TaskInfo};
+use crate::task::{Task, TaskFn, TaskOptions};
 
 /// Describes a pool. Made by [`Pool::builder`].
 ///
@@ -34,7 +35,8 @@ pub struct PoolBuilder {
     pub(crate) workers: Option<usize>,
     pub(crate) start_method: StartMethod,
     worker_program: Option<PathBuf>,
-    initializer: Option<(&'static crate::TaskInfo, Result<Vec<u8>, String>)>,
+    preload: Option<SetupCall>,
+    initializer: Option<SetupCall>,
     max_tasks_per_worker: Option<usize>,
     pub(crate) timeout: Option<Duration>,
     grace: Option<Duration>,
@@ -47,7 +49,22 @@ pub struct PoolBuilder {
     lazy_start: bool,
     pub(crate) output: Output,
     pub(crate) observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    /// Shared data that the arguments here refer to.
+    pub(crate) regions: Regions,
 }
+
+/// A preload or an initializer, with its encoded arguments or the reason why they have no encoding.
+struct SetupCall {
+    task: &'static TaskInfo,
+    args: Result<Vec<u8>, String>,
+    options: TaskOptions,
+}
+
+/// How long a preload may take, unless its task says otherwise: it loads models and tables, yet a hang is reported.
+const PRELOAD_LIMIT: Duration = Duration::from_secs(600);
+
+/// A longer limit is as good as none, and clocks can count so far.
+const PRELOAD_LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl PoolBuilder {
     pub(crate) fn new() -> PoolBuilder {
@@ -55,6 +72,7 @@ impl PoolBuilder {
             workers: None,
             start_method: StartMethod::default(),
             worker_program: None,
+            preload: None,
             initializer: None,
             max_tasks_per_worker: None,
             timeout: None,
@@ -68,6 +86,7 @@ impl PoolBuilder {
             lazy_start: false,
             output: Output::default(),
             observer: None,
+            regions: Regions::default(),
         }
     }
 
@@ -90,12 +109,55 @@ impl PoolBuilder {
         self
     }
 
+    /// A task that runs once, before there is any worker, and leaves with
+    /// [`set_worker_state`](crate::set_worker_state) what all workers are to have: a table, a model, an index. Workers are
+    /// forked from the process in which it ran, so they share its memory, whatever type it is made of, until they write
+    /// to it; an item reads it with [`worker_state`](crate::worker_state).
+    ///
+    /// ```no_run
+    /// use procession::{Pool, set_worker_state, task, worker_state};
+    ///
+    /// struct Words(Vec<String>);
+    ///
+    /// #[task]
+    /// fn load(path: String) -> Result<(), String> {
+    ///     let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    ///     set_worker_state(Words(text.lines().map(str::to_owned).collect()));
+    ///     Ok(())
+    /// }
+    ///
+    /// #[task]
+    /// fn contains(word: String) -> bool {
+    ///     worker_state::<Words>().is_some_and(|words| words.0.contains(&word))
+    /// }
+    ///
+    /// #[procession::main]
+    /// fn main() -> Result<(), procession::Error> {
+    ///     let pool = Pool::builder().preload(load, ("/usr/share/dict/words".to_owned(),)).build()?;
+    ///     println!("{}", pool.apply(contains, ("quince".to_owned(),))?);
+    ///     pool.close()
+    /// }
+    /// ```
+    ///
+    /// | start method | it runs |
+    /// |---|---|
+    /// | [`ForkServer`](StartMethod::ForkServer) | in the server process, while the pool is built; again if that process is lost and replaced |
+    /// | [`Fork`](StartMethod::Fork) | in the copy of the program that workers are forked from, while the pool is built; the program itself never has what it loads |
+    /// | [`Spawn`](StartMethod::Spawn) | in each worker, before its initializer: nothing is shared, but programs work the same |
+    ///
+    /// It may take 10 minutes, or as long as the [`timeout`](Task::timeout) of its task. If it fails, panics, takes
+    /// longer, or ends its process, [`build`](PoolBuilder::build) returns an error that says so
+    /// ([`ErrorKind::Initializer`]); with `Spawn` the pool is broken, and every call says why. With the other start methods it must
+    /// leave no thread running, which forked workers would not have.
+    pub fn preload<F: TaskFn>(mut self, task: Task<F>, args: F::Args) -> PoolBuilder {
+        self.preload = Some(self.setup_call(task, &args));
+        self
+    }
+
     /// A task that each worker runs once before its first item, also each replacement. It may call
     /// [`set_worker_state`](crate::set_worker_state). If it fails the pool is broken, and every call says why.
     pub fn initializer<F: TaskFn>(mut self, task: Task<F>, args: F::Args) -> PoolBuilder {
-        let mut payload = Vec::new();
-        let encoded = F::encode_args(&args, &mut Sink::new(&mut payload)).map_err(|error| error.to_string());
-        self.initializer = Some((task.info(), encoded.map(|()| payload)));
+        self.initializer = Some(self.setup_call(task, &args));
         self
     }
 
@@ -178,7 +240,8 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for an option out of range, [`ErrorKind::NotInitialized`] if the program never called
-    /// [`init`](crate::init), [`ErrorKind::Spawn`] if workers cannot be started.
+    /// [`init`](crate::init), [`ErrorKind::Initializer`] if the preload fails, [`ErrorKind::Spawn`] if workers cannot be
+    /// started.
     pub fn build(self) -> Result<Pool, Error> {
         self.check()?;
         registry::check().map_err(Error::usage)?;
@@ -206,12 +269,27 @@ impl PoolBuilder {
                 "option `cpu_affinity`: the list for worker {slot} has no core"
             )));
         }
+        if let Some(preload) = &self.preload {
+            preload.options.validate().map_err(|reason| Error::usage(reason).of_task(preload.task))?;
+        }
         if self.worker_program.is_some() && self.start_method == StartMethod::Fork {
             return Err(Error::usage(
                 "option `worker_program` has no effect with start method `fork`: leave one out",
             ));
         }
         Ok(())
+    }
+
+    fn setup_call<F: TaskFn>(&mut self, task: Task<F>, args: &F::Args) -> SetupCall {
+        let mut payload = Vec::new();
+        let encoded = self.regions.collect(|| F::encode_args(args, &mut Sink::new(&mut payload)));
+        let args = encoded.map(|()| payload).map_err(|error| error.to_string());
+        SetupCall { task: task.info(), args, options: task.options() }
+    }
+
+    fn preload_limit(&self) -> Duration {
+        let chosen = self.preload.as_ref().and_then(|preload| preload.options.timeout);
+        chosen.unwrap_or(PRELOAD_LIMIT).min(PRELOAD_LIMIT_MAX)
     }
 
     fn worker_count(&self) -> usize {
@@ -226,6 +304,9 @@ impl PoolBuilder {
         policy.max_tasks_per_worker = self.max_tasks_per_worker.map(|items| items as u64);
         policy.idle_timeout = self.idle_timeout;
         policy.lazy_start = self.lazy_start;
+        if self.preload.is_some() && self.start_method == StartMethod::Spawn {
+            policy.start_timeout += self.preload_limit();
+        }
         if let Some(grace) = self.grace {
             policy.grace = grace;
         }
@@ -236,25 +317,31 @@ impl PoolBuilder {
     }
 
     fn launch_settings(&self, workers: usize) -> Result<LaunchSettings, Error> {
-        let initializer = match &self.initializer {
-            None => None,
-            Some((task, Ok(payload))) => Some((task.index() as u32, payload.clone())),
-            Some((task, Err(reason))) => {
-                let reason = format!("arguments of the initializer: {reason}");
-                return Err(Error::new(ErrorKind::Encode, reason).of_task(task));
-            }
-        };
         Ok(LaunchSettings {
             method: self.start_method,
             program: self.worker_program.clone(),
             env: self.env.clone(),
             nice: self.nice,
             cpu_affinity: self.cpu_affinity.clone(),
-            initializer,
+            preload: self.preload.as_ref().map(|call| call.encoded("the preload")).transpose()?,
+            preload_limit: self.preload_limit(),
+            initializer: self.initializer.as_ref().map(|call| call.encoded("the initializer")).transpose()?,
             output: self.output,
             workers,
             ..LaunchSettings::default()
         })
+    }
+}
+
+impl SetupCall {
+    fn encoded(&self, what: &str) -> Result<(u32, Vec<u8>), Error> {
+        match &self.args {
+            Ok(args) => Ok((self.task.index() as u32, args.clone())),
+            Err(reason) => {
+                let reason = format!("arguments of {what}: {reason}");
+                Err(Error::new(ErrorKind::Encode, reason).of_task(self.task))
+            }
+        }
     }
 }
 

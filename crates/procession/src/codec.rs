@@ -7,6 +7,7 @@
 #[expect(unsafe_code, reason = "takes a value for the type it was found to be")]
 mod bulk;
 mod guard;
+pub(crate) mod inside;
 mod sink;
 mod strict;
 #[cfg(test)]

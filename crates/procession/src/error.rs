@@ -39,7 +39,7 @@ pub enum ErrorKind {
     TooLarge,
     /// The worker does not have the task.
     UnknownTask,
-    /// A worker's initializer failed.
+    /// A worker's initializer failed, or the pool's preload.
     Initializer,
     /// The pool is closed and takes no more calls.
     Closed,
@@ -51,6 +51,8 @@ pub enum ErrorKind {
     NotInitialized,
     /// A worker process could not be started.
     Spawn,
+    /// There is no memory, or no descriptor, for data that is to be shared.
+    Share,
     /// The call itself was wrong: an option out of range, or out of order.
     Usage,
 }
@@ -227,6 +229,7 @@ impl From<LaunchError> for Error {
         let kind = match &error {
             LaunchError::NotInitialised => return Error::new(ErrorKind::NotInitialized, error.to_string()),
             LaunchError::Threads { .. } | LaunchError::TooDeep { .. } => ErrorKind::Usage,
+            LaunchError::Preload(_) | LaunchError::PreloadDied(_) => ErrorKind::Initializer,
             _ => ErrorKind::Spawn,
         };
         Error::new(kind, error.to_string())
@@ -252,6 +255,7 @@ impl ErrorKind {
             ErrorKind::Broken => "pool broken",
             ErrorKind::NotInitialized => "not initialised",
             ErrorKind::Spawn => "cannot start a worker",
+            ErrorKind::Share => "cannot share",
             ErrorKind::Usage => "wrong use",
         }
     }

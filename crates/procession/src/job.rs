@@ -17,6 +17,7 @@ use procession_core::JobId;
 
 use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind};
+use crate::region::Regions;
 use crate::registry::TaskInfo;
 use crate::wire::{self, PanicReport, Record, Status};
 
@@ -65,6 +66,8 @@ pub(crate) struct Job {
     complete: AtomicBool,
     /// Further input would not run. Set once: the first reason counts.
     stopped: OnceLock<StopReason>,
+    /// Shared data that its items refer to, until they have ended and their results are decoded. A leaf.
+    regions: Mutex<Regions>,
     /// Protects the fields of [`Inbox`]. A leaf: no other lock is taken while it is held.
     inbox: Mutex<Inbox>,
     arrived: Condvar,
@@ -185,6 +188,7 @@ impl Job {
             news: AtomicU32::new(0),
             complete: AtomicBool::new(false),
             stopped: OnceLock::new(),
+            regions: Mutex::default(),
             inbox: Mutex::new(Inbox::default()),
             arrived: Condvar::new(),
         }
@@ -213,6 +217,20 @@ impl Job {
     /// Whether more items may come, and only the end of its input tells how many they are.
     pub(crate) fn takes_input(&self) -> bool {
         !self.is_single
+    }
+
+    /// Keeps shared data for as long as its items need it.
+    pub(crate) fn hold(&self, regions: Regions) {
+        if !regions.is_empty() {
+            self.regions.lock().append(regions);
+        }
+    }
+
+    /// All items have ended, and what they returned is decoded.
+    pub(crate) fn release(&self) {
+        let regions = std::mem::take(&mut *self.regions.lock());
+        // Unlocked by now: giving much memory back takes a while.
+        drop(regions);
     }
 
     // Driver's side.

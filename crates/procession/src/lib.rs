@@ -40,6 +40,7 @@
 //! | take a result | [`AsyncResult::get`], [`wait`](AsyncResult::wait), [`on_done`](AsyncResult::on_done), `.await`; of several: [`wait`](fn@wait), [`as_completed`] |
 //! | set a limit | [`Task::timeout`], [`Task::deadline`], [`Task::max_attempts`], [`Task::buffer`] on the task; the pool's defaults on [`PoolBuilder`] |
 //! | stop a call | [`AsyncResult::cancel`], [`Imap::cancel`] |
+//! | let tasks read much data without copies | [`Pool::share`] for slices, [`Pool::broadcast`] for other values, [`PoolBuilder::preload`] for what is loaded from elsewhere |
 //! | prepare each worker | [`PoolBuilder::initializer`], [`set_worker_state`], [`worker_state`] |
 //! | know where one is, inside a task | [`current`] |
 //! | cut data into slices | [`slice_data`]; how many: [`cpu_count`] |
@@ -62,8 +63,8 @@
 //!
 //! A pool starts its program again, as a server that forks the workers ([`StartMethod::ForkServer`]); a process that is
 //! a worker never gets past [`init`]. So a worker has the same tasks as the master, but none of its memory: statics
-//! are as at the start of the program, and what a task needs comes as an argument or from the initializer. A worker
-//! runs one item at a time, is the leader of a process group of its own, and dies with the master.
+//! are as at the start of the program, and what a task needs comes as an argument, from the preload or from the
+//! initializer. A worker runs one item at a time, is the leader of a process group of its own, and dies with the master.
 //!
 //! Arguments and results are encoded and decoded on the thread that makes the call, so an input iterator needs neither
 //! `Send` nor `'static`. Callbacks run on a thread of their own. The library installs no signal handler in the master
@@ -90,6 +91,7 @@ pub mod __private;
 mod async_result;
 #[cfg(any(test, feature = "before-main"))]
 mod before_main;
+mod broadcast;
 mod buffer;
 mod builder;
 mod codec;
@@ -106,8 +108,11 @@ mod payload;
 mod pool;
 #[expect(unsafe_code, reason = "forks, passes descriptors, reads statuses, sets signal dispositions")]
 mod process;
+#[expect(unsafe_code, reason = "maps memory that processes share")]
+mod region;
 mod registry;
 mod reorder;
+mod shared;
 #[expect(unsafe_code, reason = "maps memory that two processes share")]
 mod slab;
 mod slice;
@@ -119,7 +124,9 @@ mod wire;
 mod worker;
 
 pub use async_result::AsyncResult;
+pub use broadcast::Broadcast;
 pub use builder::PoolBuilder;
+pub use bytemuck::{self, Pod};
 pub use cpu::cpu_count;
 pub use current::{Current, current, set_worker_state, worker_state};
 pub use error::{Error, ErrorKind};
@@ -130,6 +137,7 @@ pub use pool::{Pool, StreamOptions};
 pub use process::{Output, StartMethod, WorkerExit, init};
 pub use procession_macros::{main, task};
 pub use registry::{NotFound, ParamInfo, TaskInfo, find, tasks};
+pub use shared::Shared;
 pub use slice::slice_data;
 pub use stats::{SlowItem, Stats, WorkerStats};
 pub use task::{Argument, Task, TaskFn, TaskOutput};

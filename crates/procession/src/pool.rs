@@ -20,6 +20,7 @@ use crate::imap::{Imap, ImapUnordered, PayloadStream};
 use crate::job::{Arrival, Job};
 use crate::payload::Payload;
 use crate::process::{LaunchSettings, Launcher, Output, StartMethod};
+use crate::region::Regions;
 use crate::registry::TaskInfo;
 use crate::slab::Arena;
 use crate::stats::Stats;
@@ -82,6 +83,8 @@ struct Handle {
     workers: std::sync::atomic::AtomicUsize,
     timeout: Option<Duration>,
     max_attempts: Option<u32>,
+    /// What the arguments of the preload and of the initializer refer to, for whoever takes a worker's place.
+    _regions: Regions,
 }
 
 impl Pool {
@@ -124,6 +127,7 @@ impl Pool {
             workers: workers.into(),
             timeout: builder.timeout,
             max_attempts: builder.max_attempts,
+            _regions: builder.regions,
         };
         handle.driver.wait_started()?;
         Ok(Pool { handle: Arc::new(handle) })
@@ -151,8 +155,11 @@ impl Pool {
         let driver = &self.handle.driver;
         let job = Arc::new(Job::single(task.info()));
         let mut segment = driver.segment();
+        let mut regions = Regions::default();
         let options = self.options(task.options(), task.info()).and_then(|options| {
-            segment.push(|sink| F::encode_args(&args, sink)).map_err(|error| arguments_error(&error))?;
+            let encoded = regions.collect(|| segment.push(|sink| F::encode_args(&args, sink)));
+            encoded.map_err(|error| arguments_error(&error))?;
+            job.hold(regions);
             Ok(options)
         });
         match options {

@@ -15,6 +15,7 @@ use crate::codec::{CodecError, Sink};
 use crate::driver::{CallOptions, Driver, Segment, deadline};
 use crate::error::{Error, ErrorKind};
 use crate::job::{Arrival, Job, StopReason};
+use crate::region::{HeldRegions, Regions};
 use crate::registry::TaskInfo;
 use crate::reorder::Reorder;
 
@@ -68,6 +69,7 @@ struct Source<I: Iterator> {
     panic: Option<Box<dyn Any + Send>>,
     /// The clock is looked at after every item.
     slow: bool,
+    regions: HeldRegions,
 }
 
 enum Ready {
@@ -117,6 +119,7 @@ impl<I: Iterator, R> Stream<I, R> {
                 bytes: 0,
                 panic: None,
                 slow: false,
+                regions: HeldRegions::default(),
             },
             decode: coding.decode,
             ready,
@@ -142,9 +145,13 @@ impl<I: Iterator, R> Stream<I, R> {
         let decode = self.decode;
         // Counted first: whoever catches the panic of a decoder must not wait for that item for ever.
         self.yielded += u64::from(arrival.items() > 0);
-        arrival.take_first(self.source.job.task, position, |bytes| {
+        let taken = arrival.take_first(self.source.job.task, position, |bytes| {
             decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
-        })
+        });
+        if let Some((index, _)) = &taken {
+            self.source.regions.release(*index);
+        }
+        taken
     }
 
     fn next_batch(&mut self, until: Option<Instant>) -> Step<R> {
@@ -220,6 +227,8 @@ impl<I: Iterator, R> Stream<I, R> {
 
 impl<I: Iterator, R> Drop for Stream<I, R> {
     fn drop(&mut self) {
+        // What still runs needs it.
+        self.source.job.hold(self.source.regions.take());
         let unheard = self.source.input.is_some() || self.yielded < self.source.pulled;
         if let Some(id) = self.source.id
             && unheard
@@ -253,8 +262,10 @@ impl<I: Iterator> Source<I> {
         }
         let first = self.pulled;
         let mut segment = self.driver.segment();
-        let pulled = catch_unwind(AssertUnwindSafe(|| self.pull(&mut segment, quota)));
+        let mut regions = Regions::default();
+        let pulled = catch_unwind(AssertUnwindSafe(|| self.pull(&mut segment, &mut regions, quota)));
         let encoded = segment.items() as u64;
+        self.regions.hold(first, encoded, regions);
         self.bytes += segment.bytes() as u64;
         self.pulled = first + encoded;
         if encoded > 0 && !self.driver.input(id, segment, first) {
@@ -289,7 +300,7 @@ impl<I: Iterator> Source<I> {
         }
     }
 
-    fn pull(&mut self, segment: &mut Segment, quota: u64) -> Pulled {
+    fn pull(&mut self, segment: &mut Segment, regions: &mut Regions, quota: u64) -> Pulled {
         let Some(input) = &mut self.input else {
             return Pulled::Exhausted;
         };
@@ -299,7 +310,7 @@ impl<I: Iterator> Source<I> {
             let Some(item) = input.next() else {
                 return Pulled::Exhausted;
             };
-            if let Err(error) = segment.push(|sink| (self.encode)(&item, sink)) {
+            if let Err(error) = regions.collect(|| segment.push(|sink| (self.encode)(&item, sink))) {
                 return Pulled::Unencodable(error);
             }
             if segment.bytes() >= BATCH_BYTES {
@@ -387,6 +398,7 @@ pub(crate) fn encode_all<I: Iterator>(
     let mut first = 0;
     loop {
         let mut segment = driver.segment();
+        let mut regions = Regions::default();
         let end = loop {
             if segment.bytes() >= BATCH_BYTES || segment.items() as u64 >= BATCH_ITEMS {
                 break None;
@@ -394,10 +406,11 @@ pub(crate) fn encode_all<I: Iterator>(
             let Some(item) = input.next() else {
                 break Some(Ok(()));
             };
-            if let Err(error) = segment.push(|sink| encode(&item, sink)) {
+            if let Err(error) = regions.collect(|| segment.push(|sink| encode(&item, sink))) {
                 break Some(Err(error));
             }
         };
+        job.hold(regions);
         let items = segment.items() as u64;
         if items > 0 && !driver.input(id, segment, first) {
             // The pool has forgotten the job, and said why in every outcome it still had.

@@ -10,7 +10,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use super::bulk;
+use super::{bulk, inside};
 
 /// Most elements that a sequence may have. Only elements that take no bytes could exceed the input's own limit, and
 /// without this a length of u64::MAX would be counted through.
@@ -92,6 +92,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guard<D> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
+        inside::announce(name);
         let visitor = self.wrap(visitor);
         self.inner.deserialize_newtype_struct(name, visitor)
     }

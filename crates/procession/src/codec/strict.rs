@@ -11,6 +11,7 @@ use serde::ser::{
 };
 
 use super::bulk::{Bulk, bytes_of};
+use super::inside;
 
 /// A value that is to be encoded whole, and the serializer that sees to it.
 pub(super) struct Strict<T>(pub(super) T);
@@ -86,6 +87,7 @@ impl<S: Serializer> Serializer for Strict<S> {
         name: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
+        inside::announce(name);
         self.0.serialize_newtype_struct(name, &Strict(value))
     }
 

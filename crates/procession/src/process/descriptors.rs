@@ -51,6 +51,18 @@ pub(crate) fn ensure_descriptors(workers: usize) -> Result<(), LaunchError> {
         .map_err(LaunchError::system("raising the descriptor limit"))
 }
 
+/// Raises the soft limit before it is reached by descriptors that no pool has counted: `newest` is one of them. Under
+/// a hard limit that allows no more, whatever needs the next ones will say so.
+pub(crate) fn ensure_room_beyond(newest: &impl AsRawFd) {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && newest.as_raw_fd() as u64 + DESCRIPTORS_PER_POOL >= soft
+    {
+        let wanted = soft.saturating_mul(2).max(DESCRIPTORS_PER_POOL * 2).min(hard);
+        // It is allowed up to the hard limit, and where a sandbox forbids it nothing has changed.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.max(soft), hard);
+    }
+}
+
 fn count_open() -> u64 {
     // The directory that is read counts itself, once.
     fs::read_dir("/proc/self/fd").map_or(0, |entries| (entries.count() as u64).saturating_sub(1))

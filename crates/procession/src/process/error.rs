@@ -74,9 +74,12 @@ pub(crate) enum LaunchError {
     /// A forked helper cannot be forked again, because the program has threads by now.
     #[error("the process that workers are forked from is gone, and start method fork cannot replace it")]
     ForkedHelperGone,
-    /// The preload task failed.
-    #[error("preload failed: {0}")]
+    /// The preload task failed, or took too long.
+    #[error("{0}")]
     Preload(String),
+    /// The preload task ended its process, or somebody else did: perhaps there was no memory just then.
+    #[error("{0}")]
+    PreloadDied(String),
     /// Too few descriptors.
     #[error(
         "{workers} workers need {need} more descriptors, but {open} are open and the hard limit is {limit}: raise it \
@@ -101,7 +104,7 @@ impl LaunchError {
     /// Whether trying again cannot help.
     pub(crate) fn is_fatal(&self) -> bool {
         match self {
-            LaunchError::System { .. } | LaunchError::Boot(_) => false,
+            LaunchError::System { .. } | LaunchError::Boot(_) | LaunchError::PreloadDied(_) => false,
             LaunchError::NotInitialised
             | LaunchError::Program { .. }
             | LaunchError::NeverInitialised { .. }

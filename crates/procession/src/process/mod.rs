@@ -29,7 +29,7 @@ pub use exit::WorkerExit;
 pub use init::init;
 pub use settings::{Output, StartMethod};
 
-pub(crate) use descriptors::ensure_descriptors;
+pub(crate) use descriptors::{ensure_descriptors, ensure_room_beyond};
 pub(crate) use error::LaunchError;
 pub(crate) use launcher::{Launched, Launcher, PendingBoot};
 pub(crate) use pidfd::number_readable_within;

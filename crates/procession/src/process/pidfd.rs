@@ -54,12 +54,18 @@ pub(super) fn wait_dead(pidfd: BorrowedFd<'_>, limit: Duration) -> bool {
 
 /// Waits until a descriptor is readable or hung up.
 pub(super) fn readable_within(fd: impl AsFd, limit: Duration) -> bool {
+    any_readable_within(&[fd.as_fd()], limit)
+}
+
+/// Waits until one of them is readable or hung up.
+pub(super) fn any_readable_within(fds: &[BorrowedFd<'_>], limit: Duration) -> bool {
+    let mut fds: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     let end = std::time::Instant::now() + limit;
     loop {
         let left = end.saturating_duration_since(std::time::Instant::now());
         let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
         let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout) {
+        match poll(&mut fds, timeout) {
             Err(Errno::EINTR) => {}
             Ok(0) if !left.is_zero() => {}
             Ok(ready) => return ready > 0,

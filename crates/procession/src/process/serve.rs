@@ -20,7 +20,11 @@ use super::launcher::count_threads;
 use super::seat::Seat;
 use super::settings::SeatSettings;
 use super::signals::{self, OnParentDeath};
+use crate::registry;
 use crate::worker;
+
+/// How much of what a preload says is repeated to the master, which takes replies of a limited size.
+const PRELOAD_MESSAGE_BYTES_MAX: usize = 32 << 10;
 
 /// Start method `fork`: what the forked copy of the master does first.
 pub(super) fn enter_forked(
@@ -52,7 +56,8 @@ pub(super) fn serve(
     ballast: Ballast,
     settings: SeatSettings,
 ) -> ! {
-    if let Err(message) = preload(&settings) {
+    if let Err(mut message) = preload(&settings) {
+        message.truncate(message.floor_char_boundary(PRELOAD_MESSAGE_BYTES_MAX));
         let _ = send_reply(&stream, &Reply::PreloadFailed { message });
         leave(code::INIT_FAILED);
     }
@@ -104,8 +109,9 @@ fn preload(settings: &SeatSettings) -> Result<(), String> {
         match count_threads() {
             1 => {}
             threads => {
+                let path = registry::entry(*task).map_or("unknown task", |info| info.path());
                 return Err(format!(
-                    "preload left {} threads running, which forked workers would not have: load data only",
+                    "preload `{path}` left {} threads running, which forked workers would not have: load data only",
                     threads - 1
                 ));
             }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,8 @@ pub(crate) struct LaunchSettings {
     pub(crate) memory_limit: Option<u64>,
     /// Run once before workers are forked; with `spawn`, in each worker before its initializer.
     pub(crate) preload: Option<EncodedCall>,
+    /// How long the preload may take where it runs once.
+    pub(crate) preload_limit: Duration,
     /// Run in each worker before it takes work.
     pub(crate) initializer: Option<EncodedCall>,
     pub(crate) output: Output,

@@ -12,14 +12,12 @@ use nix::unistd::{ForkResult, Pid};
 use super::boot::{Ends, Order, Reply, Role, SharedFiles, receive_reply, send_descriptors};
 use super::error::LaunchError;
 use super::exit::{Exit, WorkerExit, flush_all_output};
-use super::pidfd::{Take, readable_within};
+use super::pidfd::{Take, any_readable_within, readable_within};
 use super::serve;
 use super::settings::{LaunchSettings, SeatSettings};
 use super::spawn::{Booting, REPLY_LIMIT};
 use super::worker_process::{Parent, WorkerProcess};
-
-/// How long a preload task may take. Generous, since it loads models and tables; yet a hang is reported.
-const PRELOAD_LIMIT: Duration = Duration::from_secs(600);
+use crate::registry::{self, TaskInfo};
 
 /// Late answers that are skipped before the zygote counts as confused.
 const LATE_REPLIES_MAX: u32 = 64;
@@ -54,7 +52,7 @@ impl Zygote {
     pub(super) fn execute(settings: &LaunchSettings) -> Result<Zygote, LaunchError> {
         let (booting, process) = Booting::start(settings, Role::Zygote)?;
         match booting.connect(&process) {
-            Ok((orders, stream)) => Zygote { process, stream, orders: Some(orders) }.prepared(),
+            Ok((orders, stream)) => Zygote { process, stream, orders: Some(orders) }.prepared(settings),
             Err(error) => {
                 process.finish_off();
                 process.read_exit(Take::Reap);
@@ -84,6 +82,8 @@ impl Zygote {
                 )
             }
             Ok(ForkResult::Parent { child }) => {
+                // Or nobody would see the child's end of the socket closed.
+                drop((theirs, order_receiver));
                 // Both sides do this, so that it is done whichever comes first.
                 let _ = nix::unistd::setpgid(child, child);
                 let process = WorkerProcess::open(child, Parent::Us { rss_before })
@@ -91,18 +91,24 @@ impl Zygote {
                 stream
                     .set_read_timeout(Some(REPLY_LIMIT))
                     .map_err(LaunchError::system("limiting a socket's wait"))?;
-                Zygote { process, stream, orders: Some(orders) }.prepared()
+                Zygote { process, stream, orders: Some(orders) }.prepared(settings)
             }
         }
     }
 
-    /// Waits for the preload task.
-    fn prepared(self) -> Result<Zygote, LaunchError> {
-        if !readable_within(&self.stream, PRELOAD_LIMIT) {
-            return Err(LaunchError::Preload(format!(
-                "it did not return within {} s",
-                PRELOAD_LIMIT.as_secs()
-            )));
+    /// Waits for the preload task; where there is none, only for the word that the process is ready.
+    fn prepared(self, settings: &LaunchSettings) -> Result<Zygote, LaunchError> {
+        let preload = settings.preload.as_ref().map(|(task, _)| registry::entry(*task));
+        let preload = preload.map(|info| info.map_or("unknown task", TaskInfo::path));
+        let limit = if preload.is_some() { settings.preload_limit } else { REPLY_LIMIT };
+        // What a preload has started may hold the socket open when it ends its process.
+        if !any_readable_within(&[self.stream.as_fd(), self.process.as_fd()], limit) {
+            return Err(match preload {
+                Some(path) => LaunchError::Preload(format!(
+                    "preload `{path}` did not return within {limit:?}: give it more time with `.timeout(…)` on its task"
+                )),
+                None => LaunchError::Boot(format!("helper process said nothing for {limit:?}")),
+            });
         }
         match receive_reply(&self.stream) {
             Ok(Reply::Prepared) => Ok(self),
@@ -113,10 +119,13 @@ impl Zygote {
             Ok(other) => Err(LaunchError::Boot(format!("unexpected reply of the helper process: {other:?}"))),
             Err(_) => {
                 self.process.finish_off();
-                Err(LaunchError::Boot(format!(
-                    "helper process died while preparing: {}",
-                    self.process.read_exit(Take::Look).status
-                )))
+                let status = self.process.read_exit(Take::Look).status;
+                Err(match preload {
+                    Some(path) => {
+                        LaunchError::PreloadDied(format!("preload `{path}` ended its process: {status}"))
+                    }
+                    None => LaunchError::Boot(format!("helper process died while preparing: {status}")),
+                })
             }
         }
     }

@@ -20,8 +20,10 @@ use heap::Heap;
 use outbox::{Outbox, SendFailed};
 pub(crate) use streams::{ReplySink, WorkSource};
 
+use crate::broadcast;
 use crate::current::{clear_current, set_current};
 use crate::page::{PageWorker, monotonic_ns};
+use crate::region;
 use crate::slab::{ArenaReader, WindowWriter};
 use crate::wire::{self, Item, LargeWork, PartAssembler, Received, Run, ToWorker, WireError, WorkView};
 
@@ -75,11 +77,13 @@ pub(crate) fn run_worker(
     shared: Shared,
     setup: &Setup,
 ) -> WorkerEnd {
+    region::enter_worker();
     run_with(source, sink, shared, setup, &Registered)
 }
 
 /// Runs a preload task or an initializer, and says what went wrong.
 pub(crate) fn run_setup(what: &str, task: u32, args: &[u8]) -> Result<(), String> {
+    region::enter_worker();
     panics::install_hook();
     Executor::new(&Registered).run_setup(what, task, args)
 }
@@ -156,6 +160,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             self.heap.give_back();
         }
         let frame = self.receive()?;
+        broadcast::forget_retired();
         match ToWorker::parse(&frame)? {
             ToWorker::Work(work) => self.run_work(&work),
             ToWorker::LargeWork(large) => self.run_large(&large),
