@@ -2,6 +2,7 @@
 
 mod crashes;
 mod descriptors;
+mod exec;
 mod kills;
 mod large;
 mod limits;
