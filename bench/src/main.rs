@@ -1,85 +1,55 @@
-//! Prints what one item costs through the pool, beside what the transport alone costs in the same run.
+//! Prints what the pool costs, beside what cannot be beaten and what others cost in the same run.
 //!
-//! Passes are interleaved and the median is printed with its spread: the machine is shared, so only ratios within one
-//! run mean anything.
+//! The plan (`plan`) says what is measured and what is aimed at; `run` starts a fresh process for every case and every
+//! peer, pass by pass; `results` collects, `verdict` judges, `report` shows. Nothing here is part of the test suite.
 
+#![deny(unsafe_code)]
+
+mod arguments;
 mod cases;
-mod raw;
-mod table;
+mod limits;
+mod machine;
+mod peers;
+mod plan;
+mod report;
+mod results;
+mod run;
+mod unit;
+mod verdict;
 
+use std::error::Error;
 use std::process::ExitCode;
 
-use cases::Cases;
-use table::Table;
+use clap::Parser;
 
-/// Odd, so that the median is one of the passes.
-const PASSES: usize = 5;
-
-const CASES: [&str; 4] = ["B1", "B2", "B3", "B4"];
+use arguments::{Arguments, Role};
 
 fn main() -> ExitCode {
     procession::init();
-    if raw::is_echo() {
-        return raw::echo();
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let arguments = Arguments::parse();
+    let ended = match &arguments.role {
+        Some(Role::Measure { case, quick }) => measure(case, *quick),
+        Some(Role::Echo { kind, name }) => limits::ipc::echo(*kind, name).map(|()| ExitCode::SUCCESS),
+        Some(Role::Nothing) => Ok(ExitCode::SUCCESS),
+        None => run_all(&arguments),
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let wanted = Wanted::from_arguments()?;
-    let mut table = Table::default();
-    let cases = Cases::new()?;
-    for pass in 1..=PASSES {
-        eprintln!("pass {pass} of {PASSES}");
-        if wanted.includes("B1") {
-            let ping_pong = raw::ping_pong()?;
-            table.limit("raw ipc-channel ping-pong", ping_pong);
-            table.record("B1 apply round trip", ping_pong, cases.apply()?);
-        }
-        if wanted.includes("B2") || wanted.includes("B3") {
-            let stream = raw::stream()?;
-            table.limit("raw ipc-channel stream", stream);
-            if wanted.includes("B2") {
-                table.record("B2 apply_async burst, 100 k", stream, cases.apply_async_burst()?);
-            }
-            if wanted.includes("B3") {
-                table.record("B3 map, chunk_size(1), 1 M", stream, cases.map_single()?);
-            }
-        }
-        if wanted.includes("B4") {
-            let rayon = cases::rayon_map();
-            table.limit("serial map, 10 M i64", cases::serial_map());
-            table.limit("rayon map, 10 M i64", rayon);
-            table.record("B4 map, default, 10 M i64", rayon, cases.map_default()?);
-        }
+/// In the process of one case.
+fn measure(case: &str, quick: bool) -> Result<ExitCode, Box<dyn Error>> {
+    for measurement in cases::measure(case, run::Scale { quick })? {
+        println!("{}", serde_json::to_string(&measurement)?);
     }
-    table.print();
-    cases.close()?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Which cases to measure.
-struct Wanted(Option<String>);
-
-impl Wanted {
-    fn from_arguments() -> Result<Wanted, String> {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
-        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        match words.as_slice() {
-            [] => Ok(Wanted(None)),
-            ["--only", case] if CASES.contains(case) => Ok(Wanted(Some((*case).to_owned()))),
-            ["--only", case] => Err(format!("there is no case `{case}`: use one of {}", CASES.join(", "))),
-            _ => Err(format!("arguments {arguments:?} are not understood: use nothing, or --only CASE")),
-        }
-    }
-
-    fn includes(&self, case: &str) -> bool {
-        self.0.as_deref().is_none_or(|only| only == case)
-    }
+fn run_all(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
+    let report = run::run(arguments)?;
+    print!("{}", report::table::table(&report));
+    report::write(&report, arguments)?;
+    Ok(verdict::exit_code(&report))
 }

@@ -3,6 +3,7 @@
 mod broadcast;
 mod crashes;
 mod descriptors;
+mod exec;
 mod kills;
 mod large;
 mod limits;

@@ -9,7 +9,7 @@ const HELP: &str = "\
 usage: cargo xtask <command>
 
   ci                  everything the continuous integration runs (the same as .ci/run)
-  bench [--only B1]   what an item costs through the pool, beside the transport's own limit
+  bench [options]     every benchmark, beside its limits and its peers; `bench --help` lists the options
 ";
 
 fn main() -> ExitCode {
@@ -39,8 +39,10 @@ fn cargo(arguments: &[&str]) -> Command {
 
 fn run(command: &mut Command) -> ExitCode {
     match command.current_dir(root()).status() {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+        // A status of its own says something: 2 is a wrong option.
+        Ok(status) => {
+            status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+        }
         Err(error) => {
             eprintln!("error: cannot run {command:?}: {error}");
             ExitCode::FAILURE

@@ -1,4 +1,4 @@
-//! Built-in tasks of Procession: the tutorial's, a picture, and faults for tests and demonstrations.
+//! Built-in tasks of Procession: the tutorial's, a picture, commands, and faults for tests and demonstrations.
 //!
 //! A program gets them all by referring to this crate:
 //!
@@ -13,6 +13,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod exec;
 #[expect(unsafe_code, reason = "real faults cannot be made safely")]
 pub mod faults;
 pub mod picture;

@@ -9,6 +9,7 @@ fn every_built_in_task_is_registered() {
     assert_eq!(
         paths,
         [
+            "exec::exec",
             "faults::abort",
             "faults::die_every",
             "faults::echo",

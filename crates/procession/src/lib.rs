@@ -91,6 +91,9 @@ pub mod __private;
 mod async_result;
 #[cfg(any(test, feature = "before-main"))]
 mod before_main;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod broadcast;
 mod buffer;
 mod builder;
