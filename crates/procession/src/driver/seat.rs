@@ -19,6 +19,10 @@ use crate::wire::{self, ResultsHeader, Run, ToMaster};
 /// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
 const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
 
+/// Messages of work a worker may have outstanding: the one it runs and the next. A third would only keep small ones from
+/// being packed together while they wait.
+const WORK_FRAMES_MAX: usize = 2;
+
 /// The connection to a worker process, shared with whoever is sending to it just now.
 pub(crate) struct Link {
     pub(crate) sender: IpcBytesSender,
@@ -172,7 +176,7 @@ impl Seat {
             let stop = std::mem::take(&mut self.stop);
             return stop.then_some(Message::Stop);
         }
-        if self.frames.len() >= wire::CREDIT_FRAMES_MAX as usize
+        if self.frames.len() >= WORK_FRAMES_MAX
             || self.bytes_out > wire::CREDIT_BYTES_MAX - wire::FRAME_BYTES_MAX
             || self.parts_out > 0
         {

@@ -114,14 +114,14 @@ fn a_handout_too_large_for_a_frame_is_cut() {
 #[test]
 fn no_more_frames_than_credit() {
     let mut scene = Scene::new(&[1; 10]);
-    for frame in 0..u64::from(wire::CREDIT_FRAMES_MAX) {
+    for frame in 0..WORK_FRAMES_MAX as u64 {
         scene.queue(frame, 1);
         assert_eq!(scene.plan(), format!("frame {frame}: {frame}+1"));
     }
     scene.queue(9, 1);
     assert_eq!(scene.plan(), "nothing");
     assert_eq!(scene.results(0, 0, 1), Ok(1));
-    assert_eq!(scene.plan(), "frame 4: 9+1");
+    assert_eq!(scene.plan(), "frame 2: 9+1");
 }
 
 #[test]
