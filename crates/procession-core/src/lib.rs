@@ -74,6 +74,7 @@ mod id;
 mod jitter;
 mod job;
 mod jobs;
+mod load;
 mod policy;
 mod ready;
 mod scheduler;

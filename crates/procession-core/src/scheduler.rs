@@ -18,6 +18,7 @@ use crate::estimate::Estimates;
 use crate::handout;
 use crate::jitter::Jitter;
 use crate::jobs::Jobs;
+use crate::load::Load;
 use crate::ready::ReadyQueue;
 use crate::seat::{Cause, Seat, State};
 use crate::{Command, Event, JobId, Outcome, Policy, Time, WorkerId};
@@ -39,12 +40,15 @@ pub struct Scheduler {
     /// Unsettled jobs that the pool refused; they need no worker and hold up no one.
     refused: usize,
     estimates: Estimates,
+    load: Load,
 
     seats: Vec<Seat>,
     /// Exactly the idle seats, last used last: the warmest worker is taken first, the coldest times out.
     idle: Vec<u32>,
     /// At least the busy seats that have room, in turn. Who lost its room is dropped when its turn comes.
     roomy: VecDeque<u32>,
+    /// The seat that was idle last and got something to do: the next one that small single calls join.
+    joined: Option<u32>,
     /// Wanted seats that are vacant, so that work waiting would have one filled.
     vacancies: usize,
     /// Seats whose worker is not ready yet.
@@ -102,9 +106,11 @@ impl Scheduler {
             deadlines: BTreeSet::new(),
             refused: 0,
             estimates: Estimates::default(),
+            load: Load::default(),
             seats: Vec::new(),
             idle: Vec::new(),
             roomy: VecDeque::new(),
+            joined: None,
             vacancies: 0,
             starting: 0,
             deep: 0,

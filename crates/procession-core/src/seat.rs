@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::backlog::Backlog;
 use crate::handout::{
-    HANDOUT_BYTES_MAX, HANDOUT_ITEMS_MAX, HELD_BYTES_MAX, HELD_ITEMS_MAX, HELD_RUNS_MAX, LOW_WATER_NS,
+    HANDOUT_BYTES_MAX, HANDOUT_ITEMS_MAX, HELD_BYTES_MAX, HELD_ITEMS_MAX, HELD_RUNS_MAX, low_water_ns,
     stuck_after,
 };
-use crate::{JobId, Time, WorkerId};
+use crate::{JobId, Policy, Time, WorkerId};
 
 /// One place for a worker process.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Seat {
     }
 
     /// Whether it is busy, yet should be given more ahead of time.
-    pub(crate) fn has_room(&self, max_tasks: Option<u64>) -> bool {
+    pub(crate) fn has_room(&self, policy: &Policy) -> bool {
         let watched_loosely = match self.state {
             State::Busy { watch: Watch::Off | Watch::Until(_) | Watch::Probing } => true,
             State::Busy { watch: Watch::Withdrawing(_) | Watch::Confirming }
@@ -162,12 +162,12 @@ impl Seat {
             && self.wanted
             && !self.asked
             && !self.reclaiming
-            && self.backlog.ns() < LOW_WATER_NS
+            && self.backlog.ns() < low_water_ns(policy.workers)
             && self.backlog.bytes() + HANDOUT_BYTES_MAX <= HELD_BYTES_MAX
             && self.backlog.items() + HANDOUT_ITEMS_MAX <= HELD_ITEMS_MAX
             && self.backlog.runs().len() < HELD_RUNS_MAX
             && self.backlog.back().is_none_or(|run| run.attempt == 1)
-            && self.allowance(max_tasks) > 0
+            && self.allowance(policy.max_tasks_per_worker) > 0
     }
 
     /// How many items it may still be given before it is replaced.

@@ -190,6 +190,10 @@ impl Scheduler {
         for _ in slots.len()..workers {
             self.add_seat();
         }
+        // More workers, more room for each.
+        for slot in slots {
+            self.list_if_roomy(slot);
+        }
     }
 
     /// The pool shrinks by this seat: a worker that holds nothing stops, another one finishes the item it is running.

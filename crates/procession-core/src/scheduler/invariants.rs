@@ -93,7 +93,7 @@ impl Scheduler {
         assert_eq!(self.vacancies, count(|seat| seat.wanted && seat.state == State::Vacant), "vacancies");
         assert_eq!(self.deep, count(|seat| seat.backlog.items() > 1), "workers with items to give back");
         assert_eq!(self.roomy.len(), count(|seat| seat.listed), "workers listed as roomy");
-        for seat in self.seats.iter().filter(|seat| seat.has_room(self.policy.max_tasks_per_worker)) {
+        for seat in self.seats.iter().filter(|seat| seat.has_room(&self.policy)) {
             assert!(seat.listed, "{}: has room, yet is not listed", seat.id);
         }
         let refused = self.jobs.iter().filter(|job| matches!(job.fate, Some(crate::job::Fate::Refused(_))));

@@ -17,6 +17,7 @@ impl Scheduler {
         if items == 0 {
             return;
         }
+        self.load.reply(self.now);
         self.take_done(slot, items, busy);
         self.lost_in_a_row = 0;
         let now = self.now;

@@ -85,6 +85,53 @@ fn a_chunk_size_is_the_unit() {
 }
 
 #[test]
+fn a_chunk_size_beyond_every_bound_is_still_the_unit() {
+    let mut s = Script::ready(Policy::new(2));
+    s.teach(us(1));
+    let options = JobOptions { chunk_size: Some(6_000), ..JobOptions::new(0) };
+    assert_eq!(shares(&s.submit(0, 20_000, options)), [(1, 0, 6_000), (0, 6_000, 6_000)]);
+}
+
+#[test]
+fn many_workers_are_given_more_at_once() {
+    let mut s = Script::ready(Policy::new(100));
+    s.teach(us(100));
+    // 4 ms at a time: in the 2 ms that one worker gets, the master could hardly serve the hundred of them.
+    assert_eq!(s.submit(0, 1_000_000, JobOptions::new(0))[0], dispatch(worker(99, 1), 0, 0, 40));
+}
+
+#[test]
+fn a_burst_that_overruns_the_master_is_packed() {
+    let mut s = Script::ready(Policy::new(8));
+    s.teach(us(10));
+    let burst = |s: &mut Script| -> Vec<u32> {
+        (0..6).map(|index| shares(&s.submit(index, 1, JobOptions::new(0)))[0].0).collect()
+    };
+    let settle = |s: &mut Script, slots: &[u32]| {
+        for &slot in slots {
+            s.after(us(4)).tell(done(slot, 1, 1, us(10)));
+        }
+    };
+    let distinct = |slots: &[u32]| slots.iter().collect::<std::collections::BTreeSet<_>>().len();
+    // As long as the master keeps up, each gets a worker of its own.
+    let slots = burst(&mut s);
+    assert_eq!(distinct(&slots), 6, "{slots:?}");
+    settle(&mut s, &slots);
+    // A reply every 4 µs is all that it can do.
+    for _ in 0..64 {
+        let slot = shares(&s.submit(0, 1, JobOptions::new(0)))[0].0;
+        settle(&mut s, &[slot]);
+    }
+    // Four calls may be four callers that wait; more of them share a worker although others are idle.
+    let slots = burst(&mut s);
+    assert_eq!((distinct(&slots[..4]), &slots[4..]), (4, &[slots[3]; 2][..]), "{slots:?}");
+    settle(&mut s, &slots);
+    // Once it is quiet again, all is as before.
+    let slots = burst(s.after(ms(100)));
+    assert_eq!(distinct(&slots), 6, "{slots:?}");
+}
+
+#[test]
 fn bytes_bound_a_hand_out() {
     let mut s = Script::ready(Policy::new(1));
     s.teach(us(1));
