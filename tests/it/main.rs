@@ -1,5 +1,6 @@
 //! Pools of real workers under every kind of stress: one file a subject, each test in a process of its own.
 
+mod calls;
 mod crashes;
 mod descriptors;
 mod kills;
