@@ -1,6 +1,7 @@
 //! Pools of real workers under every kind of stress: one file a subject, each test in a process of its own.
 
 mod broadcast;
+mod calls;
 mod crashes;
 mod descriptors;
 mod exec;

@@ -7,11 +7,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::task::{Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::deadline;
+use super::ear::Ear;
 use crate::job::Job;
 use crate::{ErrorKind, Pool, WorkerExit};
 
@@ -167,4 +168,88 @@ fn a_deadline_is_not_called_a_limit_per_item() {
     }
     drop(outcomes);
     pool.close().unwrap();
+}
+
+/// Waits until the ear of the only worker is as it should be.
+fn wait_ear(pool: &Pool, is_so: impl Fn(&Ear) -> bool) {
+    let until = Instant::now() + LIMIT;
+    while !pool.driver().inspect(|state| is_so(&state.seats()[0].ear)) {
+        assert!(Instant::now() < until, "nobody gives the right to receive on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_caller_that_waits_listens_itself_until_others_need_the_worker() {
+    let pool = pool(1);
+    wait_ear(&pool, |ear| matches!(ear, Ear::Thread));
+    // It waits for the worker to be ready, and so for whatever that takes.
+    assert_eq!(pool.apply(negate, (1,)).unwrap(), -1);
+    // The thread learns from the first one that callers wait here.
+    for x in 0..3 {
+        assert_eq!(pool.apply(negate, (x,)).unwrap(), -x);
+        wait_ear(&pool, |ear| matches!(ear, Ear::Free(..)));
+    }
+    let caller = {
+        let pool = pool.clone();
+        std::thread::spawn(move || pool.apply(wait_for_ever, ()))
+    };
+    wait_ear(&pool, |ear| matches!(ear, Ear::Caller(_)));
+    // A queue of others' calls changes nothing while the caller waits.
+    let queued = pool.apply_async(negate, (5,));
+    wait_ear(&pool, |ear| matches!(ear, Ear::Caller(_)));
+    drop(queued);
+    pool.terminate();
+    assert_eq!(caller.join().unwrap().unwrap_err().kind(), ErrorKind::Terminated);
+    pool.join(Some(LIMIT)).unwrap();
+}
+
+#[test]
+fn who_sends_to_a_worker_nobody_listens_to_summons_its_reader() {
+    let pool = pool(1);
+    for x in 0..2 {
+        assert_eq!(pool.apply(negate, (x,)).unwrap(), -x);
+    }
+    wait_ear(&pool, |ear| matches!(ear, Ear::Free(..)));
+    assert!(pool.apply_async(negate, (2,)).wait(Some(LIMIT)));
+    assert_eq!(pool.map(negate, 0..100).unwrap(), (0..100).map(|x| -x).collect::<Vec<_>>());
+    // A worker that ends by itself is buried though nobody listened.
+    assert_eq!(pool.apply(negate, (3,)).unwrap(), -3);
+    pool.close().unwrap();
+}
+
+#[test]
+fn a_call_is_left_to_whoever_holds_the_lock() {
+    let pool = pool(1);
+    let driver = Arc::clone(pool.driver());
+    let mut handles = Vec::new();
+    driver.with_state(|_, _, _| {
+        // Were it to wait for the lock, it would wait for itself.
+        handles.extend((0..10).map(|x| pool.apply_async(negate, (x,))));
+    });
+    for (x, mut handle) in (0..).zip(handles) {
+        assert_eq!(handle.get_timeout(LIMIT).expect("it was told of").unwrap(), -x);
+    }
+    pool.close().unwrap();
+    assert_eq!(pool.apply(negate, (1,)).unwrap_err().kind(), ErrorKind::Closed);
+    assert!(!pool.apply_async(negate, (1,)).cancel(), "a refused call has ended");
+}
+
+#[test]
+fn calls_left_behind_by_a_failing_driver_end_with_it() {
+    let pool = pool(1);
+    let driver = Arc::clone(pool.driver());
+    let mut handles = Vec::new();
+    let met = catch_unwind(AssertUnwindSafe(|| {
+        driver.with_state(|_, _, _| {
+            handles.extend((0..10).map(|x| pool.apply_async(negate, (x,))));
+            panic!("a bug of ours");
+        });
+    }));
+    assert!(met.is_err());
+    for mut handle in handles {
+        let outcome = handle.get_timeout(LIMIT).expect("no call waits for ever");
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Broken);
+    }
+    assert!(driver.wait_stopped(deadline(Some(LIMIT))));
 }
