@@ -17,12 +17,12 @@ use crate::codec;
 use crate::driver::{CallOptions, Driver, Phase, Segment, Settings, Supervisor, deadline};
 use crate::error::{Error, ErrorKind};
 use crate::imap::{Imap, ImapUnordered, PayloadStream};
-use crate::job::{Arrival, Job};
+use crate::job::{Arrival, Decode, Job};
 use crate::payload::Payload;
 use crate::process::{LaunchSettings, Launcher, Output, StartMethod};
 use crate::registry::TaskInfo;
 use crate::stats::Stats;
-use crate::stream::{Call, Coding, Stream, arguments_error, encode_all};
+use crate::stream::{Call, Coding, Stream, arguments_error, encode_all, pull_items};
 use crate::task::{Argument, Task, TaskFn, TaskOptions, TaskOutput};
 
 /// How long dropping the last handle waits for the workers to be gone.
@@ -157,7 +157,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<R>, Error> {
-        self.imap(task, items).collect()
+        self.imap(task, items).0.collect()
     }
 
     /// As [`map`](Pool::map), with a tuple of arguments an item.
@@ -169,7 +169,7 @@ impl Pool {
         task: Task<F>,
         items: impl IntoIterator<Item = F::Args>,
     ) -> Result<Vec<F::Output>, Error> {
-        self.istarmap(task, items).collect()
+        self.istarmap(task, items).0.collect()
     }
 
     /// Encodes every item here and now, and returns a handle of the results.
@@ -180,7 +180,7 @@ impl Pool {
     ) -> AsyncResult<Vec<R>> {
         let items = items.into_iter();
         self.collect_async(task.info(), task.options(), items, codec::encode::<A>, |job| {
-            decode_all(job, codec::decode::<R>)
+            decode_all(job, Decode::new())
         })
     }
 
@@ -192,7 +192,7 @@ impl Pool {
     ) -> AsyncResult<Vec<F::Output>> {
         let items = items.into_iter();
         self.collect_async(task.info(), task.options(), items, F::encode_args, |job| {
-            decode_all(job, F::decode_output)
+            decode_all(job, Decode::new())
         })
     }
 
@@ -202,7 +202,10 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> Imap<I::IntoIter, R> {
-        let coding = Coding { encode: codec::encode::<A>, decode: codec::decode::<R> };
+        let coding = Coding {
+            pull: |input, items, segment| pull_items(input, items, segment, codec::encode::<A>),
+            decode: Decode::new(),
+        };
         Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
     }
 
@@ -212,7 +215,10 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, R> {
-        let coding = Coding { encode: codec::encode::<A>, decode: codec::decode::<R> };
+        let coding = Coding {
+            pull: |input, items, segment| pull_items(input, items, segment, codec::encode::<A>),
+            decode: Decode::new(),
+        };
         ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
     }
 
@@ -222,7 +228,10 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> Imap<I::IntoIter, F::Output> {
-        let coding = Coding { encode: F::encode_args, decode: F::decode_output };
+        let coding = Coding {
+            pull: |input, items, segment| pull_items(input, items, segment, F::encode_args),
+            decode: Decode::new(),
+        };
         Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
     }
 
@@ -232,7 +241,10 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, F::Output> {
-        let coding = Coding { encode: F::encode_args, decode: F::decode_output };
+        let coding = Coding {
+            pull: |input, items, segment| pull_items(input, items, segment, F::encode_args),
+            decode: Decode::new(),
+        };
         ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
     }
 
@@ -247,11 +259,19 @@ impl Pool {
             options;
         let options = TaskOptions { chunk_size, timeout, deadline, max_attempts, priority, buffer };
         let coding = Coding {
-            encode: |payload: &Payload, out| {
-                out.extend_from_slice(payload.as_bytes());
-                Ok(())
+            pull: |input, items, segment| {
+                pull_items(input, items, segment, |payload: &Payload, out| {
+                    out.extend_from_slice(payload.as_bytes());
+                    Ok(())
+                })
             },
-            decode: |bytes| Ok(Payload::from(bytes.to_vec())),
+            decode: Decode {
+                one: |bytes| Ok(Payload::from(bytes.to_vec())),
+                many: |each, bytes, payloads| {
+                    payloads.extend(bytes.chunks(each).map(|bytes| Payload::from(bytes.to_vec())));
+                    Ok(())
+                },
+            },
         };
         PayloadStream(self.open(task, options, items.into_iter(), coding, ordered))
     }
@@ -364,7 +384,7 @@ impl Pool {
         task: &'static TaskInfo,
         options: TaskOptions,
         input: I,
-        coding: Coding<I::Item, R>,
+        coding: Coding<I, R>,
         ordered: bool,
     ) -> Stream<I, R> {
         let buffer = options.buffer;

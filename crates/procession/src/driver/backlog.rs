@@ -10,7 +10,10 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(crate) struct Segment {
     bytes: Vec<u8>,
-    /// Where each item ends.
+    items: usize,
+    /// The length of every item, while they are all of one length; else 0.
+    each: usize,
+    /// Where each item ends, once they are not.
     ends: Vec<usize>,
 }
 
@@ -48,7 +51,11 @@ impl Segment {
         let before = self.bytes.len();
         match encode(&mut self.bytes) {
             Ok(()) => {
-                self.ends.push(self.bytes.len());
+                let length = self.bytes.len() - before;
+                if length != self.each || length == 0 {
+                    self.push_unlike(length);
+                }
+                self.items += 1;
                 Ok(())
             }
             Err(error) => {
@@ -58,8 +65,21 @@ impl Segment {
         }
     }
 
+    #[cold]
+    fn push_unlike(&mut self, length: usize) {
+        if self.items == 0 && length > 0 {
+            self.each = length;
+            return;
+        }
+        if self.each > 0 {
+            self.ends = (1..=self.items).map(|items| items * self.each).collect();
+            self.each = 0;
+        }
+        self.ends.push(self.ends.last().unwrap_or(&0) + length);
+    }
+
     pub(crate) fn items(&self) -> usize {
-        self.ends.len()
+        self.items
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -68,8 +88,26 @@ impl Segment {
 
     #[inline]
     pub(crate) fn item(&self, position: usize) -> &[u8] {
-        let start = if position == 0 { 0 } else { self.ends[position - 1] };
-        &self.bytes[start..self.ends[position]]
+        assert!(position < self.items, "a segment of {} items has no item {position}", self.items);
+        let (start, end) = match self.each {
+            0 if position == 0 => (0, self.ends[0]),
+            0 => (self.ends[position - 1], self.ends[position]),
+            each => (position * each, (position + 1) * each),
+        };
+        &self.bytes[start..end]
+    }
+
+    /// The length of every item, if they are all of one length, and that not 0.
+    pub(crate) fn each(&self) -> Option<usize> {
+        (self.each > 0).then_some(self.each)
+    }
+}
+
+impl Slice {
+    /// The encodings one after another, if all items of the segment are of one length, which comes first.
+    pub(crate) fn uniform(&self) -> Option<(usize, &[u8])> {
+        let each = self.segment.each()?;
+        Some((each, &self.segment.bytes[self.start * each..(self.start + self.items) * each]))
     }
 }
 
@@ -171,6 +209,28 @@ mod tests {
         assert_eq!(backlog.held.len(), 1, "what waits for an older one is not kept");
         backlog.settle(0, 2);
         assert!(backlog.held.is_empty());
+    }
+
+    #[test]
+    fn items_of_one_length_are_one_piece_until_another_comes() {
+        let items: [&[u8]; 5] = [b"aa", b"bb", b"cc", b"d", b""];
+        for count in 1..=items.len() {
+            let mut backlog = Backlog::default();
+            backlog.push(segment(&items[..count]), 0);
+            let slice = backlog.slice(1.min(count as u64 - 1), 2);
+            let expected: Option<(usize, &[u8])> = match count {
+                1 => Some((2, b"aa")),
+                2 => Some((2, b"bb")),
+                3 => Some((2, b"bbcc")),
+                _ => None,
+            };
+            assert_eq!(slice.uniform(), expected, "{count} items");
+            for (position, item) in items[..count].iter().enumerate() {
+                assert_eq!(slice.segment.item(position), *item, "{count} items");
+            }
+        }
+        let nothing = segment(&[b"", b"", b"x"]);
+        assert_eq!((nothing.each(), nothing.item(1), nothing.item(2)), (None, &b""[..], &b"x"[..]));
     }
 
     #[test]

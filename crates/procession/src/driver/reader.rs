@@ -91,7 +91,7 @@ impl Reader {
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
             ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message))?,
             ToMaster::Results(view) => {
-                self.results(&view.header, Origin::Page, view.encoded().into())?;
+                self.results(&view.header, Origin::Page, view.records().bytes.into())?;
             }
             ToMaster::LargeResult(head) => self.begin_large(head)?,
             ToMaster::Part(part) => self.part(part)?,
@@ -148,7 +148,7 @@ impl Reader {
         let is_last = assembly.parts.push(part).map_err(|error| error.to_string())?;
         if is_last && let Some(Assembly { head, parts }) = self.large.take() {
             let LargeResult { frame_no, offset, busy_ns, status, .. } = head;
-            let header = ResultsHeader { frame_no, first: offset, items: 1, busy_ns };
+            let header = ResultsHeader { frame_no, first: offset, items: 1, busy_ns, each: 0 };
             let record = wire::record(status, &parts.into_bytes());
             self.results(&header, Origin::Parts, record.into())?;
         }
