@@ -36,8 +36,10 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
     let params = params.iter().enumerate().map(|(index, param)| param_info(index, param, &private));
     let returns_text = type_text(returns.clone());
     // Spanned with the types, so that one that cannot travel is reported there.
-    let arguments = types.iter().clone().map(|ty| quote_spanned!(ty.span()=> #private::argument::<#ty>()));
-    let result = quote_spanned!(returns.span()=> #private::result::<#returns>());
+    let arguments = types.iter().clone().map(
+        |ty| quote_spanned!(ty.span()=> { #private::argument::<#ty>(); <#private::Passage<#ty>>::CARRIER }),
+    );
+    let result = quote_spanned!(returns.span()=> { #private::result::<#returns>(); <#private::Passage<#returns>>::CARRIER });
 
     Ok(quote! {
         #(#outer)*
@@ -45,6 +47,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
             #function
             // In a block of its own, out of the function's sight.
             {
+                use #private::NoPassage as _;
                 #[#private::linkme::distributed_slice(#private::TASKS)]
                 #[linkme(crate = #private::linkme)]
                 static TASK: #private::TaskInfo = #private::TaskInfo::new(#private::Definition {
@@ -55,7 +58,12 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
                     idempotent: #idempotent,
                     file: ::core::file!(),
                     line: ::core::line!(),
-                    function: &#private::Callable::new(#name as #pointer, (#(#arguments,)*), #result),
+                    function: &#private::Callable::new(
+                        #name,
+                        ::core::marker::PhantomData::<#pointer>,
+                        (#(#arguments,)*),
+                        #result,
+                    ),
                 });
                 #private::task(#name, &TASK)
             }

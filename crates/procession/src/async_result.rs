@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::driver::{Driver, deadline};
 use crate::error::{Error, ErrorKind};
-use crate::job::Job;
+use crate::job::{Decode, Job, undecodable};
 
 /// The result of an `apply_async`, `map_async` or `starmap_async`, some time.
 ///
@@ -252,9 +252,7 @@ pub(crate) fn decode_one<R>(
     job: &Job,
     decode: impl Fn(&[u8]) -> Result<R, crate::codec::CodecError>,
 ) -> Result<R, Error> {
-    let decode = |bytes: &[u8]| {
-        decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
-    };
+    let decode = |bytes: &[u8]| decode(bytes).map_err(|error| undecodable(&error));
     if let Some(mut arrival) = job.take_only()
         && let Some((_, outcome)) = arrival.take_first(job.task, &mut 0, decode)
     {
@@ -264,21 +262,12 @@ pub(crate) fn decode_one<R>(
 }
 
 /// All outcomes of a job in order, or the first failure by index.
-pub(crate) fn decode_all<R>(
-    job: &Job,
-    decode: impl Fn(&[u8]) -> Result<R, crate::codec::CodecError>,
-) -> Result<Vec<R>, Error> {
-    let decode = |bytes: &[u8]| {
-        decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
-    };
+pub(crate) fn decode_all<R>(job: &Job, decode: Decode<R>) -> Result<Vec<R>, Error> {
     let mut arrivals: Vec<_> = job.take_arrivals().into();
     arrivals.sort_unstable_by_key(crate::job::Arrival::first);
     let mut values = Vec::with_capacity(arrivals.iter().map(|arrival| arrival.items() as usize).sum());
     for mut arrival in arrivals {
-        let mut position = 0;
-        while let Some((_, outcome)) = arrival.take_first(job.task, &mut position, decode) {
-            values.push(outcome?);
-        }
+        arrival.take_values(job.task, &mut 0, decode, &mut values)?;
     }
     match job.aborted() {
         Some(error) => Err(error),

@@ -39,8 +39,16 @@ pub fn put_work(out: &mut Vec<u8>, items: u32, payload: &[u8]) {
 /// Reads such a frame to its end and counts the bytes of arguments.
 pub fn read_work(frame: &[u8]) -> usize {
     match ToWorker::parse(frame) {
-        Ok(ToWorker::Work(work)) => {
-            work.items().map(|item| item.expect("the frame is whole").payload.len()).sum()
+        Ok(ToWorker::Work(mut work)) => {
+            let (mut bytes, mut before) = (0, None);
+            while let Some(run) = work.next_run(before).expect("the frame is whole") {
+                let mut payloads = run.payloads;
+                for _ in 0..run.items {
+                    bytes += payloads.next().expect("the frame is whole").len();
+                }
+                before = Some(payloads);
+            }
+            bytes
         }
         other => panic!("no frame of items: {other:?}"),
     }
@@ -48,7 +56,7 @@ pub fn read_work(frame: &[u8]) -> usize {
 
 /// Builds a frame of `items` equal results at the front of the area and returns its length.
 pub fn put_results(area: &mut [u8], items: u32, payload: &[u8]) -> usize {
-    wire::put_results_header(area, &ResultsHeader { frame_no: 1, first: 0, items, busy_ns: 0 });
+    wire::put_results_header(area, &ResultsHeader { frame_no: 1, first: 0, items, busy_ns: 0, each: 0 });
     (0..items).fold(wire::RESULTS_HEADER_BYTES, |at, _| {
         wire::put_record(area, at, Status::Ok, payload).expect("the area is large enough")
     })
@@ -57,7 +65,7 @@ pub fn put_results(area: &mut [u8], items: u32, payload: &[u8]) -> usize {
 /// Checks such a frame, as the master does before it believes it, and returns the bytes of its records.
 pub fn read_results(frame: &[u8]) -> usize {
     match ToMaster::parse(frame) {
-        Ok(ToMaster::Results(results)) => results.encoded().len(),
+        Ok(ToMaster::Results(results)) => results.records().bytes.len(),
         other => panic!("no frame of results: {other:?}"),
     }
 }
@@ -69,7 +77,7 @@ pub fn reorder(batches: &[u64], items: u32) -> usize {
     let mut reorder = Reorder::default();
     let mut out = 0;
     for &batch in batches {
-        let records = Records::new(Arc::clone(&buffer), 0, 0);
+        let records = Records::new(Arc::clone(&buffer), 0, 0, 0);
         reorder.push(Arrival::Replies { first: batch * u64::from(items), items, attempt: 1, records });
         while reorder.pop().is_some() {
             out += 1;

@@ -8,6 +8,7 @@
 mod bulk;
 mod guard;
 pub(crate) mod inside;
+mod room;
 mod sink;
 mod strict;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use guard::Guard;
+pub(crate) use room::{Room, Written};
 pub(crate) use sink::{Sink, Spill};
 use strict::Strict;
 
@@ -35,6 +37,7 @@ type Config = Configuration<LittleEndian, Fixint>;
 const CONFIG: Config = bincode::config::standard().with_little_endian().with_fixed_int_encoding();
 
 /// Appends the encoding of `value` to `out`. On failure `out` is left as it was.
+#[inline]
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
     encode_within(value, &mut Sink::new(out), PAYLOAD_BYTES_MAX)
 }
@@ -44,7 +47,21 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(value: &T, sink: &mut Sink<'_>)
     encode_within(value, sink, PAYLOAD_BYTES_MAX)
 }
 
+/// Encodes `value` into `room`.
+#[inline]
+pub(crate) fn encode_into_room<T: Serialize + ?Sized>(
+    value: &T,
+    mut room: Room<'_>,
+) -> Result<Written, CodecError> {
+    match bincode::serde::encode_into_writer(Strict(value), &mut room, CONFIG) {
+        Ok(()) => Ok(room.written()),
+        Err(_) if room.has_overflowed() => Err(CodecError::TooLarge { limit: PAYLOAD_BYTES_MAX }),
+        Err(error) => Err(CodecError::Encode(encode_reason(error))),
+    }
+}
+
 /// Decodes a value that fills `bytes` exactly.
+#[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     let mut rest = bytes;
     let value = decode_prefix(&mut rest)?;
@@ -52,7 +69,22 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
     Ok(value)
 }
 
+/// Decodes values of `each` bytes (not 0), which fill `bytes` exactly, and appends them to `values`. On failure those
+/// before the one that failed have been appended.
+pub(crate) fn decode_many<T: DeserializeOwned>(
+    each: usize,
+    bytes: &[u8],
+    values: &mut Vec<T>,
+) -> Result<(), CodecError> {
+    values.reserve(bytes.len() / each);
+    for bytes in bytes.chunks(each) {
+        values.push(decode(bytes)?);
+    }
+    Ok(())
+}
+
 /// Decodes a value from the front of `bytes` and moves `bytes` past it. On failure `bytes` is left as it was.
+#[inline]
 pub(crate) fn decode_prefix<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, CodecError> {
     if bytes.len() > PAYLOAD_BYTES_MAX {
         return Err(CodecError::TooLarge { limit: PAYLOAD_BYTES_MAX });
@@ -65,6 +97,7 @@ pub(crate) fn decode_prefix<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T,
 }
 
 /// Refuses bytes that belong to no value.
+#[inline]
 pub(crate) fn expect_end(rest: &[u8]) -> Result<(), CodecError> {
     match rest.len() {
         0 => Ok(()),
@@ -72,6 +105,7 @@ pub(crate) fn expect_end(rest: &[u8]) -> Result<(), CodecError> {
     }
 }
 
+#[inline]
 fn encode_within<T: Serialize + ?Sized>(
     value: &T,
     sink: &mut Sink<'_>,
@@ -85,6 +119,7 @@ fn encode_within<T: Serialize + ?Sized>(
     })
 }
 
+#[cold]
 fn encode_reason(error: EncodeError) -> String {
     match error {
         EncodeError::OtherString(reason) => reason,
@@ -95,6 +130,7 @@ fn encode_reason(error: EncodeError) -> String {
     }
 }
 
+#[cold]
 fn decode_reason(error: DecodeError) -> String {
     match error {
         DecodeError::OtherString(reason) => reason,

@@ -8,8 +8,22 @@ use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 thread_local! {
-    static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
+    static RUNNING: Running = const { Running { shared: Cell::new(None), index: Cell::new(0) } };
     static STATE: RefCell<Vec<(TypeId, &'static dyn Any)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is known of the running item: what it shares with those that run next to it, and its index.
+struct Running {
+    shared: Cell<Option<Shared>>,
+    index: Cell<u64>,
+}
+
+#[derive(Clone, Copy)]
+struct Shared {
+    attempt: u32,
+    worker_id: u32,
+    task: &'static str,
+    deadline: Option<Instant>,
 }
 
 /// The item that is running. [`current`] returns it.
@@ -66,7 +80,10 @@ impl Current {
 /// ```
 #[must_use]
 pub fn current() -> Option<Current> {
-    CURRENT.get()
+    RUNNING.with(|running| {
+        let Shared { attempt, worker_id, task, deadline } = running.shared.get()?;
+        Some(Current { index: running.index.get(), attempt, worker_id, task, deadline })
+    })
 }
 
 /// Leaves a value for the tasks of this worker. Called in an initializer or a preload task.
@@ -91,19 +108,26 @@ pub fn worker_state<T: Any>() -> Option<&'static T> {
     })
 }
 
-/// Makes an item the current one. The worker's loop calls it before each item.
-pub(crate) fn set_current(task: &'static str, index: u64, attempt: u32, worker_id: u32, timeout_ns: u64) {
+/// Runs items that are alike. `run` is given the place where each one's index is to be noted before it begins; a limit
+/// counts from now, so items that have one are run one by one.
+pub(crate) fn with_current<R>(
+    task: &'static str,
+    attempt: u32,
+    worker_id: u32,
+    timeout_ns: u64,
+    run: impl FnOnce(&Cell<u64>) -> R,
+) -> R {
     // The clock is read only where there is a limit.
     let deadline = match timeout_ns {
         0 => None,
         limit => Instant::now().checked_add(Duration::from_nanos(limit)),
     };
-    CURRENT.set(Some(Current { index, attempt, worker_id, task, deadline }));
-}
-
-/// No item runs any more.
-pub(crate) fn clear_current() {
-    CURRENT.set(None);
+    RUNNING.with(|running| {
+        running.shared.set(Some(Shared { attempt, worker_id, task, deadline }));
+        let result = run(&running.index);
+        running.shared.set(None);
+        result
+    })
 }
 
 #[cfg(test)]
@@ -113,8 +137,10 @@ mod tests {
     #[test]
     fn the_key_depends_on_task_and_index_only() {
         let key = |task, index, attempt, worker| {
-            set_current(task, index, attempt, worker, 0);
-            current().unwrap().key()
+            with_current(task, attempt, worker, 0, |noted| {
+                noted.set(index);
+                current().unwrap().key()
+            })
         };
         let first = key("a::b", 1, 1, 1);
         assert_eq!(first, key("a::b", 1, 3, 4));
@@ -122,17 +148,15 @@ mod tests {
         assert_ne!(first, key("a::c", 1, 1, 1));
         // Written down: keys outlive the program that computed them.
         assert_eq!(key("a::b", 1, 1, 1), 0x8156_f6d3_5bfd_1b7b);
-        clear_current();
         assert_eq!(current(), None);
     }
 
     #[test]
     fn a_deadline_exists_where_there_is_a_limit() {
-        set_current("a", 0, 1, 0, 0);
-        assert_eq!(current().unwrap().deadline(), None);
+        let deadline_of = |timeout_ns| with_current("a", 1, 0, timeout_ns, |_| current().unwrap().deadline());
+        assert_eq!(deadline_of(0), None);
         let before = Instant::now();
-        set_current("a", 0, 1, 0, 1_000_000_000);
-        let deadline = current().unwrap().deadline().unwrap();
+        let deadline = deadline_of(1_000_000_000).unwrap();
         assert!(deadline >= before + Duration::from_secs(1));
         assert!(deadline <= Instant::now() + Duration::from_secs(1));
     }

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use procession_core::JobId;
+use serde::de::DeserializeOwned;
 
 use crate::buffer::Buffer;
+use crate::codec::{self, CodecError};
 use crate::error::{Error, ErrorKind};
 use crate::region::Regions;
 use crate::registry::TaskInfo;
@@ -24,6 +26,27 @@ use crate::wire::{self, PanicReport, Record, Status};
 /// How long a caller that waits for one short item keeps the processor before it parks: a wake-up costs about
 /// as much as a whole round trip, so spinning a few round trips long is the cheaper way to wait.
 pub(crate) const SPIN_MAX: Duration = Duration::from_micros(25);
+
+/// How values of one type are read.
+pub(crate) struct Decode<R> {
+    pub(crate) one: fn(&[u8]) -> Result<R, CodecError>,
+    /// All in the bytes, which are values of so many bytes each. On an error those before it have been added.
+    pub(crate) many: fn(usize, &[u8], &mut Vec<R>) -> Result<(), CodecError>,
+}
+
+impl<R> Clone for Decode<R> {
+    fn clone(&self) -> Decode<R> {
+        *self
+    }
+}
+
+impl<R> Copy for Decode<R> {}
+
+impl<R: DeserializeOwned> Decode<R> {
+    pub(crate) fn new() -> Decode<R> {
+        Decode { one: codec::decode, many: codec::decode_many }
+    }
+}
 
 /// A batch of outcomes of consecutive items.
 pub(crate) enum Arrival {
@@ -38,6 +61,8 @@ pub(crate) enum Arrival {
 /// Encoded reply records, a part of a reply that other jobs may have parts of as well.
 pub(crate) struct Records {
     buffer: Arc<[u8]>,
+    /// The length of each, if all are values of one length; else 0.
+    each: usize,
     start: usize,
     end: usize,
 }
@@ -162,16 +187,56 @@ impl Arrival {
     }
 }
 
+impl Arrival {
+    /// Takes the values that are left and puts them behind those in `values`, or fails with the first item that has
+    /// none.
+    pub(crate) fn take_values<R>(
+        &mut self,
+        task: &'static TaskInfo,
+        position: &mut usize,
+        decode: Decode<R>,
+        values: &mut Vec<R>,
+    ) -> Result<(), Error> {
+        if let Arrival::Replies { first, items, attempt, records } = self
+            && records.each > 0
+        {
+            let (before, rest) = (values.len(), records.rest(*position));
+            let decoded = (decode.many)(rest.each, rest.bytes, values);
+            (*items, *position) = (0, *position + rest.bytes.len());
+            let failed = *first + (values.len() - before) as u64;
+            return decoded.map_err(|error| undecodable(&error).of_item(task, failed, *attempt));
+        }
+        while let Some((_, outcome)) =
+            self.take_first(task, position, |bytes| (decode.one)(bytes).map_err(|error| undecodable(&error)))
+        {
+            values.push(outcome?);
+        }
+        Ok(())
+    }
+}
+
+/// A result that its worker encoded and its caller cannot decode.
+#[cold]
+pub(crate) fn undecodable(error: &CodecError) -> Error {
+    Error::new(ErrorKind::Decode, format!("result: {error}"))
+}
+
 impl Records {
-    pub(crate) fn new(buffer: Arc<[u8]>, start: usize, end: usize) -> Records {
-        Records { buffer, start, end }
+    pub(crate) fn new(buffer: Arc<[u8]>, each: usize, start: usize, end: usize) -> Records {
+        Records { buffer, each, start, end }
+    }
+
+    #[inline]
+    fn rest(&self, position: usize) -> wire::Records<'_> {
+        wire::Records { each: self.each, bytes: &self.buffer[self.start + position..self.end] }
     }
 
     #[inline]
     fn record_at(&self, position: &mut usize) -> Record<'_> {
-        let (record, length) = wire::read_record(&self.buffer[self.start + *position..self.end])
-            .expect("records are checked when they arrive");
-        *position += length;
+        let mut rest = self.rest(*position);
+        let before = rest.bytes.len();
+        let record = rest.take();
+        *position += before - rest.bytes.len();
         record
     }
 }

@@ -89,6 +89,7 @@ before_main!();
 #[path = "private.rs"]
 pub mod __private;
 mod async_result;
+mod batch;
 #[cfg(any(test, feature = "before-main"))]
 mod before_main;
 #[cfg(feature = "bench")]

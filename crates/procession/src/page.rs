@@ -4,12 +4,9 @@
 //! copies, and keeps its own books. Each side gets a view with the operations that side may do. This file must not
 //! know channels or processes, and of frames only that the area holds an unsent `Results` frame.
 //!
-//! # Claims
-//! A frame occupies slot `frame_no % 8`: one word {tag 16, next 24, limit 24}. The worker claims item `next` by
-//! compare-and-swap, provided `next < limit`, just before it runs it: the claim is the start note. The master takes
-//! unstarted items back by lowering `limit` to `next`, also by compare-and-swap. Every item below `next` was
-//! claimed, every item from `limit` on belongs to the master again, and no item can be both: whichever swap comes
-//! second sees the other's.
+//! A frame occupies slot `frame_no % 8`. How its items are claimed and taken back is told in `claims`.
+
+mod claims;
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -17,6 +14,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+use claims::{Barrier, Slot, own_barrier};
+pub(crate) use claims::{Begun, Claims};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
@@ -27,9 +26,6 @@ use crate::wire::{FRAME_BYTES_MAX, seal_results};
 /// Bytes of the result area: it is sent as it is, so it must be a frame.
 pub(crate) const AREA_BYTES: usize = FRAME_BYTES_MAX;
 
-/// Most items in one frame: 24 bits.
-pub(crate) const FRAME_ITEMS_MAX: u32 = (1 << 24) - 1;
-
 const SLOTS: usize = 8;
 /// Claims, stamp and committed length; a page of its own, so that the area can be mapped read-only.
 const HEAD_BYTES: usize = 4096;
@@ -38,9 +34,11 @@ const PAGE_BYTES: usize = HEAD_BYTES + AREA_BYTES;
 /// The words both sides use.
 #[repr(C)]
 struct Head {
-    claims: [AtomicU64; SLOTS],
+    slots: [Slot; SLOTS],
     started_ns: AtomicU64,
     committed: AtomicU64,
+    /// Not 0: the master passes barriers on behalf of workers that have agreed to it.
+    has_far_barrier: AtomicU32,
 }
 
 const _: () = assert!(size_of::<Head>() <= HEAD_BYTES);
@@ -52,6 +50,7 @@ pub(crate) struct PageMaster {
     area: Mapping,
     /// The item count each slot was opened with, since the shared word may be damaged.
     opened: [AtomicU32; SLOTS],
+    barrier: Barrier,
 }
 
 impl PageMaster {
@@ -66,41 +65,31 @@ impl PageMaster {
         )?;
         let head = Mapping::new(&fd, 0, HEAD_BYTES, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         let area = Mapping::new(&fd, HEAD_BYTES, AREA_BYTES, ProtFlags::PROT_READ)?;
-        Ok((PageMaster { head, area, opened: Default::default() }, fd))
+        let barrier = if far_barrier() { far_barrier } else { own_barrier };
+        head.words().has_far_barrier.store(u32::from(far_barrier()), Ordering::Release);
+        Ok((PageMaster { head, area, opened: Default::default(), barrier }, fd))
     }
 
     /// Offers the items of a frame. Before the frame is sent, and not while a frame 8 numbers older is outstanding.
     pub(crate) fn open_slot(&self, frame_no: u32, items: u32) {
-        assert!(items <= FRAME_ITEMS_MAX, "a frame of {items} items exceeds the limit of {FRAME_ITEMS_MAX}");
         self.opened[slot(frame_no)].store(items, Ordering::Relaxed);
-        let word = Claim { tag: tag(frame_no), next: 0, limit: items }.pack();
-        self.head.words().claims[slot(frame_no)].store(word, Ordering::Release);
+        self.slot(frame_no).open(frame_no, items);
     }
 
     /// Takes the unstarted items of a frame back. Returns the first of them and the end they had; `None`: there are
     /// none, or the word is damaged. The caller knows how many items have been answered, and must not accept less.
     pub(crate) fn reclaim(&self, frame_no: u32) -> Option<(u32, u32)> {
-        let word = &self.head.words().claims[slot(frame_no)];
-        let mut seen = word.load(Ordering::Acquire);
-        // The worker can win the race at most once per item; a damaged page must not keep the master here longer.
-        for _ in 0..=FRAME_ITEMS_MAX {
-            let claim = self.checked(frame_no, seen)?;
-            if claim.next == claim.limit {
-                return None;
-            }
-            let closed = Claim { limit: claim.next, ..claim };
-            match word.compare_exchange_weak(seen, closed.pack(), Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some((claim.next, claim.limit)),
-                Err(now) => seen = now,
-            }
-        }
-        None
+        self.slot(frame_no).reclaim(frame_no, self.items(frame_no), self.barrier)
     }
 
-    /// How many items of a frame the worker has started; `None`: the word is damaged.
+    /// How many items of a frame the worker has started; `None`: the words are damaged.
     pub(crate) fn claimed(&self, frame_no: u32) -> Option<u32> {
-        let word = self.head.words().claims[slot(frame_no)].load(Ordering::Acquire);
-        self.checked(frame_no, word).map(|claim| claim.next)
+        self.slot(frame_no).claimed(frame_no, self.items(frame_no))
+    }
+
+    /// Asks the worker to send the results it has of this frame before it goes on.
+    pub(crate) fn hasten(&self, frame_no: u32) {
+        self.slot(frame_no).hasten(frame_no);
     }
 
     /// When the running item started, as [`monotonic_ns`]; the last stamp, so possibly that of an earlier item. 0: never.
@@ -127,11 +116,12 @@ impl PageMaster {
         if unchanged { seal_results(bytes) } else { None }
     }
 
-    fn checked(&self, frame_no: u32, word: u64) -> Option<Claim> {
-        let claim = Claim::unpack(word);
-        let opened = self.opened[slot(frame_no)].load(Ordering::Relaxed);
-        let is_sound = claim.tag == tag(frame_no) && claim.next <= claim.limit && claim.limit <= opened;
-        is_sound.then_some(claim)
+    fn slot(&self, frame_no: u32) -> &Slot {
+        &self.head.words().slots[slot(frame_no)]
+    }
+
+    fn items(&self, frame_no: u32) -> u32 {
+        self.opened[slot(frame_no)].load(Ordering::Relaxed)
     }
 }
 
@@ -141,6 +131,7 @@ pub(crate) struct PageWorker {
     head: Mapping,
     area: Mapping,
     epoch: u32,
+    has_light_claims: bool,
 }
 
 impl PageWorker {
@@ -151,24 +142,22 @@ impl PageWorker {
         let area = Mapping::new(&fd, HEAD_BYTES, AREA_BYTES, both)?;
         head.keep_from_children()?;
         area.keep_from_children()?;
-        Ok(PageWorker { head, area, epoch: 0 })
+        let has_light_claims =
+            head.words().has_far_barrier.load(Ordering::Acquire) != 0 && agree_to_far_barrier();
+        Ok(PageWorker { head, area, epoch: 0, has_light_claims })
     }
 
-    /// Claims the next item of a frame and returns its position; `None`: the rest was taken back.
-    pub(crate) fn claim(&self, frame_no: u32) -> Option<u32> {
-        let word = &self.head.words().claims[slot(frame_no)];
-        let mut seen = word.load(Ordering::Acquire);
-        loop {
-            let claim = Claim::unpack(seen);
-            if claim.tag != tag(frame_no) || claim.next >= claim.limit {
-                return None;
-            }
-            let taken = Claim { next: claim.next + 1, ..claim };
-            match word.compare_exchange_weak(seen, taken.pack(), Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(claim.next),
-                Err(now) => seen = now,
-            }
-        }
+    /// The way through a frame, item by item.
+    pub(crate) fn claims(&self, frame_no: u32) -> Claims<'_> {
+        Claims::new(&self.head.words().slots[slot(frame_no)], frame_no, self.has_light_claims)
+    }
+
+    /// The way through a frame, and where to put what comes of it.
+    pub(crate) fn parts(&mut self, frame_no: u32) -> (Claims<'_>, Area<'_>) {
+        let head = self.head.words();
+        let claims = Claims::new(&head.slots[slot(frame_no)], frame_no, self.has_light_claims);
+        let area = Area { bytes: self.area.bytes_mut(), committed: &head.committed, epoch: self.epoch };
+        (claims, area)
     }
 
     /// Notes when the running item started.
@@ -183,9 +172,7 @@ impl PageWorker {
 
     /// Publishes the first `len` bytes of the area: they are complete.
     pub(crate) fn commit(&mut self, len: usize) {
-        assert!(len <= AREA_BYTES, "{len} bytes exceed the result area");
-        let word = u64::from(self.epoch) << 32 | len as u64;
-        self.head.words().committed.store(word, Ordering::Release);
+        commit(&self.head.words().committed, self.epoch, len);
     }
 
     /// Empties the area after its content was sent as a `Results` frame.
@@ -195,6 +182,42 @@ impl PageWorker {
         // Nothing written to the area from now on may be seen before the new epoch.
         fence(Ordering::Release);
     }
+}
+
+/// The result area while items run.
+#[derive(Debug)]
+pub(crate) struct Area<'a> {
+    pub(crate) bytes: &'a mut [u8],
+    committed: &'a AtomicU64,
+    epoch: u32,
+}
+
+impl Area<'_> {
+    /// As [`PageWorker::commit`].
+    #[inline]
+    pub(crate) fn commit(&mut self, len: usize) {
+        commit(self.committed, self.epoch, len);
+    }
+}
+
+#[inline]
+fn commit(committed: &AtomicU64, epoch: u32, len: usize) {
+    assert!(len <= AREA_BYTES, "{len} bytes exceed the result area");
+    committed.store(u64::from(epoch) << 32 | len as u64, Ordering::Release);
+}
+
+/// A barrier in every running thread of every process that agreed to it. `false`: the system does not offer it.
+fn far_barrier() -> bool {
+    membarrier(libc::MEMBARRIER_CMD_GLOBAL_EXPEDITED)
+}
+
+fn agree_to_far_barrier() -> bool {
+    membarrier(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)
+}
+
+fn membarrier(command: libc::c_int) -> bool {
+    // SAFETY: the call takes integers and touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, which all processes of a machine share.
@@ -207,29 +230,6 @@ pub(crate) fn monotonic_ns() -> u64 {
 
 fn slot(frame_no: u32) -> usize {
     frame_no as usize % SLOTS
-}
-
-fn tag(frame_no: u32) -> u16 {
-    (frame_no & 0xffff) as u16
-}
-
-/// A claim word, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Claim {
-    tag: u16,
-    next: u32,
-    limit: u32,
-}
-
-impl Claim {
-    fn pack(self) -> u64 {
-        u64::from(self.tag) << 48 | u64::from(self.next) << 24 | u64::from(self.limit)
-    }
-
-    fn unpack(word: u64) -> Claim {
-        let mask = u64::from(FRAME_ITEMS_MAX);
-        Claim { tag: (word >> 48) as u16, next: (word >> 24 & mask) as u32, limit: (word & mask) as u32 }
-    }
 }
 
 /// A shared mapping of a part of the page.
@@ -312,59 +312,46 @@ mod tests {
         (master, worker)
     }
 
-    #[test]
-    fn items_are_claimed_in_order_until_the_rest_is_taken_back() {
-        let (master, worker) = page();
-        assert_eq!(worker.claim(0), None, "nothing was offered");
-        master.open_slot(9, 4);
-        assert_eq!((worker.claim(9), worker.claim(9)), (Some(0), Some(1)));
-        assert_eq!(worker.claim(1), None, "another frame in the same slot");
-        assert_eq!(master.claimed(9), Some(2));
-        assert_eq!(master.reclaim(9), Some((2, 4)));
-        assert_eq!(master.reclaim(9), None);
-        assert_eq!(worker.claim(9), None);
-        assert_eq!(master.claimed(9), Some(2));
-    }
-
-    #[test]
-    fn the_largest_frame_fits_a_claim_word() {
-        let (master, worker) = page();
-        master.open_slot(u32::MAX, FRAME_ITEMS_MAX);
-        assert_eq!(worker.claim(u32::MAX), Some(0));
-        assert_eq!(master.reclaim(u32::MAX), Some((1, FRAME_ITEMS_MAX)));
-    }
-
-    #[test]
-    fn a_damaged_word_is_not_believed() {
-        let (master, worker) = page();
-        master.open_slot(3, 10);
-        for claim in [
-            Claim { tag: 3, next: 11, limit: 10 },
-            Claim { tag: 3, next: 0, limit: 11 },
-            Claim { tag: 4, next: 1, limit: 10 },
-        ] {
-            worker.head.words().claims[3].store(claim.pack(), Ordering::Release);
-            assert_eq!((master.claimed(3), master.reclaim(3)), (None, None), "{claim:?}");
-        }
-    }
-
+    /// Once with the far barrier, where there is one, and once with each side's own.
     #[test]
     fn every_item_is_claimed_or_taken_back_and_never_both() {
-        let (master, worker) = page();
-        for round in 0..2_000_u32 {
-            master.open_slot(round, 50);
-            let (claimed, reclaimed) = std::thread::scope(|scope| {
-                let claiming = scope.spawn(|| std::iter::from_fn(|| worker.claim(round)).count() as u32);
-                let reclaimed = master.reclaim(round);
-                (claiming.join().unwrap(), reclaimed)
-            });
-            let (first, end) = reclaimed.unwrap_or((50, 50));
-            assert_eq!((claimed, end), (first, 50), "round {round}");
+        let (mut master, mut worker) = page();
+        for is_far in [true, false] {
+            if !is_far {
+                (master.barrier, worker.has_light_claims) = (own_barrier, false);
+            }
+            for round in 0..4_000_u32 {
+                let items = 50 + round % 50;
+                master.open_slot(round, items);
+                let (claimed, taken) = std::thread::scope(|scope| {
+                    let claiming = scope.spawn(|| {
+                        let mut claims = worker.claims(round);
+                        (0..items).take_while(|position| claims.begin(*position) != Begun::No).count() as u32
+                    });
+                    let mut taken = master.reclaim(round);
+                    // As often as it takes: what was conceded may be taken at a second try.
+                    for _ in 0..3 {
+                        master.hasten(round);
+                        taken = match (taken, master.reclaim(round)) {
+                            (Some((_, end)), Some((first, middle))) => {
+                                assert!(middle <= end);
+                                Some((first, end))
+                            }
+                            (taken, again) => taken.or(again),
+                        };
+                    }
+                    (claiming.join().unwrap(), taken)
+                });
+                let (first, end) = taken.unwrap_or((items, items));
+                assert_eq!((claimed, end), (first, items), "round {round}");
+                assert_eq!(master.claimed(round), Some(first));
+                assert_eq!(master.reclaim(round), None);
+            }
         }
     }
 
     fn write_results(worker: &mut PageWorker) -> usize {
-        put_results_header(worker.area(), &ResultsHeader { frame_no: 1, first: 0, items: 0, busy_ns: 0 });
+        put_results_header(worker.area(), &ResultsHeader { frame_no: 1, ..ResultsHeader::default() });
         let mut at = RESULTS_HEADER_BYTES;
         for payload in [&b"a"[..], b"bc"] {
             at = put_record(worker.area(), at, Status::Ok, payload).unwrap();
@@ -383,9 +370,10 @@ mod tests {
         assert_eq!(master.salvage(1), None, "the frame was received already");
         let frame = master.salvage(0).unwrap();
         let ToMaster::Results(view) = ToMaster::parse(&frame).unwrap() else { panic!("not results") };
+        let mut records = view.records();
         assert_eq!(
-            view.records().map(|record| record.payload.to_vec()).collect::<Vec<_>>(),
-            [&b"a"[..], b"bc"]
+            (view.header.items, records.take().payload, records.take().payload),
+            (2, &b"a"[..], &b"bc"[..])
         );
         worker.reset();
         assert_eq!((master.salvage(0), master.salvage(1)), (None, None));

@@ -17,14 +17,14 @@ use crate::codec;
 use crate::driver::{CallOptions, Driver, NewCall, Phase, Settings, Supervisor, deadline};
 use crate::error::{Error, ErrorKind};
 use crate::imap::{Imap, ImapUnordered, PayloadStream};
-use crate::job::{Arrival, Job};
+use crate::job::{Arrival, Decode, Job};
 use crate::payload::Payload;
 use crate::process::{LaunchSettings, Launcher, Output, StartMethod};
 use crate::region::Regions;
 use crate::registry::TaskInfo;
 use crate::slab::Arena;
 use crate::stats::Stats;
-use crate::stream::{Call, Coding, Stream, arguments_error, encode_all};
+use crate::stream::{Call, Coding, Stream, arguments_error, encode_all, pull_items};
 use crate::task::{Argument, Task, TaskFn, TaskOptions, TaskOutput};
 
 /// How long dropping the last handle waits for the workers to be gone.
@@ -181,7 +181,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<R>, Error> {
-        self.imap(task, items).collect()
+        self.imap(task, items).0.collect()
     }
 
     /// As [`map`](Pool::map), with a tuple of arguments an item.
@@ -193,7 +193,7 @@ impl Pool {
         task: Task<F>,
         items: impl IntoIterator<Item = F::Args>,
     ) -> Result<Vec<F::Output>, Error> {
-        self.istarmap(task, items).collect()
+        self.istarmap(task, items).0.collect()
     }
 
     /// Encodes every item here and now, and returns a handle of the results.
@@ -204,7 +204,7 @@ impl Pool {
     ) -> AsyncResult<Vec<R>> {
         let items = items.into_iter();
         self.collect_async(task.info(), task.options(), items, codec::encode_into::<A>, |job| {
-            decode_all(job, codec::decode::<R>)
+            decode_all(job, Decode::new())
         })
     }
 
@@ -216,7 +216,7 @@ impl Pool {
     ) -> AsyncResult<Vec<F::Output>> {
         let items = items.into_iter();
         self.collect_async(task.info(), task.options(), items, F::encode_args, |job| {
-            decode_all(job, F::decode_output)
+            decode_all(job, Decode::new())
         })
     }
 
@@ -226,7 +226,10 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> Imap<I::IntoIter, R> {
-        let coding = Coding { encode: codec::encode_into::<A>, decode: codec::decode::<R> };
+        let coding = Coding {
+            pull: |input, items, segment| pull_items(input, items, segment, codec::encode_into::<A>),
+            decode: Decode::new(),
+        };
         Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
     }
 
@@ -236,7 +239,10 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, R> {
-        let coding = Coding { encode: codec::encode_into::<A>, decode: codec::decode::<R> };
+        let coding = Coding {
+            pull: |input, items, segment| pull_items(input, items, segment, codec::encode_into::<A>),
+            decode: Decode::new(),
+        };
         ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
     }
 
@@ -246,7 +252,10 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> Imap<I::IntoIter, F::Output> {
-        let coding = Coding { encode: F::encode_args, decode: F::decode_output };
+        let coding = Coding {
+            pull: |input, items, segment| pull_items(input, items, segment, F::encode_args),
+            decode: Decode::new(),
+        };
         Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
     }
 
@@ -256,7 +265,10 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, F::Output> {
-        let coding = Coding { encode: F::encode_args, decode: F::decode_output };
+        let coding = Coding {
+            pull: |input, items, segment| pull_items(input, items, segment, F::encode_args),
+            decode: Decode::new(),
+        };
         ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
     }
 
@@ -271,11 +283,19 @@ impl Pool {
             options;
         let options = TaskOptions { chunk_size, timeout, deadline, max_attempts, priority, buffer };
         let coding = Coding {
-            encode: |payload: &Payload, sink| {
-                sink.put(payload.as_bytes());
-                Ok(())
+            pull: |input, items, segment| {
+                pull_items(input, items, segment, |payload: &Payload, sink| {
+                    sink.put(payload.as_bytes());
+                    Ok(())
+                })
             },
-            decode: |bytes| Ok(Payload::from(bytes.to_vec())),
+            decode: Decode {
+                one: |bytes| Ok(Payload::from(bytes.to_vec())),
+                many: |each, bytes, payloads| {
+                    payloads.extend(bytes.chunks(each).map(|bytes| Payload::from(bytes.to_vec())));
+                    Ok(())
+                },
+            },
         };
         PayloadStream(self.open(task, options, items.into_iter(), coding, ordered))
     }
@@ -388,7 +408,7 @@ impl Pool {
         task: &'static TaskInfo,
         options: TaskOptions,
         input: I,
-        coding: Coding<I::Item, R>,
+        coding: Coding<I, R>,
         ordered: bool,
     ) -> Stream<I, R> {
         let buffer = options.buffer;

@@ -4,7 +4,9 @@
 
 pub use linkme;
 
-pub use crate::registry::{Callable, Definition, ParamInfo, TASKS, TaskInfo, argument, result};
+pub use crate::registry::{
+    Callable, Definition, NoPassage, ParamInfo, Passage, TASKS, TaskInfo, argument, result,
+};
 pub use crate::task::Task;
 
 /// Joins a function to its registry entry.

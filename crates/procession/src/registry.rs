@@ -13,7 +13,7 @@ mod tests;
 use std::sync::OnceLock;
 
 pub use find::{NotFound, find};
-pub use function::{Callable, argument, result};
+pub use function::{Callable, NoPassage, Passage, argument, result};
 pub use info::{Definition, ParamInfo, TaskInfo};
 
 pub(crate) use check::{check, fingerprint};

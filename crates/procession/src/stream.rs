@@ -14,7 +14,7 @@ use procession_core::JobId;
 use crate::codec::{CodecError, Sink};
 use crate::driver::{CallOptions, Driver, Segment, deadline};
 use crate::error::{Error, ErrorKind};
-use crate::job::{Arrival, Job, StopReason};
+use crate::job::{Arrival, Decode, Job, StopReason, undecodable};
 use crate::region::{HeldRegions, Regions};
 use crate::registry::TaskInfo;
 use crate::reorder::Reorder;
@@ -36,16 +36,21 @@ const BATCH_TIME: Duration = Duration::from_micros(200);
 /// How many items of a quick input are pulled between two looks at the clock.
 const CLOCK_STRIDE: u64 = 16;
 
-/// How an input item is encoded, and an output decoded.
-pub(crate) struct Coding<A, R> {
-    pub(crate) encode: fn(&A, &mut Sink<'_>) -> Result<(), CodecError>,
-    pub(crate) decode: fn(&[u8]) -> Result<R, CodecError>,
+/// As [`CLOCK_STRIDE`], once this many were pulled quickly one after another.
+const CLOCK_STRIDE_MAX: u64 = 64;
+const QUICK_ITEMS: u64 = 256;
+
+/// How input is encoded, and an output decoded.
+pub(crate) struct Coding<I, R> {
+    /// Takes up to so many items. See [`pull_items`].
+    pub(crate) pull: fn(&mut I, u64, &mut Segment) -> Pulled,
+    pub(crate) decode: Decode<R>,
 }
 
 /// One call over many items.
 pub(crate) struct Stream<I: Iterator, R> {
     source: Source<I>,
-    decode: fn(&[u8]) -> Result<R, CodecError>,
+    decode: Decode<R>,
     ready: Ready,
     current: Option<(Arrival, usize)>,
     yielded: u64,
@@ -60,7 +65,7 @@ struct Source<I: Iterator> {
     job: Arc<Job>,
     id: Option<JobId>,
     input: Option<I>,
-    encode: fn(&I::Item, &mut Sink<'_>) -> Result<(), CodecError>,
+    pull: fn(&mut I, u64, &mut Segment) -> Pulled,
     pulled: u64,
     buffer: u64,
     /// Average size of an item's encoding so far, for the bound in bytes.
@@ -90,7 +95,7 @@ pub(crate) struct Call<I: Iterator, R> {
     pub(crate) task: &'static TaskInfo,
     pub(crate) options: Result<CallOptions, Error>,
     pub(crate) input: I,
-    pub(crate) coding: Coding<I::Item, R>,
+    pub(crate) coding: Coding<I, R>,
     pub(crate) ordered: bool,
     pub(crate) buffer: Option<usize>,
 }
@@ -113,7 +118,7 @@ impl<I: Iterator, R> Stream<I, R> {
                 job,
                 id,
                 input: refused.is_none().then_some(input),
-                encode: coding.encode,
+                pull: coding.pull,
                 pulled: 0,
                 buffer: buffer.map_or(BUFFER_ITEMS, |items| items as u64),
                 bytes: 0,
@@ -146,10 +151,10 @@ impl<I: Iterator, R> Stream<I, R> {
         // Counted first: whoever catches the panic of a decoder must not wait for that item for ever.
         self.yielded += u64::from(arrival.items() > 0);
         let taken = arrival.take_first(self.source.job.task, position, |bytes| {
-            decode(bytes).map_err(|error| Error::new(ErrorKind::Decode, format!("result: {error}")))
+            (decode.one)(bytes).map_err(|error| undecodable(&error))
         });
         if let Some((index, _)) = &taken {
-            self.source.regions.release(*index);
+            self.source.regions.release(*index, 1);
         }
         taken
     }
@@ -183,6 +188,23 @@ impl<I: Iterator, R> Stream<I, R> {
             }
         }
         Step::End
+    }
+
+    /// All values in order, or the first failure by index.
+    pub(crate) fn collect(mut self) -> Result<Vec<R>, Error> {
+        let mut values = Vec::new();
+        // What the input promises is a wish for room, and no more.
+        let _ = values.try_reserve_exact(self.size_hint().0);
+        while let Some((_, outcome)) = self.next_until(None).into_next() {
+            values.push(outcome?);
+            if let Some((arrival, position)) = &mut self.current {
+                let (first, items) = (arrival.first(), arrival.items());
+                self.yielded += items;
+                arrival.take_values(self.source.job.task, position, self.decode, &mut values)?;
+                self.source.regions.release(first, items);
+            }
+        }
+        Ok(values)
     }
 
     /// Moves on to the next batch that is there, if the last one is used up; `false`: none is there.
@@ -305,24 +327,22 @@ impl<I: Iterator> Source<I> {
             return Pulled::Exhausted;
         };
         let start = Instant::now();
-        let mut looked = 0;
-        for count in 1..=quota {
-            let Some(item) = input.next() else {
-                return Pulled::Exhausted;
+        let mut count = 0;
+        while count < quota {
+            let stride = match count {
+                _ if self.slow => 1,
+                0..QUICK_ITEMS => CLOCK_STRIDE,
+                _ => CLOCK_STRIDE_MAX,
             };
-            if let Err(error) = regions.collect(|| segment.push(|sink| (self.encode)(&item, sink))) {
-                return Pulled::Unencodable(error);
+            match regions.collect(|| (self.pull)(input, stride.min(quota - count), segment)) {
+                Pulled::More => {}
+                ended => return ended,
             }
-            if segment.bytes() >= BATCH_BYTES {
+            count += stride;
+            let elapsed = start.elapsed();
+            self.slow = elapsed.as_nanos() / u128::from(count) > 1_000;
+            if segment.bytes() >= BATCH_BYTES || elapsed > BATCH_TIME {
                 break;
-            }
-            if self.slow || count - looked >= CLOCK_STRIDE {
-                looked = count;
-                let elapsed = start.elapsed();
-                self.slow = elapsed.as_nanos() / u128::from(count) > 1_000;
-                if elapsed > BATCH_TIME {
-                    break;
-                }
             }
         }
         Pulled::More
@@ -372,10 +392,34 @@ pub(crate) fn arguments_error(error: &CodecError) -> Error {
     Error::new(kind, format!("arguments: {error}"))
 }
 
-enum Pulled {
+/// Why no more was pulled.
+pub(crate) enum Pulled {
+    /// It was enough.
     More,
     Exhausted,
     Unencodable(CodecError),
+}
+
+/// Pulls up to so many items and encodes them. Compiled for the input's type: a call of it covers many items.
+#[inline]
+pub(crate) fn pull_items<I: Iterator>(
+    input: &mut I,
+    items: u64,
+    segment: &mut Segment,
+    encode: impl Fn(&I::Item, &mut Sink<'_>) -> Result<(), CodecError>,
+) -> Pulled {
+    for _ in 0..items {
+        if segment.bytes() >= BATCH_BYTES {
+            break;
+        }
+        let Some(item) = input.next() else {
+            return Pulled::Exhausted;
+        };
+        if let Err(error) = segment.push(|sink| encode(&item, sink)) {
+            return Pulled::Unencodable(error);
+        }
+    }
+    Pulled::More
 }
 
 impl Ready {

@@ -13,7 +13,10 @@ use crate::slab::{Arena, Block};
 #[derive(Default)]
 pub(crate) struct Segment {
     bytes: Vec<u8>,
-    /// Where each item ends.
+    items: usize,
+    /// The length of every item, while they are all of one length; else 0.
+    each: usize,
+    /// Where each item ends, once they are not.
     ends: Vec<usize>,
     /// Large items, which workers read where they are, by position; they take nothing of `bytes`.
     large: Vec<(usize, Block)>,
@@ -64,11 +67,19 @@ impl Segment {
         let mut shared = Shared { arena: self.arena.as_ref(), block: None };
         match encode(&mut Sink::with_spill(&mut self.bytes, &mut shared)) {
             Ok(()) => {
-                if let Some(block) = shared.block {
-                    self.large_bytes += block.len();
-                    self.large.push((self.ends.len(), block));
+                let length = match shared.block {
+                    // It takes nothing here, and so counts as an item of another length than those that do.
+                    Some(block) => {
+                        self.large_bytes += block.len();
+                        self.large.push((self.items, block));
+                        0
+                    }
+                    None => self.bytes.len() - before,
+                };
+                if length != self.each || length == 0 {
+                    self.push_unlike(length);
                 }
-                self.ends.push(self.bytes.len());
+                self.items += 1;
                 Ok(())
             }
             Err(error) => {
@@ -88,8 +99,21 @@ impl Segment {
         Some(&self.large[found].1)
     }
 
+    #[cold]
+    fn push_unlike(&mut self, length: usize) {
+        if self.items == 0 && length > 0 {
+            self.each = length;
+            return;
+        }
+        if self.each > 0 {
+            self.ends = (1..=self.items).map(|items| items * self.each).collect();
+            self.each = 0;
+        }
+        self.ends.push(self.ends.last().unwrap_or(&0) + length);
+    }
+
     pub(crate) fn items(&self) -> usize {
-        self.ends.len()
+        self.items
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -98,11 +122,29 @@ impl Segment {
 
     #[inline]
     pub(crate) fn item(&self, position: usize) -> &[u8] {
+        assert!(position < self.items, "a segment of {} items has no item {position}", self.items);
         if let Some(block) = self.shared(position) {
             return block.bytes();
         }
-        let start = if position == 0 { 0 } else { self.ends[position - 1] };
-        &self.bytes[start..self.ends[position]]
+        let (start, end) = match self.each {
+            0 if position == 0 => (0, self.ends[0]),
+            0 => (self.ends[position - 1], self.ends[position]),
+            each => (position * each, (position + 1) * each),
+        };
+        &self.bytes[start..end]
+    }
+
+    /// The length of every item, if they are all of one length, and that not 0.
+    pub(crate) fn each(&self) -> Option<usize> {
+        (self.each > 0).then_some(self.each)
+    }
+}
+
+impl Slice {
+    /// The encodings one after another, if all items of the segment are of one length, which comes first.
+    pub(crate) fn uniform(&self) -> Option<(usize, &[u8])> {
+        let each = self.segment.each()?;
+        Some((each, &self.segment.bytes[self.start * each..(self.start + self.items) * each]))
     }
 }
 
@@ -267,6 +309,28 @@ mod tests {
             assert!(segment.item(position) == item, "item {position}");
             assert_eq!(segment.shared(position).is_some(), item.len() > 50_000, "item {position}");
         }
+    }
+
+    #[test]
+    fn items_of_one_length_are_one_piece_until_another_comes() {
+        let items: [&[u8]; 5] = [b"aa", b"bb", b"cc", b"d", b""];
+        for count in 1..=items.len() {
+            let mut backlog = Backlog::default();
+            backlog.push(segment(&items[..count]), 0);
+            let slice = backlog.slice(1.min(count as u64 - 1), 2);
+            let expected: Option<(usize, &[u8])> = match count {
+                1 => Some((2, b"aa")),
+                2 => Some((2, b"bb")),
+                3 => Some((2, b"bbcc")),
+                _ => None,
+            };
+            assert_eq!(slice.uniform(), expected, "{count} items");
+            for (position, item) in items[..count].iter().enumerate() {
+                assert_eq!(slice.segment.item(position), *item, "{count} items");
+            }
+        }
+        let nothing = segment(&[b"", b"", b"x"]);
+        assert_eq!((nothing.each(), nothing.item(1), nothing.item(2)), (None, &b""[..], &b"x"[..]));
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Reader {
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
             ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message))?,
             ToMaster::Results(view) => {
-                self.results(&view.header, Origin::Page, view.encoded().into())?;
+                self.results(&view.header, Origin::Page, view.records().bytes.into())?;
             }
             ToMaster::LargeResult(head) => self.begin_large(head)?,
             ToMaster::Piece { len } => self.piece(len as usize)?,

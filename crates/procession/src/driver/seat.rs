@@ -380,19 +380,24 @@ impl Seat {
         // The last item of a frame ends it, and only a reply may do that.
         let fitting = frame.items - frame.done - frame.reclaimed.max(1);
         let late = ResultsHeader {
-            frame_no: view.header.frame_no,
             first: view.header.first.checked_add(items)?,
             items: view.header.items.checked_sub(items)?.min(fitting),
             busy_ns: view.header.busy_ns.saturating_sub(busy_ns),
+            ..view.header
         };
         if late.items == 0 {
             return None;
         }
         self.account(&late).ok()?;
         self.early = Early { items: items + late.items, busy_ns: busy_ns + late.busy_ns };
-        let start = wire::skip_records(&bytes, wire::RESULTS_HEADER_BYTES, u64::from(items));
-        let end = wire::skip_records(&bytes, start, u64::from(late.items));
-        Some((late, bytes[start..end].to_vec()))
+        let records = view.records();
+        let start = records.length_of(u64::from(items));
+        let end = records.length_of(u64::from(items + late.items));
+        if let Some(link) = &self.link {
+            // Until it comes to it, nobody knows how long these items take, and how many more it should be given.
+            link.page.hasten(late.frame_no);
+        }
+        Some((late, records.bytes[start..end].to_vec()))
     }
 
     /// The worker is past a frame of which something was taken back.
@@ -485,6 +490,10 @@ impl Seat {
 
 /// How many items of the slice fit into `room` bytes, and how many bytes they take there. Those in the arena stay there.
 fn fitting(slice: &Slice, room: usize) -> (usize, usize) {
+    if let Some(each) = slice.segment.each() {
+        let items = slice.items.min(room / each);
+        return (items, items * each);
+    }
     let (mut items, mut bytes) = (0, 0);
     for position in slice.start..slice.start + slice.items {
         if slice.segment.shared(position).is_some() {

@@ -74,6 +74,10 @@ fn transmit(link: &Link, message: &Message) -> io::Result<()> {
             Message::Work { frame: number, timed, runs } => {
                 let mut builder = WorkBuilder::begin(frame, *number, *timed);
                 for WorkRun { run, slice } in runs {
+                    if let Some((each, payloads)) = slice.uniform() {
+                        builder.uniform_run(run, each, payloads);
+                        continue;
+                    }
                     builder.run(run);
                     for position in slice.start..slice.start + slice.items {
                         builder.push(slice.segment.item(position));

@@ -25,11 +25,11 @@ impl HeldRegions {
         }
     }
 
-    /// The item has been handed out, and its result is decoded.
+    /// These items have been handed out, and their results are decoded.
     #[inline]
-    pub(crate) fn release(&mut self, index: u64) {
+    pub(crate) fn release(&mut self, first: u64, items: u64) {
         if !self.0.is_empty() {
-            self.release_held(index);
+            (first..first + items).for_each(|index| self.release_held(index));
         }
     }
 
@@ -73,10 +73,10 @@ mod tests {
         held.hold(10, 1, regions(&late));
         let holders = || (Arc::strong_count(&early) - 1, Arc::strong_count(&late) - 1);
         for index in [0, 4, 7, 2, 9, 11] {
-            held.release(index);
+            held.release(index, 1);
             assert_eq!(holders(), (1, 1), "item {index} is not the last");
         }
-        held.release(3);
+        held.release(3, 1);
         assert_eq!(holders(), (0, 1));
         let rest = held.take();
         assert_eq!(holders(), (0, 1));

@@ -6,6 +6,7 @@ use std::fmt;
 
 use erased_serde::{Deserializer, Serializer};
 
+use crate::batch::Batch;
 use crate::payload::Payload;
 use crate::registry::function::Function;
 use crate::registry::tasks;
@@ -65,6 +66,15 @@ pub enum TaskFault {
     Encode(String),
     /// The task ran, and its encoded result is over the limit.
     TooLarge(String),
+}
+
+impl TaskFault {
+    /// What to say of it.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            TaskFault::Decode(reason) | TaskFault::Encode(reason) | TaskFault::TooLarge(reason) => reason,
+        }
+    }
 }
 
 impl TaskInfo {
@@ -197,6 +207,13 @@ impl TaskInfo {
     /// On failure `out` is unchanged. A panic of the function passes through: catching it is the worker's business.
     pub(crate) fn run(&self, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault> {
         self.0.function.run(self.params(), args, out)
+    }
+
+    /// Runs the items of a batch, one after another, until it says that it is enough.
+    ///
+    /// A fault is that of the item under way. A panic of the function passes through.
+    pub(crate) fn run_batch(&self, batch: &mut Batch<'_, '_>) -> Result<(), TaskFault> {
+        self.0.function.run_batch(self.params(), batch)
     }
 }
 

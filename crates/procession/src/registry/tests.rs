@@ -6,11 +6,13 @@
 )]
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use procession_macros::task;
 
 use super::check::{fingerprint_of, no_duplicates};
 use super::find::{edit_distance, find_among};
+use super::function::Function;
 use super::*;
 use crate::payload::Payload;
 use crate::task::TaskFn;
@@ -192,13 +194,13 @@ const fn unregistered(path: &'static str, returns: &'static str, line: u32) -> T
         idempotent: false,
         file: "src/lib.rs",
         line,
-        function: &NO_OP,
+        function: NO_OP,
     })
 }
 
 fn no_op() {}
 
-static NO_OP: Callable<fn(), (), ()> = Callable::new(no_op, (), result());
+static NO_OP: &dyn Function = &Callable::new(no_op, PhantomData::<fn()>, (), Passage::<()>::CARRIER);
 
 static SQUARE: TaskInfo = unregistered("maths::simple::square", "()", 1);
 static SQUARE_AGAIN: TaskInfo = unregistered("maths::simple::square", "()", 20);

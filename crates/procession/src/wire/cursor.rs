@@ -32,6 +32,7 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    #[inline]
     pub(super) fn new(bytes: &'a [u8]) -> Cursor<'a> {
         Cursor { rest: bytes }
     }
@@ -40,10 +41,12 @@ impl<'a> Cursor<'a> {
         self.rest.is_empty()
     }
 
+    #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
+    #[inline]
     pub(super) fn bytes(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], WireError> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(WireError::Truncated { what })?;
         self.rest = rest;
@@ -54,6 +57,7 @@ impl<'a> Cursor<'a> {
         Ok(self.array::<1>(what)?[0])
     }
 
+    #[inline]
     pub(super) fn u32(&mut self, what: &'static str) -> Result<u32, WireError> {
         Ok(u32::from_le_bytes(self.array(what)?))
     }
@@ -63,6 +67,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Bytes behind a `u32` length.
+    #[inline]
     pub(super) fn prefixed(&mut self, what: &'static str) -> Result<&'a [u8], WireError> {
         let len = self.u32(what)? as usize;
         self.bytes(len, what)
@@ -72,6 +77,7 @@ impl<'a> Cursor<'a> {
         if self.is_empty() { Ok(()) } else { Err(WireError::Inconsistent { what: "bytes follow its end" }) }
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], WireError> {
         let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(WireError::Truncated { what })?;
         self.rest = rest;

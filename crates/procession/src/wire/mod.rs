@@ -18,14 +18,14 @@ pub(crate) use inbox::{Inbox, Received};
 pub(crate) use part::parts;
 pub(crate) use part::{PART_BYTES_MAX, PartAssembler, part};
 pub(crate) use reply::{
-    LargeResult, RECORD_HEADER_BYTES, RESULTS_HEADER_BYTES, Record, ResultsHeader, Status, ToMaster,
-    frame_done, goodbye, init_failed, large_result, nudge, part_taken, piece, put_record, put_results_header,
-    read_record, ready, seal_results, skip_records,
+    LargeResult, RECORD_HEADER_BYTES, RESULTS_HEADER_BYTES, Record, Records, ResultsHeader, Status, ToMaster,
+    frame_done, goodbye, init_failed, large_result, nudge, part_taken, piece, put_record, put_record_header,
+    put_results_header, ready, seal_results,
 };
 pub(crate) use report::PanicReport;
 pub(crate) use work::{
-    ITEM_HEADER_BYTES, Item, LargeWork, RUN_HEADER_BYTES, Run, ToWorker, WORK_BYTES_MAX, WorkBuilder,
-    WorkView, large_work, stop,
+    ITEM_HEADER_BYTES, LargeWork, Payloads, RUN_HEADER_BYTES, Run, ToWorker, WORK_BYTES_MAX, WorkBuilder,
+    WorkRun, WorkView, large_work, stop,
 };
 
 /// Most bytes in a frame. A packet holds about 208 KiB; four frames must fit a socket's buffer at once.

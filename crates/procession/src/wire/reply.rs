@@ -3,7 +3,8 @@
 //! ```text
 //! Ready        kind  fingerprint u64
 //! InitFailed   kind  message…
-//! Results      kind  frame_no u32  first u32  items u32  busy_ns u64  (status u8  len u32  payload)…
+//! Results      kind  frame_no u32  first u32  items u32  busy_ns u64  each u32  records
+//! records      each > 0: values of so many bytes     each = 0: (status u8  len u32  payload)…
 //! LargeResult  kind  frame_no u32  offset u32  busy_ns u64  status u8  total u32
 //! Piece        kind  len u32           of the large result, in the window; 0: there will be more
 //! PartTaken    kind
@@ -18,9 +19,9 @@ use super::part::{TooLarge, checked_total};
 use super::{FRAME_BYTES_MAX, kind};
 
 /// Bytes before the first record of a `Results` frame.
-pub(crate) const RESULTS_HEADER_BYTES: usize = 1 + 4 + 4 + 4 + 8;
+pub(crate) const RESULTS_HEADER_BYTES: usize = 1 + 4 + 4 + 4 + 8 + 4;
 
-/// Bytes before the payload of a record.
+/// Bytes before the payload of a record, where records are not values of one length.
 pub(crate) const RECORD_HEADER_BYTES: usize = 1 + 4;
 
 /// Longest message of `InitFailed`; the rest is cut off.
@@ -116,7 +117,7 @@ pub(crate) fn large_result(out: &mut Vec<u8>, head: &LargeResult) {
 }
 
 /// What precedes the records of a `Results` frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ResultsHeader {
     pub(crate) frame_no: u32,
     /// Position of the first record's item within its `Work` frame.
@@ -124,6 +125,8 @@ pub(crate) struct ResultsHeader {
     pub(crate) items: u32,
     /// Time spent on these items.
     pub(crate) busy_ns: u64,
+    /// The length of each record, if all are values of one length; 0: each says what it is.
+    pub(crate) each: u32,
 }
 
 /// Writes a `Results` header to the front of `area`.
@@ -135,7 +138,8 @@ pub(crate) fn put_results_header(area: &mut [u8], header: &ResultsHeader) {
     area[1..5].copy_from_slice(&header.frame_no.to_le_bytes());
     area[5..9].copy_from_slice(&header.first.to_le_bytes());
     area[9..13].copy_from_slice(&header.items.to_le_bytes());
-    area[13..RESULTS_HEADER_BYTES].copy_from_slice(&header.busy_ns.to_le_bytes());
+    area[13..21].copy_from_slice(&header.busy_ns.to_le_bytes());
+    area[21..RESULTS_HEADER_BYTES].copy_from_slice(&header.each.to_le_bytes());
 }
 
 /// Writes one record at `area[at..]` and returns where it ends, or `None` if it does not fit.
@@ -147,17 +151,35 @@ pub(crate) fn put_record(area: &mut [u8], at: usize, status: Status, payload: &[
     Some(at + RECORD_HEADER_BYTES + payload.len())
 }
 
+/// Writes what precedes the payload of a record, before a payload that is there already.
+///
+/// # Panics
+/// If `area` is shorter.
+#[inline]
+pub(crate) fn put_record_header(area: &mut [u8], status: Status, payload_len: usize) {
+    area[0] = status as u8;
+    area[1..RECORD_HEADER_BYTES].copy_from_slice(&(payload_len as u32).to_le_bytes());
+}
+
 /// Makes an unsent `Results` frame, found in a dead worker's memory, well-formed: counts its records anew.
 ///
 /// Only whole records count, since the worker publishes a length after the record is complete. `None`: not a `Results`
 /// frame, no record in it, or damaged.
 pub(crate) fn seal_results(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     let mut cursor = Cursor::new(bytes.get(RESULTS_HEADER_BYTES..)?);
-    let mut items = 0_u32;
-    while !cursor.is_empty() {
-        take_record(&mut cursor).ok()?;
-        items += 1;
-    }
+    let each = Cursor::new(&bytes[21..]).u32("record length").ok()?;
+    let items = match each as usize {
+        0 => {
+            let mut items = 0_u32;
+            while !cursor.is_empty() {
+                take_record(&mut cursor).ok()?;
+                items += 1;
+            }
+            items
+        }
+        each if cursor.rest().len().is_multiple_of(each) => (cursor.rest().len() / each) as u32,
+        _ => return None,
+    };
     if bytes[0] != kind::RESULTS || items == 0 || bytes.len() > FRAME_BYTES_MAX {
         return None;
     }
@@ -264,16 +286,9 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> ResultsView<'a> {
-    /// The encoded records, `header.items` of them, to be read by [`read_record`].
-    pub(crate) fn encoded(&self) -> &'a [u8] {
-        self.records.rest()
-    }
-
-    /// The outcomes in order, `header.items` of them.
-    #[cfg(test)]
-    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
-        let mut cursor = self.records;
-        std::iter::from_fn(move || take_record(&mut cursor).ok())
+    /// The encoded records, `header.items` of them.
+    pub(crate) fn records(&self) -> Records<'a> {
+        Records { each: self.header.each as usize, bytes: self.records.rest() }
     }
 
     fn parse(mut cursor: Cursor<'a>) -> Result<ResultsView<'a>, WireError> {
@@ -282,31 +297,55 @@ impl<'a> ResultsView<'a> {
             first: cursor.u32("first offset")?,
             items: cursor.u32("item count")?,
             busy_ns: cursor.u64("busy time")?,
+            each: cursor.u32("record length")?,
         };
         let records = cursor;
-        for _ in 0..header.items {
-            take_record(&mut cursor)?;
+        match header.each {
+            0 => {
+                for _ in 0..header.items {
+                    take_record(&mut cursor)?;
+                }
+                cursor.expect_end()?;
+            }
+            each if cursor.rest().len() as u64 == u64::from(header.items) * u64::from(each) => {}
+            _ => return Err(WireError::Inconsistent { what: "its records are not of the length it says" }),
         }
-        cursor.expect_end()?;
         Ok(ResultsView { header, records })
     }
 }
 
-/// The first of these records, and how many bytes it takes.
-pub(crate) fn read_record(records: &[u8]) -> Result<(Record<'_>, usize), WireError> {
-    let mut cursor = Cursor::new(records);
-    let record = take_record(&mut cursor)?;
-    Ok((record, RECORD_HEADER_BYTES + record.payload.len()))
+/// Encoded records that were checked when they arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Records<'a> {
+    /// The length of each, if all are values of one length; 0: each says what it is.
+    pub(crate) each: usize,
+    pub(crate) bytes: &'a [u8],
 }
 
-/// Where the record after the next `count` ones begins. The records must have been checked.
-pub(crate) fn skip_records(records: &[u8], start: usize, count: u64) -> usize {
-    let mut at = start;
-    for _ in 0..count {
-        let (_, length) = read_record(&records[at..]).expect("records are checked when they arrive");
-        at += length;
+impl<'a> Records<'a> {
+    /// Takes the first one off.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Record<'a> {
+        let mut cursor = Cursor::new(self.bytes);
+        let record = match self.each {
+            0 => take_record(&mut cursor),
+            each => cursor.bytes(each, "record").map(|payload| Record { status: Status::Ok, payload }),
+        };
+        self.bytes = cursor.rest();
+        record.expect("records are checked when they arrive")
     }
-    at
+
+    /// How many bytes the first `count` of them take.
+    pub(crate) fn length_of(mut self, count: u64) -> usize {
+        if self.each > 0 {
+            return self.each * count as usize;
+        }
+        let whole = self.bytes.len();
+        for _ in 0..count {
+            self.take();
+        }
+        whole - self.bytes.len()
+    }
 }
 
 fn take_record<'a>(cursor: &mut Cursor<'a>) -> Result<Record<'a>, WireError> {
@@ -318,7 +357,7 @@ mod tests {
     use super::super::noise::hammer;
     use super::*;
 
-    const HEADER: ResultsHeader = ResultsHeader { frame_no: 5, first: 2, items: 3, busy_ns: 77 };
+    const HEADER: ResultsHeader = ResultsHeader { frame_no: 5, first: 2, items: 3, busy_ns: 77, each: 0 };
 
     fn results(items: u32) -> Vec<u8> {
         let mut area = vec![0; 128];
@@ -335,7 +374,8 @@ mod tests {
 
     fn walk(bytes: &[u8]) {
         if let Ok(ToMaster::Results(view)) = ToMaster::parse(bytes) {
-            assert_eq!(view.records().count(), view.header.items as usize);
+            let records = view.records();
+            assert_eq!(records.length_of(u64::from(view.header.items)), records.bytes.len());
         }
         if let Some(sealed) = seal_results(bytes.to_vec()) {
             assert!(matches!(ToMaster::parse(&sealed), Ok(ToMaster::Results(_))));
@@ -347,15 +387,44 @@ mod tests {
         let bytes = results(3);
         let ToMaster::Results(view) = ToMaster::parse(&bytes).unwrap() else { panic!("not results") };
         assert_eq!(view.header, HEADER);
-        let records: Vec<_> = view.records().collect();
+        let mut records = view.records();
+        let read: Vec<_> = (0..3).map(|_| records.take()).collect();
+        assert_eq!(records.bytes, b"");
         assert_eq!(
-            records,
+            read,
             [
                 Record { status: Status::Ok, payload: b"four" },
                 Record { status: Status::Ok, payload: b"" },
                 Record { status: Status::EncodeResult, payload: b"too odd" },
             ]
         );
+    }
+
+    fn uniform(items: u32) -> Vec<u8> {
+        let mut area = vec![0; RESULTS_HEADER_BYTES];
+        put_results_header(&mut area, &ResultsHeader { items, each: 2, ..HEADER });
+        area.extend_from_slice(b"aabbcc");
+        area
+    }
+
+    #[test]
+    fn values_of_one_length_need_no_headers() {
+        let bytes = uniform(3);
+        let ToMaster::Results(view) = ToMaster::parse(&bytes).unwrap() else { panic!("not results") };
+        let mut records = view.records();
+        assert_eq!(records.length_of(2), 4);
+        assert_eq!(records.take(), Record { status: Status::Ok, payload: b"aa" });
+        for items in [0, 2, 4, u32::MAX] {
+            assert!(ToMaster::parse(&uniform(items)).is_err(), "{items} items");
+            let sealed = seal_results(uniform(items)).unwrap();
+            let ToMaster::Results(view) = ToMaster::parse(&sealed).unwrap() else { panic!("not results") };
+            assert_eq!(view.header, ResultsHeader { each: 2, ..HEADER });
+        }
+        let mut cut = uniform(3);
+        cut.pop();
+        assert!(ToMaster::parse(&cut).is_err());
+        assert_eq!(seal_results(cut), None);
+        hammer(&bytes, walk);
     }
 
     #[test]

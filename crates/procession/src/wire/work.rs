@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! Work       kind  flags u8  frame_no u32  items u32  runs…
-//! run        task u32  first u64  attempt u32  timeout_ns u64  items u32  (len u32  payload)…
+//! run        task u32  first u64  attempt u32  timeout_ns u64  items u32  each u32  payloads
+//! payloads   each > 0: items of so many bytes     each = 0: (len u32  payload)…
 //! LargeWork  kind  flags u8  frame_no u32  task u32  first u64  attempt u32  timeout_ns u64  total u32  place u64
 //! Stop       kind
 //! ```
@@ -18,9 +19,9 @@ use super::{FRAME_BYTES_MAX, kind};
 const FLAG_TIMED: u8 = 1;
 const WORK_HEADER_BYTES: usize = 1 + 1 + 4 + 4;
 /// Bytes before the first item of a run.
-pub(crate) const RUN_HEADER_BYTES: usize = RUN_BYTES + 4;
+pub(crate) const RUN_HEADER_BYTES: usize = RUN_BYTES + 4 + 4;
 const RUN_BYTES: usize = 4 + 8 + 4 + 8;
-/// Bytes before the arguments of an item.
+/// Bytes before the arguments of an item, in a run whose items are not all of one length.
 pub(crate) const ITEM_HEADER_BYTES: usize = 4;
 
 /// Bytes of runs that fit a `Work` frame.
@@ -37,15 +38,6 @@ pub(crate) struct Run {
     pub(crate) attempt: u32,
     /// Time limit of each item from its start; 0 means none.
     pub(crate) timeout_ns: u64,
-}
-
-/// One item, as a worker sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Item<'a> {
-    /// The run it belongs to, with `first` moved to this item.
-    pub(crate) run: Run,
-    /// Its encoded arguments.
-    pub(crate) payload: &'a [u8],
 }
 
 /// Builds a `Work` frame in a buffer.
@@ -79,7 +71,27 @@ impl<'a> WorkBuilder<'a> {
         self.close_run();
         put_run(self.out, run);
         self.run = Some(RunCount { at: self.out.len(), items: 0 });
-        self.out.extend_from_slice(&0_u32.to_le_bytes());
+        self.out.extend_from_slice(&[0; 8]);
+    }
+
+    /// Appends a whole run of items that are `each` bytes long, at least 1.
+    ///
+    /// # Panics
+    /// If `payloads` is not made of such items, or does not fit.
+    pub(crate) fn uniform_run(&mut self, run: &Run, each: usize, payloads: &[u8]) {
+        self.close_run();
+        assert!(payloads.len().is_multiple_of(each), "a run holds whole items");
+        assert!(
+            self.out.len() + RUN_HEADER_BYTES + payloads.len() <= FRAME_BYTES_MAX,
+            "a run of {} bytes does not fit its frame",
+            payloads.len()
+        );
+        let items = (payloads.len() / each) as u32;
+        put_run(self.out, run);
+        self.out.extend_from_slice(&items.to_le_bytes());
+        self.out.extend_from_slice(&(each as u32).to_le_bytes());
+        self.out.extend_from_slice(payloads);
+        self.items += items;
     }
 
     /// Appends the next item of the current run.
@@ -211,63 +223,55 @@ pub(crate) struct LargeWork {
 pub(crate) struct WorkView<'a> {
     pub(crate) timed: bool,
     pub(crate) frame_no: u32,
-    /// How many items the frame says it has. [`items`](WorkView::items) stops with an error where it has not.
+    /// How many items the frame says it has.
     pub(crate) items: u32,
     runs: Cursor<'a>,
 }
 
 impl<'a> WorkView<'a> {
-    /// The items in order. Nothing follows an error.
-    pub(crate) fn items(&self) -> Items<'a> {
-        Items { cursor: self.runs, run: None, left: self.items }
+    /// The next run of the frame; `None`: it has no more. All payloads of the one before must have been taken.
+    pub(crate) fn next_run(
+        &mut self,
+        before: Option<Payloads<'a>>,
+    ) -> Result<Option<WorkRun<'a>>, WireError> {
+        if let Some(payloads) = before {
+            self.runs = payloads.cursor;
+        }
+        if self.runs.is_empty() {
+            return Ok(None);
+        }
+        let run = take_run(&mut self.runs)?;
+        let items = self.runs.u32("run's item count")?;
+        let each = self.runs.u32("run's item length")? as usize;
+        Ok(Some(WorkRun { run, items, payloads: Payloads { cursor: self.runs, each } }))
     }
 }
 
-/// Iterator over the items of a `Work` frame.
-#[derive(Clone, Debug)]
-pub(crate) struct Items<'a> {
+/// A run of a `Work` frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorkRun<'a> {
+    pub(crate) run: Run,
+    /// How many items it says it has: there may be fewer payloads.
+    pub(crate) items: u32,
+    pub(crate) payloads: Payloads<'a>,
+}
+
+/// The arguments of consecutive items.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Payloads<'a> {
     cursor: Cursor<'a>,
-    run: Option<(Run, u32)>,
-    left: u32,
+    /// The length of each; 0: each says its own.
+    each: usize,
 }
 
-impl<'a> Items<'a> {
-    fn take(&mut self) -> Result<Option<Item<'a>>, WireError> {
-        loop {
-            match self.run {
-                Some((_, 0)) => self.run = None,
-                Some((run, items)) => {
-                    let payload = self.cursor.prefixed("item")?;
-                    self.left = self
-                        .left
-                        .checked_sub(1)
-                        .ok_or(WireError::Inconsistent { what: "runs have more items" })?;
-                    let next = Run { first: run.first.wrapping_add(1), ..run };
-                    self.run = Some((next, items - 1));
-                    return Ok(Some(Item { run, payload }));
-                }
-                None if self.cursor.is_empty() && self.left == 0 => return Ok(None),
-                None if self.cursor.is_empty() => {
-                    return Err(WireError::Inconsistent { what: "runs have fewer items" });
-                }
-                None => {
-                    let run = take_run(&mut self.cursor)?;
-                    self.run = Some((run, self.cursor.u32("run's item count")?));
-                }
-            }
+impl<'a> Payloads<'a> {
+    /// The arguments of the next item.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Result<&'a [u8], WireError> {
+        match self.each {
+            0 => self.cursor.prefixed("item"),
+            each => self.cursor.bytes(each, "item"),
         }
-    }
-}
-
-impl<'a> Iterator for Items<'a> {
-    type Item = Result<Item<'a>, WireError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let taken = self.take();
-        if taken.is_err() {
-            *self = Items { cursor: Cursor::new(&[]), run: None, left: 0 };
-        }
-        taken.transpose()
     }
 }
 
@@ -293,16 +297,31 @@ mod tests {
         builder.run(&RUN);
         builder.push(b"one");
         builder.push(b"");
+        builder.uniform_run(&Run { first: 70, ..RUN }, 2, b"abcd");
         builder.run(&Run { task: 8, first: 0, attempt: 2, timeout_ns: 5 });
         builder.push(b"three");
-        assert_eq!(builder.finish(), 3);
+        assert_eq!(builder.finish(), 5);
         out
     }
 
+    fn read(bytes: &[u8]) -> Result<Vec<(Run, Vec<u8>)>, WireError> {
+        let ToWorker::Work(mut view) = ToWorker::parse(bytes)? else { panic!("not a work frame") };
+        let (mut all, mut before) = (Vec::new(), None);
+        while let Some(WorkRun { run, items, mut payloads }) = view.next_run(before)? {
+            for first in (run.first..).take(items as usize) {
+                all.push((Run { first, ..run }, payloads.next()?.to_vec()));
+            }
+            before = Some(payloads);
+        }
+        Ok(all)
+    }
+
     fn walk(bytes: &[u8]) {
-        if let Ok(ToWorker::Work(view)) = ToWorker::parse(bytes) {
-            // Every item takes at least its header, so the walk is bounded by the bytes, not by the claimed count.
-            assert!(view.items().count() <= bytes.len());
+        if bytes.first() == Some(&kind::WORK)
+            && let Ok(items) = read(bytes)
+        {
+            // Every item takes some bytes, so the walk is bounded by them, not by the claimed count.
+            assert!(items.len() <= bytes.len());
         }
     }
 
@@ -310,14 +329,15 @@ mod tests {
     fn work_comes_back_as_it_was_written() {
         let bytes = two_runs();
         let ToWorker::Work(view) = ToWorker::parse(&bytes).unwrap() else { panic!("not a work frame") };
-        assert_eq!((view.frame_no, view.items, view.timed), (9, 3, true));
-        let items: Vec<_> = view.items().map(Result::unwrap).collect();
+        assert_eq!((view.frame_no, view.items, view.timed), (9, 5, true));
         assert_eq!(
-            items,
+            read(&bytes).unwrap(),
             [
-                Item { run: RUN, payload: b"one" },
-                Item { run: Run { first: 41, ..RUN }, payload: b"" },
-                Item { run: Run { task: 8, first: 0, attempt: 2, timeout_ns: 5 }, payload: b"three" },
+                (RUN, b"one".to_vec()),
+                (Run { first: 41, ..RUN }, b"".to_vec()),
+                (Run { first: 70, ..RUN }, b"ab".to_vec()),
+                (Run { first: 71, ..RUN }, b"cd".to_vec()),
+                (Run { task: 8, first: 0, attempt: 2, timeout_ns: 5 }, b"three".to_vec()),
             ]
         );
     }
@@ -333,16 +353,23 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_disagree_are_errors() {
-        let mut more = two_runs();
-        more[6] = 2;
-        let mut fewer = two_runs();
-        fewer[6] = 4;
-        for bytes in [more, fewer] {
-            let ToWorker::Work(view) = ToWorker::parse(&bytes).unwrap() else { panic!("not a work frame") };
-            let read: Vec<_> = view.items().collect();
-            assert!(matches!(read.last(), Some(Err(WireError::Inconsistent { .. }))), "{read:?}");
-        }
+    fn a_run_of_equal_items_fills_a_frame_exactly() {
+        let mut out = Vec::new();
+        let mut builder = WorkBuilder::begin(&mut out, 0, false);
+        let payloads = vec![3; (WORK_BYTES_MAX - RUN_HEADER_BYTES) / 8 * 8];
+        builder.uniform_run(&RUN, 8, &payloads);
+        assert_eq!(builder.finish() as usize, payloads.len() / 8);
+        assert!(out.len() <= FRAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn items_that_are_not_there_are_errors() {
+        let mut cut = two_runs();
+        cut.pop();
+        assert_eq!(read(&cut), Err(WireError::Truncated { what: "item" }));
+        let mut counted = two_runs();
+        counted[WORK_HEADER_BYTES + RUN_BYTES] = 200;
+        assert!(read(&counted).is_err());
     }
 
     #[test]

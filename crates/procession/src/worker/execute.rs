@@ -1,7 +1,8 @@
-//! Runs one item and makes an outcome of whatever happens: a value, a fault, a panic.
+//! Runs items and makes an outcome of whatever happens: a value, a fault, a panic.
 
 use super::panics;
 use super::quietly;
+use crate::batch::Batch;
 use crate::codec;
 use crate::registry::{self, TaskFault};
 use crate::wire::Status;
@@ -17,6 +18,8 @@ pub(super) trait Tasks {
     fn returns(&self, task: u32) -> &'static str;
     /// Decodes arguments, calls the function, appends the encoded result.
     fn run(&self, task: u32, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault>;
+    /// As [`run`](Tasks::run), item by item; see `TaskInfo::run_batch`.
+    fn run_batch(&self, task: u32, batch: &mut Batch<'_, '_>) -> Result<(), TaskFault>;
     /// Of the registry.
     fn fingerprint(&self) -> u64;
 }
@@ -35,6 +38,10 @@ impl Tasks for Registered {
 
     fn run(&self, task: u32, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault> {
         registry::entry(task).expect("the task was looked up").run(args, out)
+    }
+
+    fn run_batch(&self, task: u32, batch: &mut Batch<'_, '_>) -> Result<(), TaskFault> {
+        registry::entry(task).expect("the task was looked up").run_batch(batch)
     }
 
     fn fingerprint(&self) -> u64 {
@@ -63,8 +70,18 @@ impl<'a, T: Tasks> Executor<'a, T> {
         self.tasks.fingerprint()
     }
 
-    pub(super) fn path(&self, task: u32) -> &'static str {
-        self.tasks.path(task).unwrap_or("unknown task")
+    /// `None`: there is no such task.
+    pub(super) fn path(&self, task: u32) -> Option<&'static str> {
+        self.tasks.path(task)
+    }
+
+    /// Runs the items of a batch of a known task. `Some`: the item under way has this outcome, which is no value.
+    pub(super) fn run_batch(&mut self, task: u32, batch: &mut Batch<'_, '_>) -> Option<Outcome<'_>> {
+        let caught = panics::capturing(|| quietly(|| self.tasks.run_batch(task, batch)));
+        match self.status(caught) {
+            Status::Ok => None,
+            status => Some(Outcome { status, payload: &self.out }),
+        }
     }
 
     /// Drops what is kept for speed.
@@ -80,7 +97,7 @@ impl<'a, T: Tasks> Executor<'a, T> {
 
     /// Runs a preload task or an initializer. The error is what the master reports.
     pub(super) fn run_setup(&mut self, what: &str, task: u32, args: &[u8]) -> Result<(), String> {
-        let path = self.path(task);
+        let path = self.path(task).unwrap_or("unknown task");
         let status = self.run_into_buffer(task, args);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let reason = match status {
@@ -107,21 +124,28 @@ impl<'a, T: Tasks> Executor<'a, T> {
             out.extend_from_slice(format!("no task has index {task} here").as_bytes());
             return Status::UnknownTask;
         }
-        let result = panics::capturing(|| quietly(|| self.tasks.run(task, args, out)));
-        let (status, text) = match result {
+        let caught = panics::capturing(|| quietly(|| self.tasks.run(task, args, out)));
+        self.status(caught)
+    }
+
+    /// What is not a value goes into the buffer.
+    fn status(&mut self, caught: std::thread::Result<Result<(), TaskFault>>) -> Status {
+        let fault = match caught {
             Ok(Ok(())) => return Status::Ok,
-            Ok(Err(TaskFault::Decode(text))) => (Status::DecodeArgs, text),
-            Ok(Err(TaskFault::Encode(text))) => (Status::EncodeResult, text),
-            Ok(Err(TaskFault::TooLarge(text))) => (Status::TooLarge, text),
+            Ok(Err(fault)) => fault,
             Err(panic) => {
-                out.clear();
-                panics::report(panic).encode(out);
+                self.out.clear();
+                panics::report(panic).encode(&mut self.out);
                 return Status::Panicked;
             }
         };
-        out.clear();
-        out.extend_from_slice(text.as_bytes());
-        status
+        self.out.clear();
+        self.out.extend_from_slice(fault.reason().as_bytes());
+        match fault {
+            TaskFault::Decode(_) => Status::DecodeArgs,
+            TaskFault::Encode(_) => Status::EncodeResult,
+            TaskFault::TooLarge(_) => Status::TooLarge,
+        }
     }
 }
 

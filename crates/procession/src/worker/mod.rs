@@ -7,6 +7,7 @@ mod execute;
 #[expect(unsafe_code, reason = "tells the C library how much freed memory to keep")]
 mod heap;
 mod outbox;
+mod pace;
 mod panics;
 mod streams;
 #[cfg(test)]
@@ -15,24 +16,23 @@ mod tests;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use execute::{Executor, Registered, Tasks};
+use execute::{Executor, Outcome, Registered, Tasks};
 use heap::Heap;
 use outbox::{Outbox, SendFailed};
+use pace::Pace;
 pub(crate) use streams::{ReplySink, WorkSource};
 
 use crate::broadcast;
-use crate::current::{clear_current, set_current};
-use crate::page::{PageWorker, monotonic_ns};
+use crate::current::with_current;
+use crate::page::{Begun, PageWorker, monotonic_ns};
 use crate::region;
 use crate::slab::{ArenaReader, WindowWriter};
-use crate::wire::{self, Item, LargeWork, PartAssembler, Received, Run, ToWorker, WireError, WorkView};
+use crate::wire::{
+    self, LargeWork, PartAssembler, Payloads, Received, Run, ToWorker, WireError, WorkRun, WorkView,
+};
 
 /// A task index and encoded arguments.
 pub(crate) type EncodedCall = (u32, Vec<u8>);
-
-/// Frames with more items than this are stamped at every [`STAMP_EVERY`]th item only, unless they have a time limit.
-const STAMP_EACH_ITEMS_MAX: u32 = 64;
-const STAMP_EVERY: u32 = 16;
 
 /// Finished results wait at most this long for company, if items are short enough for the clock to be read meanwhile.
 const FLUSH_AFTER_NS: u64 = 500_000;
@@ -102,6 +102,7 @@ fn run_with(
         outbox: Outbox::new(sink, page, window),
         arena: &arena,
         executor: Executor::new(tasks),
+        pace: Pace::default(),
         slot: setup.slot,
         heap: Heap::default(),
     };
@@ -121,8 +122,31 @@ struct Worker<'a, S, K, T> {
     outbox: Outbox<'a, K>,
     arena: &'a ArenaReader,
     executor: Executor<'a, T>,
+    pace: Pace,
     slot: u32,
     heap: Heap,
+}
+
+/// What is left of a run in a frame.
+struct Section<'a> {
+    frame_no: u32,
+    /// The start of every item is to be known.
+    timed: bool,
+    /// As it would be if it began with the next item.
+    run: Run,
+    /// Of the next item in the frame.
+    position: u32,
+    /// Behind the run's last item.
+    end: u32,
+    payloads: Payloads<'a>,
+}
+
+impl<'a> Section<'a> {
+    fn advance(&mut self, items: u32, payloads: Payloads<'a>) {
+        self.position += items;
+        self.run.first = self.run.first.wrapping_add(u64::from(items));
+        self.payloads = payloads;
+    }
 }
 
 /// The end of the loop travels as an error, so that `?` leaves it.
@@ -162,7 +186,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         let frame = self.receive()?;
         broadcast::forget_retired();
         match ToWorker::parse(&frame)? {
-            ToWorker::Work(work) => self.run_work(&work),
+            ToWorker::Work(work) => self.run_work(work),
             ToWorker::LargeWork(large) => self.run_large(&large),
             ToWorker::Part(_) => Err(WorkerEnd::Protocol("a part belongs to no item".to_owned())),
             ToWorker::Stop => Err(WorkerEnd::Stopped),
@@ -178,64 +202,102 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         }
     }
 
-    fn run_work(&mut self, work: &WorkView<'_>) -> Step {
-        let stamps_each = work.timed || work.items <= STAMP_EACH_ITEMS_MAX;
-        self.outbox.begin_segment(monotonic_ns());
-        let mut taken_back = false;
-        let mut last_task = None;
-        for (position, item) in (0..).zip(work.items()) {
-            let item = item?;
-            if taken_back {
-                continue;
+    fn run_work(&mut self, mut work: WorkView<'_>) -> Step {
+        let mut clock = self.outbox.begin_segment();
+        let (mut position, mut payloads) = (0_u32, None);
+        while let Some(WorkRun { run, items, payloads: fresh }) = work.next_run(payloads)? {
+            let end = position.saturating_add(items);
+            if end > work.items {
+                return Err(WorkerEnd::Protocol("a frame has more items than it says".to_owned()));
             }
-            if last_task.replace(item.run.task).is_some_and(|last| last != item.run.task) {
+            if self.pace.turn_to(run.task) {
                 // Another task may take much longer, and results that are ready must not wait for it.
                 self.outbox.flush()?;
             }
-            let is_stamped = stamps_each || position % STAMP_EVERY == 0;
-            taken_back = !self.run_item(work.frame_no, position, item, is_stamped)?;
+            let mut section =
+                Section { frame_no: work.frame_no, timed: work.timed, run, position, end, payloads: fresh };
+            while section.position < end {
+                if !self.run_stride(&mut section, &mut clock)? {
+                    self.outbox.flush()?;
+                    return Ok(self.outbox.send_with(|frame| wire::frame_done(frame, work.frame_no))?);
+                }
+            }
+            (position, payloads) = (end, Some(section.payloads));
         }
-        self.outbox.flush()?;
-        if taken_back {
-            self.outbox.send_with(|frame| wire::frame_done(frame, work.frame_no))?;
+        if position != work.items {
+            return Err(WorkerEnd::Protocol("a frame has fewer items than it says".to_owned()));
         }
-        Ok(())
+        Ok(self.outbox.flush()?)
     }
 
-    /// Runs one item, if it is still ours. False: it and all that follow were taken back.
-    fn run_item(
+    /// Runs as many of the section's next items as may go by between two looks at the clock. False: what is left was
+    /// taken back.
+    fn run_stride(&mut self, section: &mut Section<'_>, clock: &mut u64) -> Result<bool, WorkerEnd> {
+        let Section { frame_no, run, position, .. } = *section;
+        let Some(path) = self.executor.path(run.task) else {
+            return self.run_unknown(section);
+        };
+        if self.outbox.waiting_ns(*clock) >= FLUSH_AFTER_NS {
+            self.outbox.flush()?;
+            *clock = monotonic_ns();
+        } else {
+            self.outbox.note_busy(*clock);
+        }
+        // Before an item is claimed: between the two the master would take the stamp of the item before for this
+        // one's, and could find it overdue as it begins.
+        self.outbox.page().stamp(*clock);
+        let items = if section.timed { 1 } else { self.pace.items };
+        let end = section.end.min(position.saturating_add(items));
+        let (executor, outbox) = (&mut self.executor, &mut self.outbox);
+        let (progress, outcome) = with_current(path, run.attempt, self.slot, run.timeout_ns, |index| {
+            let mut batch = outbox.batch(frame_no, section.payloads, position, end, run.first, index);
+            let outcome = executor.run_batch(run.task, &mut batch);
+            (batch.finish(), outcome)
+        });
+        let done = progress.position - position + u32::from(progress.is_under_way);
+        section.advance(done, progress.payloads);
+        self.outbox.resume(&progress);
+        if let Some(damage) = progress.damage {
+            return Err(damage.into());
+        }
+        match outcome {
+            Some(Outcome { status, payload }) => {
+                self.outbox.record(frame_no, progress.position, status, payload)?;
+            }
+            None if progress.is_aside => self.outbox.record_aside(frame_no, progress.position)?,
+            None => self.outbox.flush_if_full()?,
+        }
+        let now = monotonic_ns();
+        self.pace.note(done, now.saturating_sub(*clock));
+        *clock = now;
+        Ok(!progress.is_taken_back)
+    }
+
+    /// The next item of a task that is not here.
+    fn run_unknown(&mut self, section: &mut Section<'_>) -> Result<bool, WorkerEnd> {
+        let payload = section.payloads.next()?;
+        let is_ours = self.run_alone(section.frame_no, section.position, section.run, payload)?;
+        section.advance(1, section.payloads);
+        Ok(is_ours)
+    }
+
+    /// Runs one item without a batch, if it is still ours. False: it and all that follow were taken back.
+    fn run_alone(
         &mut self,
         frame_no: u32,
         position: u32,
-        item: Item<'_>,
-        is_stamped: bool,
+        run: Run,
+        payload: &[u8],
     ) -> Result<bool, WorkerEnd> {
-        if is_stamped {
-            let now_ns = monotonic_ns();
-            if self.outbox.is_waiting_since(now_ns) >= FLUSH_AFTER_NS {
-                self.outbox.flush()?;
-            } else {
-                self.outbox.note_busy(now_ns);
-            }
+        self.outbox.page().stamp(monotonic_ns());
+        if self.outbox.page().claims(frame_no).begin(position) == Begun::No {
+            return Ok(false);
         }
-        if is_stamped {
-            // Before the claim: between the two the master would take the stamp of the item before for this one's,
-            // and could find it overdue as it begins.
-            self.outbox.page().stamp(monotonic_ns());
-        }
-        match self.outbox.page().claim(frame_no) {
-            None => return Ok(false),
-            Some(claimed) if claimed != position => {
-                return Err(WorkerEnd::Protocol(format!(
-                    "item {position} of frame {frame_no} was claimed as {claimed}"
-                )));
-            }
-            Some(_) => {}
-        }
-        let Run { task, first: index, attempt, timeout_ns } = item.run;
-        set_current(self.executor.path(task), index, attempt, self.slot, timeout_ns);
-        let outcome = self.executor.run(task, item.payload);
-        clear_current();
+        let path = self.executor.path(run.task).unwrap_or("unknown task");
+        let outcome = with_current(path, run.attempt, self.slot, run.timeout_ns, |index| {
+            index.set(run.first);
+            self.executor.run(run.task, payload)
+        });
         self.outbox.record(frame_no, position, outcome.status, outcome.payload)?;
         Ok(true)
     }
@@ -270,8 +332,8 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
     }
 
     fn run_large_item(&mut self, large: &LargeWork, payload: &[u8]) -> Step {
-        self.outbox.begin_segment(monotonic_ns());
-        let is_ours = self.run_item(large.frame_no, 0, Item { run: large.run, payload }, true)?;
+        self.outbox.begin_segment();
+        let is_ours = self.run_alone(large.frame_no, 0, large.run, payload)?;
         self.outbox.flush()?;
         if !is_ours {
             self.outbox.send_with(|frame| wire::frame_done(frame, large.frame_no))?;

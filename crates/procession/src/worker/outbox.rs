@@ -3,21 +3,23 @@
 //! A record is complete in the page before it counts, so a worker that dies loses nothing it had finished. The outbox
 //! does not know where results come from.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::streams::ReplySink;
+use crate::batch::{Batch, BatchParts, Collected, Progress};
 use crate::page::{AREA_BYTES, PageWorker, monotonic_ns};
 use crate::slab::WindowWriter;
 use crate::wire::{
-    self, LargeResult, RECORD_HEADER_BYTES, RESULTS_HEADER_BYTES, ResultsHeader, Status, put_record,
-    put_results_header,
+    self, LargeResult, Payloads, RECORD_HEADER_BYTES, RESULTS_HEADER_BYTES, ResultsHeader, Status,
+    put_record, put_results_header,
 };
 
 /// Largest payload of a record; beyond it a result passes through the window.
 const RECORD_BYTES_MAX: usize = AREA_BYTES - RESULTS_HEADER_BYTES - RECORD_HEADER_BYTES;
 
-/// Below this much free room a frame is full: most results would not fit.
-const ROOM_BYTES_MIN: usize = 256;
+/// A buffer for results set aside that grew beyond this is given back.
+const ASIDE_CAPACITY_KEPT: usize = 1 << 20;
 
 /// How often to look for room in the window before sleeping, and how long to sleep at first and at last.
 const SPINS_MAX: u32 = 1_000;
@@ -36,41 +38,96 @@ pub(super) struct Outbox<'a, K> {
     page: PageWorker,
     /// What does not fit the page passes through here.
     window: WindowWriter,
-    header: ResultsHeader,
-    /// Where the next record goes.
-    end: usize,
+    collected: Collected,
     segment_start_ns: u64,
+    /// Results that did not fit where they should go.
+    aside: Vec<u8>,
     /// For frames other than results.
     scratch: Vec<u8>,
 }
 
 impl<'a, K: ReplySink> Outbox<'a, K> {
     pub(super) fn new(sink: &'a K, page: PageWorker, window: WindowWriter) -> Outbox<'a, K> {
-        let header = ResultsHeader { frame_no: 0, first: 0, items: 0, busy_ns: 0 };
-        let (end, segment_start_ns, scratch) = (RESULTS_HEADER_BYTES, 0, Vec::new());
-        Outbox { sink, page, window, header, end, segment_start_ns, scratch }
+        Outbox {
+            sink,
+            page,
+            window,
+            collected: Collected::new(true),
+            segment_start_ns: 0,
+            aside: Vec::new(),
+            scratch: Vec::new(),
+        }
     }
 
     pub(super) fn page(&self) -> &PageWorker {
         &self.page
     }
 
-    /// Time counts as busy from here.
-    pub(super) fn begin_segment(&mut self, now_ns: u64) {
-        self.segment_start_ns = now_ns;
+    /// Time counts as busy from now, which is returned.
+    pub(super) fn begin_segment(&mut self) -> u64 {
+        self.segment_start_ns = monotonic_ns();
+        self.segment_start_ns
     }
 
     /// How long the oldest result has waited, at most. 0: none waits.
-    pub(super) fn is_waiting_since(&self, now_ns: u64) -> u64 {
-        if self.header.items == 0 { 0 } else { now_ns.saturating_sub(self.segment_start_ns) }
+    pub(super) fn waiting_ns(&self, now_ns: u64) -> u64 {
+        if self.collected.header.items == 0 { 0 } else { now_ns.saturating_sub(self.segment_start_ns) }
     }
 
     /// Notes how long the results in the page took, in case the next item takes long and the master reads them there.
     pub(super) fn note_busy(&mut self, now_ns: u64) {
-        if self.header.items > 0 {
-            self.header.busy_ns = now_ns.saturating_sub(self.segment_start_ns);
-            put_results_header(self.page.area(), &self.header);
+        if self.collected.header.items > 0 {
+            self.collected.header.busy_ns = now_ns.saturating_sub(self.segment_start_ns);
+            put_results_header(self.page.area(), &self.collected.header);
         }
+    }
+
+    /// A batch of the items of a frame from `position` up to `end`, whose results are collected here. What becomes of
+    /// it is to be told to [`resume`](Outbox::resume) before anything else.
+    pub(super) fn batch<'b, 'f>(
+        &'b mut self,
+        frame_no: u32,
+        payloads: Payloads<'f>,
+        position: u32,
+        end: u32,
+        item_index: u64,
+        index: &'b Cell<u64>,
+    ) -> Batch<'b, 'f> {
+        let (claims, area) = self.page.parts(frame_no);
+        let (collected, aside) = (self.collected, &mut self.aside);
+        let parts = BatchParts {
+            claims,
+            area,
+            collected,
+            aside,
+            frame_no,
+            payloads,
+            position,
+            end,
+            item_index,
+            index,
+        };
+        Batch::new(parts)
+    }
+
+    /// Goes on from where a batch came to.
+    pub(super) fn resume(&mut self, progress: &Progress<'_>) {
+        self.collected = progress.collected;
+    }
+
+    /// Takes the result that a batch set aside.
+    pub(super) fn record_aside(&mut self, frame_no: u32, position: u32) -> Result<(), SendFailed> {
+        let mut aside = std::mem::take(&mut self.aside);
+        let recorded = self.record(frame_no, position, Status::Ok, &aside);
+        aside.clear();
+        aside.shrink_to(ASIDE_CAPACITY_KEPT);
+        self.aside = aside;
+        recorded
+    }
+
+    /// Sends what has been collected, if nearly nothing more fits.
+    pub(super) fn flush_if_full(&mut self) -> Result<(), SendFailed> {
+        if self.collected.is_full() { self.flush() } else { Ok(()) }
     }
 
     /// Takes the outcome of the next item of a frame.
@@ -85,36 +142,47 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
             self.flush()?;
             return self.send_large(frame_no, position, status, payload);
         }
-        if self.end + RECORD_HEADER_BYTES + payload.len() > AREA_BYTES {
+        let is_alike = |header: &ResultsHeader| {
+            header.each == 0 || (status == Status::Ok && header.each as usize == payload.len())
+        };
+        if self.collected.end + RECORD_HEADER_BYTES + payload.len() > AREA_BYTES
+            || !is_alike(&self.collected.header)
+        {
+            self.collected.next_is_uniform = false;
             self.flush()?;
         }
-        if self.header.items == 0 {
-            self.header = ResultsHeader { frame_no, first: position, items: 0, busy_ns: 0 };
-            put_results_header(self.page.area(), &self.header);
+        let collected = &mut self.collected;
+        if collected.header.items == 0 {
+            collected.header = ResultsHeader { frame_no, first: position, ..ResultsHeader::default() };
+            collected.is_uniform = false;
+            put_results_header(self.page.area(), &collected.header);
         }
-        self.end =
-            put_record(self.page.area(), self.end, status, payload).expect("room for the record was checked");
-        self.header.items += 1;
-        self.page.commit(self.end);
-        if self.end + ROOM_BYTES_MIN > AREA_BYTES {
-            self.flush()?;
+        if collected.is_uniform {
+            let end = collected.end + payload.len();
+            self.page.area()[collected.end..end].copy_from_slice(payload);
+            collected.end = end;
+        } else {
+            collected.next_is_uniform = false;
+            collected.end = put_record(self.page.area(), collected.end, status, payload)
+                .expect("room for the record was checked");
         }
-        Ok(())
+        collected.header.items += 1;
+        self.page.commit(collected.end);
+        self.flush_if_full()
     }
 
     /// Sends what has been collected, if anything.
     pub(super) fn flush(&mut self) -> Result<(), SendFailed> {
-        if self.header.items == 0 {
+        if self.collected.header.items == 0 {
             return Ok(());
         }
-        self.header.busy_ns = self.end_segment();
-        put_results_header(self.page.area(), &self.header);
-        let end = self.end;
+        self.collected.header.busy_ns = self.end_segment();
+        put_results_header(self.page.area(), &self.collected.header);
+        let end = self.collected.end;
         self.sink.send(&self.page.area()[..end]).map_err(|_| SendFailed)?;
         // Only now: until the frame is sent, the master would find its records here.
         self.page.reset();
-        self.header.items = 0;
-        self.end = RESULTS_HEADER_BYTES;
+        self.collected = self.collected.next();
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use super::*;
 use crate::driver::backlog::Backlog;
 use crate::driver::jobs::JobEntry;
 use crate::job::Job;
-use crate::page::PageWorker;
+use crate::page::{Begun, PageWorker};
 use crate::registry::TaskInfo;
 use crate::slab::Arena;
 
@@ -89,9 +89,14 @@ impl Scene {
         }
     }
 
+    /// The worker wants to begin an item.
+    fn begin(&self, frame_no: u32, position: u32) -> Begun {
+        self.page.claims(frame_no).begin(position)
+    }
+
     /// How many of the results are new.
     fn results(&mut self, frame_no: u32, first: u32, items: u32) -> Result<u32, String> {
-        let header = ResultsHeader { frame_no, first, items, busy_ns: 1 };
+        let header = ResultsHeader { frame_no, first, items, busy_ns: 1, each: 0 };
         self.seat.accept(&header, Origin::Page).map(|fresh| fresh.items)
     }
 }
@@ -189,18 +194,18 @@ fn an_item_in_the_arena_is_sent_by_its_place_and_stays_until_the_worker_is_past_
     scene.queue(0, 4);
     assert_eq!(scene.plan(), "frame 0: 0+1");
     assert_eq!(scene.plan(), "shared 1: 1");
-    // No credit in bytes is used up: what follows need not wait.
+    assert_eq!(scene.plan(), "nothing");
+    assert_eq!((scene.results(0, 0, 1), scene.results(1, 0, 1)), (Ok(1), Ok(1)));
     assert_eq!(scene.plan(), "frame 2: 2+1");
     assert_eq!(scene.plan(), "shared 3: 3");
-    assert_eq!(scene.plan(), "nothing");
     // Every item has its outcome, since the call was cancelled, and the worker still reads.
     let settled = scene.jobs.remove(scene.job);
     drop(settled);
     assert!(segment.upgrade().is_some());
     assert_ne!(arena.block(&[], b"next").unwrap().offset(), place);
-    assert_eq!((scene.results(0, 0, 1), scene.results(1, 0, 1)), (Ok(1), Ok(1)));
-    assert!(segment.upgrade().is_some(), "another frame of the same segment");
-    assert_eq!((scene.results(2, 0, 1), scene.results(3, 0, 1)), (Ok(1), Ok(1)));
+    assert_eq!(scene.results(2, 0, 1), Ok(1));
+    assert!(segment.upgrade().is_some(), "the worker still reads its last item");
+    assert_eq!(scene.results(3, 0, 1), Ok(1));
     assert!(segment.upgrade().is_none());
     assert_eq!(arena.block(&[], b"next").unwrap().offset(), place);
 }
@@ -242,12 +247,12 @@ fn what_is_not_begun_is_taken_back_from_the_end() {
     scene.queue(3, 2);
     scene.plan();
     scene.queue(5, 4);
-    assert_eq!(scene.page.claim(0), Some(0));
+    assert_eq!(scene.begin(0, 0), Begun::Yes);
     assert!(scene.seat.is_running());
     assert_eq!(scene.seat.reclaim(), 4 + 2 + 2);
     assert_eq!(scene.seat.reclaim(), 0);
     assert_eq!(scene.plan(), "nothing");
-    assert_eq!((scene.page.claim(0), scene.page.claim(1)), (None, None));
+    assert_eq!((scene.begin(0, 1), scene.begin(1, 0)), (Begun::No, Begun::No));
     assert_eq!(scene.results(0, 0, 1), Ok(1));
     assert!(!scene.seat.is_running());
     // The credit of frames with a gap returns when the worker is past them.
@@ -260,10 +265,12 @@ fn late_results_are_taken_once_and_sent_again() {
     scene.queue(0, 4);
     scene.plan();
     let mut end = wire::RESULTS_HEADER_BYTES;
-    let header = ResultsHeader { frame_no: 0, first: 0, items: 0, busy_ns: 0 };
+    let header = ResultsHeader::default();
     wire::put_results_header(scene.page.area(), &header);
+    let mut begun = 0;
     let mut finish_one = |scene: &mut Scene| {
-        scene.page.claim(0);
+        assert_ne!(scene.begin(0, begun), Begun::No);
+        begun += 1;
         end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
         scene.page.commit(end);
     };
@@ -278,13 +285,42 @@ fn late_results_are_taken_once_and_sent_again() {
 }
 
 #[test]
+fn a_worker_whose_results_are_late_is_asked_to_make_haste() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
+    scene.plan();
+    wire::put_results_header(scene.page.area(), &ResultsHeader { each: 1, ..ResultsHeader::default() });
+    assert_eq!((scene.begin(0, 0), scene.begin(0, 1)), (Begun::Yes, Begun::Yes));
+    scene.page.commit(wire::RESULTS_HEADER_BYTES + 1);
+    let mut claims = scene.page.claims(0);
+    let (late, records) = scene.seat.take_late().expect("one is finished");
+    assert_eq!((claims.begin(2), claims.begin(3)), (Begun::Hastily, Begun::Yes));
+    assert_eq!((late.first, late.items, records), (0, 1, vec![0]));
+    assert!(scene.seat.is_running());
+    assert_eq!(scene.results(0, 0, 4), Ok(3));
+}
+
+#[test]
+fn who_dies_between_two_items_was_running_none() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
+    scene.plan();
+    for position in 0..3 {
+        assert_eq!(scene.begin(0, position), Begun::Yes);
+        assert!(scene.seat.is_running());
+        assert_eq!(scene.results(0, position, 1), Ok(1));
+        assert!(!scene.seat.is_running());
+    }
+}
+
+#[test]
 fn a_reply_counts_for_what_is_new_in_it() {
     let mut scene = Scene::new(&[1; 4]);
     scene.queue(0, 4);
     scene.plan();
-    let header = ResultsHeader { frame_no: 0, first: 0, items: 0, busy_ns: 0 };
+    let header = ResultsHeader::default();
     wire::put_results_header(scene.page.area(), &header);
-    scene.page.claim(0);
+    assert_eq!(scene.begin(0, 0), Begun::Yes);
     let end = wire::RESULTS_HEADER_BYTES;
     let end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
     scene.page.commit(end);
@@ -309,9 +345,9 @@ fn a_reply_that_is_refused_leaves_the_page_to_be_salvaged() {
     let mut scene = Scene::new(&[1; 4]);
     scene.queue(0, 4);
     scene.plan();
-    let header = ResultsHeader { frame_no: 0, first: 0, items: 0, busy_ns: 0 };
+    let header = ResultsHeader::default();
     wire::put_results_header(scene.page.area(), &header);
-    scene.page.claim(0);
+    assert_eq!(scene.begin(0, 0), Begun::Yes);
     let end = wire::RESULTS_HEADER_BYTES;
     let end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
     scene.page.commit(end);

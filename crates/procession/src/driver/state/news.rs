@@ -56,7 +56,8 @@ impl State {
             return Ok(());
         };
         let fresh = seat.accept(header, origin)?;
-        let start = wire::skip_records(records, 0, u64::from(header.items - fresh.items));
+        let heard = wire::Records { each: header.each as usize, bytes: records };
+        let start = heard.length_of(u64::from(header.items - fresh.items));
         self.take_results(now, worker, &fresh, records, start, effects);
         effects.pump.push(worker.slot);
         Ok(())
@@ -78,7 +79,7 @@ impl State {
             return Ok(());
         };
         let &LargeResult { frame_no, offset, busy_ns, status, .. } = head;
-        seat.accept(&ResultsHeader { frame_no, first: offset, items: 1, busy_ns }, Origin::Window)?;
+        seat.accept(&ResultsHeader { frame_no, first: offset, items: 1, busy_ns, each: 0 }, Origin::Window)?;
         let busy = Duration::from_nanos(busy_ns);
         self.count(worker, 1, busy);
         let Self { core, jobs, touched, .. } = self;
@@ -109,7 +110,7 @@ impl State {
     ) {
         let busy = Duration::from_nanos(header.busy_ns);
         self.count(worker, header.items, busy);
-        self.route(worker, header.items, records, start, effects);
+        self.route(worker, header, records, start, effects);
         if header.items > 0 {
             self.tell(now, CoreEvent::Done { worker, items: u64::from(header.items), busy }, effects);
         }
@@ -129,12 +130,12 @@ impl State {
     fn route(
         &mut self,
         worker: WorkerId,
-        items: u32,
+        header: &ResultsHeader,
         buffer: &Arc<[u8]>,
         mut start: usize,
         effects: &mut Effects,
     ) {
-        let mut left = u64::from(items);
+        let (mut left, each) = (u64::from(header.items), header.each as usize);
         let Self { core, jobs, touched, .. } = self;
         for run in core.front_runs(worker) {
             if left == 0 {
@@ -157,10 +158,10 @@ impl State {
                 let end = if left == 0 && piece == remaining {
                     buffer.len()
                 } else {
-                    wire::skip_records(buffer, start, piece)
+                    start + wire::Records { each, bytes: &buffer[start..] }.length_of(piece)
                 };
                 if let Some(entry) = &entry {
-                    let records = Records::new(Arc::clone(buffer), start, end);
+                    let records = Records::new(Arc::clone(buffer), each, start, end);
                     effects.deliveries.push((
                         Arc::clone(&entry.job),
                         Arrival::Replies {

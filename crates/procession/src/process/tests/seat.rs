@@ -101,10 +101,10 @@ impl Worker {
         self.send(task, args);
         let frame = self.next_frame();
         let Ok(ToMaster::Results(view)) = ToMaster::parse(&frame) else { panic!("not results: {frame:?}") };
-        let records: Vec<_> = view.records().collect();
-        assert_eq!(records.len(), 1);
-        assert_eq!(records[0].status, Status::Ok, "{}", String::from_utf8_lossy(records[0].payload));
-        codec::decode(records[0].payload).unwrap()
+        assert_eq!(view.header.items, 1);
+        let record = view.records().take();
+        assert_eq!(record.status, Status::Ok, "{}", String::from_utf8_lossy(record.payload));
+        codec::decode(record.payload).unwrap()
     }
 
     /// Waits for the process to die, and reaps it.
