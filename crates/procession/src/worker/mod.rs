@@ -231,6 +231,9 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         set_current(self.executor.path(task), index, attempt, self.slot, timeout_ns);
         let outcome = self.executor.run(task, item.payload);
         clear_current();
+        if outcome.payload.len() > wire::FRAME_BYTES_MAX {
+            self.heap.keep_warm();
+        }
         self.outbox.record(frame_no, position, outcome.status, outcome.payload)?;
         Ok(true)
     }
