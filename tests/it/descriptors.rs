@@ -12,7 +12,7 @@ use crate::scenes::{LIMIT, both, counts, kinds, wait_lines};
 use crate::tasks::{note, square};
 
 /// The descriptors of this process that are sockets, from 3 on.
-fn sockets() -> Vec<i32> {
+pub(crate) fn sockets() -> Vec<i32> {
     let entries = std::fs::read_dir("/proc/self/fd").expect("/proc is mounted");
     entries
         .filter_map(|entry| {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::pages;
+
 /// Most bytes that are kept for later.
 const KEPT_BYTES: usize = 8 << 20;
 
@@ -34,7 +36,7 @@ impl Buffers {
             (0..idle.len()).filter(|at| idle[*at].capacity() >= len).min_by_key(|at| idle[*at].capacity());
         let found = fitting.map(|at| idle.swap_remove(at));
         drop(idle);
-        let bytes = found.unwrap_or_else(|| Vec::with_capacity(len));
+        let bytes = found.unwrap_or_else(|| pages::vec(len));
         Buffer { bytes, home: Arc::clone(self) }
     }
 

@@ -113,6 +113,7 @@ fn encode_within<T: Serialize + ?Sized>(
 ) -> Result<(), CodecError> {
     let mut writer = sink.writer(limit);
     let encoded = bincode::serde::encode_into_writer(Strict(value), &mut writer, CONFIG);
+    let encoded = encoded.and_then(|()| writer.finish());
     encoded.map_err(|error| match writer.abandon() {
         true => CodecError::TooLarge { limit },
         false => CodecError::Encode(encode_reason(error)),

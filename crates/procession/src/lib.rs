@@ -108,6 +108,8 @@ mod imap;
 mod job;
 #[expect(unsafe_code, reason = "maps memory that two processes share")]
 mod page;
+#[expect(unsafe_code, reason = "advises the kernel about memory")]
+mod pages;
 mod payload;
 mod pool;
 #[expect(unsafe_code, reason = "forks, passes descriptors, reads statuses, sets signal dispositions")]

@@ -1,4 +1,5 @@
-//! Byte vectors, which serde sees element by element, known by their type so that they are copied as a whole.
+//! Vectors of bytes and numbers, which serde sees element by element, known by their type so that they are copied as a
+//! whole.
 //!
 //! The check costs nothing at run time: type identities are constants. This file must not know bincode.
 
@@ -24,22 +25,22 @@ pub(super) fn bytes_of<T: ?Sized>(value: &T) -> Option<&[u8]> {
     None
 }
 
-/// Whether this seed decodes a `Vec<u8>` in the way that type does by itself.
+/// Whether this seed decodes a `T` in the way that type does by itself.
 #[inline(always)]
-pub(super) fn decodes_bytes<S>() -> bool {
-    is::<S, PhantomData<Vec<u8>>>()
+pub(super) fn decodes<S, T: 'static>() -> bool {
+    is::<S, PhantomData<T>>()
 }
 
-/// A value of type `V`, which must be `Vec<u8>`.
+/// The same vector as a value of type `V`, which must be its type.
 ///
 /// # Panics
 /// If it is another.
 #[inline(always)]
-pub(super) fn from_bytes<V>(bytes: Vec<u8>) -> V {
-    assert!(is::<V, Vec<u8>>(), "the type was looked at before");
-    let bytes = ManuallyDrop::new(bytes);
-    // SAFETY: `V` is `Vec<u8>`, and the original is never used again.
-    unsafe { std::ptr::from_ref(&bytes).cast::<V>().read() }
+pub(super) fn identity<T: 'static, V>(vector: Vec<T>) -> V {
+    assert!(is::<V, Vec<T>>(), "the type was looked at before");
+    let vector = ManuallyDrop::new(vector);
+    // SAFETY: `V` is `Vec<T>`, and the original is never used again.
+    unsafe { std::ptr::from_ref(&vector).cast::<V>().read() }
 }
 
 #[inline(always)]

@@ -5,12 +5,15 @@
 //! This file must not know which decoder is below it.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
 };
 
 use super::{bulk, inside};
+use crate::pages;
 
 /// Most elements that a sequence may have. Only elements that take no bytes could exceed the input's own limit, and
 /// without this a length of u64::MAX would be counted through.
@@ -187,14 +190,25 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guard<V> {
     }
 }
 
+/// Vectors of numbers are read in one go: serde's own way lets them grow step by step.
+macro_rules! numbers {
+    ($guard:ident, $from:ident, $seed:ident: $($number:ty)*) => {$(
+        if bulk::decodes::<$seed, Vec<$number>>() {
+            let most = $guard.input / size_of::<$number>();
+            return $from.deserialize_seq(Numbers::<$number> { most, of: PhantomData }).map(bulk::identity);
+        }
+    )*};
+}
+
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Guard<S> {
     type Value = S::Value;
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<S::Value, D::Error> {
-        if bulk::decodes_bytes::<S>() {
-            return from.deserialize_bytes(Owned(AsBytes)).map(bulk::from_bytes);
+        if bulk::decodes::<S, Vec<u8>>() {
+            return from.deserialize_bytes(Owned(AsBytes)).map(bulk::identity);
         }
+        numbers!(self, from, S: i8 u16 i16 u32 i32 u64 i64 f32 f64);
         let from = self.wrap(from);
         self.inner.deserialize(from)
     }
@@ -286,7 +300,33 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Owned<V> {
     }
 
     fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<V::Value, E> {
-        self.0.visit_byte_buf(bytes.to_vec())
+        let mut copy = pages::vec(bytes.len());
+        copy.extend_from_slice(bytes);
+        self.0.visit_byte_buf(copy)
+    }
+}
+
+/// A visitor for a vector of numbers, of which the input holds so many at most.
+struct Numbers<T> {
+    most: usize,
+    of: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Numbers<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+        let hint = elements.size_hint();
+        check_elements(hint)?;
+        let mut numbers = pages::vec(hint.unwrap_or(0).min(self.most));
+        while let Some(number) = elements.next_element()? {
+            numbers.push(number);
+        }
+        Ok(numbers)
     }
 }
 

@@ -49,11 +49,11 @@ impl<'a> Sink<'a> {
 
     pub(super) fn writer(&mut self, limit: usize) -> LimitedWriter<'_> {
         let start = self.out.len();
-        let limit = start.saturating_add(limit);
-        let (end, spill) = match &mut self.spill {
-            Some(spill) => (limit.min(start + SPILL_BYTES), Some(&mut **spill as &mut dyn Spill)),
+        let (most, spill) = match &mut self.spill {
+            Some(spill) => (limit.min(SPILL_BYTES), Some(&mut **spill as &mut dyn Spill)),
             None => (limit, None),
         };
+        let end = start.saturating_add(most);
         LimitedWriter { out: self.out, start, end, limit, spill, spilled: false, overflowed: false }
     }
 }
@@ -64,10 +64,10 @@ pub(super) struct LimitedWriter<'a> {
     start: usize,
     /// How long the vector may become before it has to be looked at closer.
     end: usize,
-    /// How long it may become.
+    /// How long the encoding may become.
     limit: usize,
     spill: Option<&'a mut dyn Spill>,
-    /// The encoding has moved to `spill`; the vector stays at its start and its end.
+    /// The encoding is in `spill`, but for its last bytes, which collect in the vector until they are many.
     spilled: bool,
     overflowed: bool,
 }
@@ -84,6 +84,11 @@ impl Writer for LimitedWriter<'_> {
 }
 
 impl LimitedWriter<'_> {
+    /// The value is complete.
+    pub(super) fn finish(&mut self) -> Result<(), EncodeError> {
+        if self.spilled { self.write_beyond(&[]) } else { Ok(()) }
+    }
+
     /// Leaves the sink as it was; says whether the value was too large.
     pub(super) fn abandon(&mut self) -> bool {
         self.out.truncate(self.start);
@@ -95,32 +100,43 @@ impl LimitedWriter<'_> {
         self.overflowed
     }
 
+    #[cold]
     #[inline(never)]
     fn write_beyond(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        let held = &self.out[self.start..];
         let spilled = match &self.spill {
             Some(spill) if self.spilled => spill.bytes().len(),
             Some(_) | None => 0,
         };
-        if bytes.len() > self.limit - self.out.len() - spilled {
+        if bytes.len() > self.limit.saturating_sub(spilled + held.len()) {
             self.overflowed = true;
             return Err(EncodeError::Other("too large"));
         }
         let Some(spill) = &mut self.spill else {
             unreachable!("without a spill the end is the limit");
         };
-        if self.spilled {
-            if spill.extend(bytes) {
-                return Ok(());
+        let has_room = if self.spilled {
+            // Each half by itself, so that a long vector is copied once.
+            spill.extend(held) && {
+                self.out.truncate(self.start);
+                spill.extend(bytes)
             }
-            self.out.extend_from_slice(spill.bytes());
-            spill.abandon();
-        } else if spill.begin(&self.out[self.start..], bytes) {
+        } else {
+            spill.begin(held, bytes)
+        };
+        if has_room {
             self.out.truncate(self.start);
-            (self.spilled, self.end) = (true, self.start);
+            self.spilled = true;
             return Ok(());
         }
         // There is no room there: it stays here, and that is that.
-        (self.spilled, self.spill, self.end) = (false, None, self.limit);
+        if self.spilled {
+            let tail = self.out.split_off(self.start);
+            self.out.extend_from_slice(spill.bytes());
+            self.out.extend_from_slice(&tail);
+            spill.abandon();
+        }
+        (self.spilled, self.spill, self.end) = (false, None, self.start.saturating_add(self.limit));
         self.out.extend_from_slice(bytes);
         Ok(())
     }

@@ -151,6 +151,17 @@ fn byte_vectors_are_encoded_as_the_sequences_they_are() {
     check_refused::<Vec<u8>>(&[3, 0, 0, 0, 0, 0, 0, 0, 1, 2], "the bytes end before the value does");
 }
 
+/// So are vectors of numbers on the way back.
+#[test]
+fn vectors_of_numbers_come_back() {
+    check_round_trip((vec![i8::MIN, 5], vec![u16::MAX, 1], vec![i16::MIN], vec![u32::MAX]));
+    check_round_trip((vec![i32::MIN], vec![u64::MAX, 2], vec![i64::MIN, 7], Vec::<f32>::new()));
+    check_round_trip(vec![vec![0.5_f64, f64::MAX], vec![], vec![-0.0]]);
+    let many: Vec<u64> = (0..1_000_000).collect();
+    assert!(decode::<Vec<u64>>(&encoded(&many)) == Ok(many));
+    assert_eq!(encoded(&vec![0x0102_u16, 3]), [2, 0, 0, 0, 0, 0, 0, 0, 2, 1, 3, 0]);
+}
+
 /// A field with its own way of decoding is not taken for a byte vector, though that is what comes out.
 #[test]
 fn a_custom_decoding_of_bytes_is_honoured() {

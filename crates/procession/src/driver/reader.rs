@@ -43,8 +43,9 @@ struct Assembly {
     bytes: Buffer,
 }
 
-/// Reserved for a large result before its pieces arrive, however large it claims to be.
-const RESERVED_BYTES_MAX: usize = 4 << 20;
+/// Reserved for a large result before its pieces arrive, however large it claims to be. These are addresses only:
+/// memory comes with the pieces.
+const RESERVED_BYTES_MAX: usize = 64 << 20;
 
 enum Next {
     Continue,

@@ -124,7 +124,10 @@ impl Arena {
             return;
         }
         // Taken out while it is given back, so that nobody waits for the lock meanwhile.
-        let surplus = self.books.lock().take_surplus(KEPT_BYTES);
+        let (surplus, last_use_ns) = {
+            let mut books = self.books.lock();
+            (books.take_surplus(KEPT_BYTES), books.last_use_ns)
+        };
         for (start, len) in &surplus {
             if let Err(error) = memory::give_back(&self.file, *start, *len) {
                 tracing::debug!(%error, "memory of an idle pool cannot be given back");
@@ -134,7 +137,8 @@ impl Arena {
         for (start, len) in surplus {
             books.put(start, len);
         }
-        books.is_watched = false;
+        // Blocks that were dropped meanwhile found it watched, and relied on that.
+        books.is_watched = books.last_use_ns != last_use_ns && books.warm() > KEPT_BYTES;
     }
 
     /// The books are as if nothing was in use.

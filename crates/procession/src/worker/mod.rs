@@ -181,6 +181,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
     fn serve_frame(&mut self) -> Step {
         if self.heap.is_kept_warm() && !self.source.is_ready_within(IDLE) {
             self.executor.give_back();
+            self.outbox.give_back();
             self.heap.give_back();
         }
         let frame = self.receive()?;
@@ -264,7 +265,12 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             Some(Outcome { status, payload }) => {
                 self.outbox.record(frame_no, progress.position, status, payload)?;
             }
-            None if progress.is_aside => self.outbox.record_aside(frame_no, progress.position)?,
+            None if progress.is_aside => {
+                if self.outbox.is_large_aside() {
+                    self.heap.keep_warm();
+                }
+                self.outbox.record_aside(frame_no, progress.position)?;
+            }
             None => self.outbox.flush_if_full()?,
         }
         let now = monotonic_ns();
@@ -298,6 +304,9 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             index.set(run.first);
             self.executor.run(run.task, payload)
         });
+        if outcome.payload.len() > wire::FRAME_BYTES_MAX {
+            self.heap.keep_warm();
+        }
         self.outbox.record(frame_no, position, outcome.status, outcome.payload)?;
         Ok(true)
     }

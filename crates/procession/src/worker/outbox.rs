@@ -19,7 +19,7 @@ use crate::wire::{
 const RECORD_BYTES_MAX: usize = AREA_BYTES - RESULTS_HEADER_BYTES - RECORD_HEADER_BYTES;
 
 /// A buffer for results set aside that grew beyond this is given back.
-const ASIDE_CAPACITY_KEPT: usize = 1 << 20;
+const ASIDE_CAPACITY_KEPT: usize = 8 << 20;
 
 /// How often to look for room in the window before sleeping, and how long to sleep at first and at last.
 const SPINS_MAX: u32 = 1_000;
@@ -113,6 +113,16 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
     /// Goes on from where a batch came to.
     pub(super) fn resume(&mut self, progress: &Progress<'_>) {
         self.collected = progress.collected;
+    }
+
+    /// Gives the memory for results set aside back.
+    pub(super) fn give_back(&mut self) {
+        self.aside = Vec::new();
+    }
+
+    /// Whether the result that a batch set aside is too large for the page.
+    pub(super) fn is_large_aside(&self) -> bool {
+        self.aside.len() > RECORD_BYTES_MAX
     }
 
     /// Takes the result that a batch set aside.
