@@ -213,7 +213,9 @@ impl<I: Iterator, R> Stream<I, R> {
     /// How many items the input has at least, to make room for.
     pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
         let under_way = (self.source.pulled - self.yielded) as usize;
-        let (least, most) = self.source.input.as_ref().map_or((0, Some(0)), Iterator::size_hint);
+        // A call that was stopped pulls no more, whatever its input has.
+        let input = self.source.input.as_ref().filter(|_| self.source.job.stopped().is_none());
+        let (least, most) = input.map_or((0, Some(0)), Iterator::size_hint);
         (least.saturating_add(under_way), most.and_then(|most| most.checked_add(under_way)))
     }
 
@@ -321,13 +323,17 @@ impl<I: Iterator> Source<I> {
                 0..QUICK_ITEMS => CLOCK_STRIDE,
                 _ => CLOCK_STRIDE_MAX,
             };
-            match (self.pull)(input, stride.min(quota - count), segment) {
+            let stride = stride.min(quota - count);
+            match (self.pull)(input, stride, segment) {
                 Pulled::More => {}
                 ended => return ended,
             }
             count += stride;
             let elapsed = start.elapsed();
-            self.slow = elapsed.as_nanos() / u128::from(count) > 1_000;
+            // A few items alone tell nothing: the first of them may have met a cold cache.
+            if self.slow || count >= CLOCK_STRIDE {
+                self.slow = elapsed.as_nanos() / u128::from(count) > 1_000;
+            }
             if segment.bytes() >= BATCH_BYTES || elapsed > BATCH_TIME {
                 break;
             }
