@@ -202,11 +202,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> Imap<I::IntoIter, R> {
-        let coding = Coding {
-            pull: |input, items, segment| pull_items(input, items, segment, codec::encode::<A>),
-            decode: Decode::new(),
-        };
-        Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
+        Imap(self.open(task.info(), task.options(), items.into_iter(), typed(), true))
     }
 
     /// A lazy map: one `Result` an item, as they are ready.
@@ -215,11 +211,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, R> {
-        let coding = Coding {
-            pull: |input, items, segment| pull_items(input, items, segment, codec::encode::<A>),
-            decode: Decode::new(),
-        };
-        ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
+        ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), typed(), false))
     }
 
     /// As [`imap`](Pool::imap), with a tuple of arguments an item.
@@ -228,11 +220,7 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> Imap<I::IntoIter, F::Output> {
-        let coding = Coding {
-            pull: |input, items, segment| pull_items(input, items, segment, F::encode_args),
-            decode: Decode::new(),
-        };
-        Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
+        Imap(self.open(task.info(), task.options(), items.into_iter(), spread::<F, _>(), true))
     }
 
     /// As [`imap_unordered`](Pool::imap_unordered), with a tuple of arguments an item.
@@ -241,11 +229,7 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, F::Output> {
-        let coding = Coding {
-            pull: |input, items, segment| pull_items(input, items, segment, F::encode_args),
-            decode: Decode::new(),
-        };
-        ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
+        ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), spread::<F, _>(), false))
     }
 
     /// Runs a task known by its registry entry on encoded arguments, for callers that know no types.
@@ -502,4 +486,14 @@ fn peak_rss(pid: u32) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
+}
+
+/// How items are read and values written that are an argument by themselves.
+fn typed<R: TaskOutput, I: Iterator<Item: Argument>>() -> Coding<I, R> {
+    Coding { pull: |input, items, out| pull_items(input, items, out, codec::encode), decode: Decode::new() }
+}
+
+/// As [`typed`], for items that are tuples of arguments.
+fn spread<F: TaskFn, I: Iterator<Item = F::Args>>() -> Coding<I, F::Output> {
+    Coding { pull: |input, items, out| pull_items(input, items, out, F::encode_args), decode: Decode::new() }
 }
