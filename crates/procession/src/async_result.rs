@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::coding::{Decode, undecodable};
 use crate::driver::{Driver, deadline};
 use crate::error::{Error, ErrorKind};
-use crate::job::{Decode, Job, undecodable};
+use crate::job::Job;
 
 /// The result of an `apply_async`, `map_async` or `starmap_async`, some time.
 ///
@@ -264,7 +265,7 @@ pub(crate) fn decode_one<R>(
 /// All outcomes of a job in order, or the first failure by index.
 pub(crate) fn decode_all<R>(job: &Job, decode: Decode<R>) -> Result<Vec<R>, Error> {
     let mut arrivals: Vec<_> = job.take_arrivals().into();
-    arrivals.sort_unstable_by_key(crate::job::Arrival::first);
+    arrivals.sort_unstable_by_key(crate::arrival::Arrival::first);
     let mut values = Vec::with_capacity(arrivals.iter().map(|arrival| arrival.items() as usize).sum());
     for mut arrival in arrivals {
         arrival.take_values(job.task, &mut 0, decode, &mut values)?;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::arrival::{Arrival, Records};
 use crate::codec;
-use crate::job::{Arrival, Records};
 use crate::reorder::Reorder;
 use crate::wire::{self, ResultsHeader, Run, Status, ToMaster, ToWorker, WorkBuilder};
 

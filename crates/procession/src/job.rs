@@ -6,72 +6,23 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use procession_core::JobId;
-use serde::de::DeserializeOwned;
 
-use crate::buffer::Buffer;
-use crate::codec::{self, CodecError};
-use crate::error::{Error, ErrorKind};
+use crate::arrival::Arrival;
+use crate::error::Error;
 use crate::region::Regions;
 use crate::registry::TaskInfo;
-use crate::wire::{self, PanicReport, Record, Status};
 
 /// How long a caller that waits for one short item keeps the processor before it parks: a wake-up costs about
 /// as much as a whole round trip, so spinning a few round trips long is the cheaper way to wait.
 pub(crate) const SPIN_MAX: Duration = Duration::from_micros(25);
-
-/// How values of one type are read.
-pub(crate) struct Decode<R> {
-    pub(crate) one: fn(&[u8]) -> Result<R, CodecError>,
-    /// All in the bytes, which are values of so many bytes each. On an error those before it have been added.
-    pub(crate) many: fn(usize, &[u8], &mut Vec<R>) -> Result<(), CodecError>,
-}
-
-impl<R> Clone for Decode<R> {
-    fn clone(&self) -> Decode<R> {
-        *self
-    }
-}
-
-impl<R> Copy for Decode<R> {}
-
-impl<R: DeserializeOwned> Decode<R> {
-    pub(crate) fn new() -> Decode<R> {
-        Decode { one: codec::decode, many: codec::decode_many }
-    }
-}
-
-/// A batch of outcomes of consecutive items.
-pub(crate) enum Arrival {
-    /// Replies of a worker, still encoded.
-    Replies { first: u64, items: u32, attempt: u32, records: Records },
-    /// One reply that is too large to be among others. `None`: it was taken.
-    Large { first: u64, attempt: u32, outcome: Option<Large> },
-    /// Items that ended without a reply, or whose outcome is the same error.
-    Failed { first: u64, items: u64, error: Error },
-}
-
-/// Encoded reply records, a part of a reply that other jobs may have parts of as well.
-pub(crate) struct Records {
-    buffer: Arc<[u8]>,
-    /// The length of each, if all are values of one length; else 0.
-    each: usize,
-    start: usize,
-    end: usize,
-}
-
-/// A large reply.
-pub(crate) struct Large {
-    pub(crate) status: Status,
-    pub(crate) payload: Buffer,
-}
 
 /// The caller's and the driver's common view of a job.
 pub(crate) struct Job {
@@ -129,117 +80,6 @@ pub(crate) enum StopReason {
 /// What a delivery asks of the driver: the callbacks to run, on the callback thread, because the job is complete.
 #[must_use]
 pub(crate) struct Callbacks(pub(crate) Vec<Box<dyn FnOnce() + Send>>);
-
-impl Arrival {
-    pub(crate) fn first(&self) -> u64 {
-        match self {
-            Arrival::Replies { first, .. } | Arrival::Large { first, .. } | Arrival::Failed { first, .. } => {
-                *first
-            }
-        }
-    }
-
-    pub(crate) fn items(&self) -> u64 {
-        match self {
-            Arrival::Replies { items, .. } => u64::from(*items),
-            Arrival::Large { outcome, .. } => u64::from(outcome.is_some()),
-            Arrival::Failed { items, .. } => *items,
-        }
-    }
-
-    /// Takes the first outcome off, decoding its value in place. `position` counts the bytes of records taken so far.
-    #[inline]
-    pub(crate) fn take_first<R>(
-        &mut self,
-        task: &'static TaskInfo,
-        position: &mut usize,
-        decode: impl FnOnce(&[u8]) -> Result<R, Error>,
-    ) -> Option<(u64, Result<R, Error>)> {
-        match self {
-            Arrival::Replies { first, items, attempt, records } => {
-                if *items == 0 {
-                    return None;
-                }
-                let index = *first;
-                let record = records.record_at(position);
-                *first += 1;
-                *items -= 1;
-                Some((index, value_of(record, task, index, *attempt, decode)))
-            }
-            Arrival::Large { first, attempt, outcome } => {
-                let Large { status, payload } = outcome.take()?;
-                let index = *first;
-                *first += 1;
-                let record = Record { status, payload: &payload };
-                Some((index, value_of(record, task, index, *attempt, decode)))
-            }
-            Arrival::Failed { first, items, error } => {
-                if *items == 0 {
-                    return None;
-                }
-                let index = *first;
-                *first += 1;
-                *items -= 1;
-                let attempts = error.attempts();
-                Some((index, Err(error.duplicate().of_item(task, index, attempts))))
-            }
-        }
-    }
-}
-
-impl Arrival {
-    /// Takes the values that are left and puts them behind those in `values`, or fails with the first item that has
-    /// none.
-    pub(crate) fn take_values<R>(
-        &mut self,
-        task: &'static TaskInfo,
-        position: &mut usize,
-        decode: Decode<R>,
-        values: &mut Vec<R>,
-    ) -> Result<(), Error> {
-        if let Arrival::Replies { first, items, attempt, records } = self
-            && records.each > 0
-        {
-            let (before, rest) = (values.len(), records.rest(*position));
-            let decoded = (decode.many)(rest.each, rest.bytes, values);
-            (*items, *position) = (0, *position + rest.bytes.len());
-            let failed = *first + (values.len() - before) as u64;
-            return decoded.map_err(|error| undecodable(&error).of_item(task, failed, *attempt));
-        }
-        while let Some((_, outcome)) =
-            self.take_first(task, position, |bytes| (decode.one)(bytes).map_err(|error| undecodable(&error)))
-        {
-            values.push(outcome?);
-        }
-        Ok(())
-    }
-}
-
-/// A result that its worker encoded and its caller cannot decode.
-#[cold]
-pub(crate) fn undecodable(error: &CodecError) -> Error {
-    Error::new(ErrorKind::Decode, format!("result: {error}"))
-}
-
-impl Records {
-    pub(crate) fn new(buffer: Arc<[u8]>, each: usize, start: usize, end: usize) -> Records {
-        Records { buffer, each, start, end }
-    }
-
-    #[inline]
-    fn rest(&self, position: usize) -> wire::Records<'_> {
-        wire::Records { each: self.each, bytes: &self.buffer[self.start + position..self.end] }
-    }
-
-    #[inline]
-    fn record_at(&self, position: &mut usize) -> Record<'_> {
-        let mut rest = self.rest(*position);
-        let before = rest.bytes.len();
-        let record = rest.take();
-        *position += before - rest.bytes.len();
-        record
-    }
-}
 
 impl Job {
     pub(crate) fn new(task: &'static TaskInfo) -> Job {
@@ -508,36 +348,5 @@ impl Job {
 impl Inbox {
     fn is_all_in(&self) -> bool {
         self.aborted.is_some() || self.scheduled.is_some_and(|items| items + self.own == self.delivered)
-    }
-}
-
-#[inline]
-fn value_of<R>(
-    record: Record<'_>,
-    task: &'static TaskInfo,
-    index: u64,
-    attempt: u32,
-    decode: impl FnOnce(&[u8]) -> Result<R, Error>,
-) -> Result<R, Error> {
-    match record {
-        Record { status: Status::Ok, payload } => decode(payload),
-        Record { status, payload } => Err(fault(status, payload)),
-    }
-    .map_err(|error| error.of_item(task, index, attempt))
-}
-
-/// What a worker says of an item that has no value.
-fn fault(status: Status, payload: &[u8]) -> Error {
-    let text = || String::from_utf8_lossy(payload).into_owned();
-    match status {
-        Status::Panicked => match PanicReport::decode(payload) {
-            Ok(report) => Error::panicked(report.message, &report.location, report.backtrace),
-            Err(error) => Error::new(ErrorKind::Decode, format!("the report of a panic: {error}")),
-        },
-        Status::DecodeArgs => Error::new(ErrorKind::Decode, text()),
-        Status::EncodeResult => Error::new(ErrorKind::Encode, text()),
-        Status::UnknownTask => Error::new(ErrorKind::UnknownTask, text()),
-        Status::TooLarge => Error::new(ErrorKind::TooLarge, text()),
-        Status::Ok => unreachable!("a value is no fault"),
     }
 }

@@ -88,6 +88,7 @@ before_main!();
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+mod arrival;
 mod async_result;
 mod batch;
 #[cfg(any(test, feature = "before-main"))]
@@ -99,6 +100,7 @@ mod broadcast;
 mod buffer;
 mod builder;
 mod codec;
+mod coding;
 mod cpu;
 mod current;
 mod driver;

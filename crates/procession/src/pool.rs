@@ -11,20 +11,22 @@ use parking_lot::Mutex;
 use procession_core::Policy;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
+use crate::arrival::Arrival;
 use crate::async_result::{AsyncResult, decode_all, decode_one};
 use crate::builder::PoolBuilder;
 use crate::codec;
+use crate::coding::{Coding, Decode, arguments_error};
 use crate::driver::{CallOptions, Driver, NewCall, Phase, Settings, Supervisor, deadline};
 use crate::error::{Error, ErrorKind};
 use crate::imap::{Imap, ImapUnordered, PayloadStream};
-use crate::job::{Arrival, Decode, Job};
+use crate::job::Job;
 use crate::payload::Payload;
 use crate::process::{LaunchSettings, Launcher, Output, StartMethod};
 use crate::region::Regions;
 use crate::registry::TaskInfo;
 use crate::slab::Arena;
-use crate::stats::Stats;
-use crate::stream::{Call, Coding, Stream, arguments_error, encode_all, pull_items};
+use crate::stats::{Stats, peak_rss};
+use crate::stream::{Call, Stream, encode_all};
 use crate::task::{Argument, Task, TaskFn, TaskOptions, TaskOutput};
 
 /// How long dropping the last handle waits for the workers to be gone.
@@ -226,11 +228,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> Imap<I::IntoIter, R> {
-        let coding = Coding {
-            pull: |input, items, segment| pull_items(input, items, segment, codec::encode_into::<A>),
-            decode: Decode::new(),
-        };
-        Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
+        Imap(self.open(task.info(), task.options(), items.into_iter(), Coding::typed(), true))
     }
 
     /// A lazy map: one `Result` an item, as they are ready.
@@ -239,11 +237,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, R> {
-        let coding = Coding {
-            pull: |input, items, segment| pull_items(input, items, segment, codec::encode_into::<A>),
-            decode: Decode::new(),
-        };
-        ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
+        ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), Coding::typed(), false))
     }
 
     /// As [`imap`](Pool::imap), with a tuple of arguments an item.
@@ -252,11 +246,7 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> Imap<I::IntoIter, F::Output> {
-        let coding = Coding {
-            pull: |input, items, segment| pull_items(input, items, segment, F::encode_args),
-            decode: Decode::new(),
-        };
-        Imap(self.open(task.info(), task.options(), items.into_iter(), coding, true))
+        Imap(self.open(task.info(), task.options(), items.into_iter(), Coding::spread::<F>(), true))
     }
 
     /// As [`imap_unordered`](Pool::imap_unordered), with a tuple of arguments an item.
@@ -265,11 +255,7 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, F::Output> {
-        let coding = Coding {
-            pull: |input, items, segment| pull_items(input, items, segment, F::encode_args),
-            decode: Decode::new(),
-        };
-        ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), coding, false))
+        ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), Coding::spread::<F>(), false))
     }
 
     /// Runs a task known by its registry entry on encoded arguments, for callers that know no types.
@@ -282,22 +268,7 @@ impl Pool {
         let StreamOptions { ordered, chunk_size, timeout, deadline, max_attempts, priority, buffer } =
             options;
         let options = TaskOptions { chunk_size, timeout, deadline, max_attempts, priority, buffer };
-        let coding = Coding {
-            pull: |input, items, segment| {
-                pull_items(input, items, segment, |payload: &Payload, sink| {
-                    sink.put(payload.as_bytes());
-                    Ok(())
-                })
-            },
-            decode: Decode {
-                one: |bytes| Ok(Payload::from(bytes.to_vec())),
-                many: |each, bytes, payloads| {
-                    payloads.extend(bytes.chunks(each).map(|bytes| Payload::from(bytes.to_vec())));
-                    Ok(())
-                },
-            },
-        };
-        PayloadStream(self.open(task, options, items.into_iter(), coding, ordered))
+        PayloadStream(self.open(task, options, items.into_iter(), Coding::encoded(), ordered))
     }
 
     /// Takes no more calls, finishes what is queued, stops and reaps the workers. Idempotent.
@@ -518,12 +489,4 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("workers", &self.workers()).field("active", &self.is_active()).finish()
     }
-}
-
-/// The highest resident memory of a living process, which sysinfo does not tell.
-fn peak_rss(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib << 10)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::job::Arrival;
+use crate::arrival::Arrival;
 
 /// Holds batches that came early until their turn.
 #[derive(Default)]

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use procession_core::JobId;
 
+use crate::arrival::Arrival;
 use crate::codec::{CodecError, Sink};
+use crate::coding::{BATCH_BYTES, Coding, Decode, Pulled, arguments_error, undecodable};
 use crate::driver::{CallOptions, Driver, Segment, deadline};
 use crate::error::{Error, ErrorKind};
-use crate::job::{Arrival, Decode, Job, StopReason, undecodable};
+use crate::job::{Job, StopReason};
 use crate::region::{HeldRegions, Regions};
 use crate::registry::TaskInfo;
 use crate::reorder::Reorder;
@@ -26,9 +28,8 @@ const BUFFER_ITEMS: u64 = 65_536;
 /// Encoded arguments under way at most, for the same reason; one item is always allowed.
 const BUFFER_BYTES: usize = 32 << 20;
 
-/// Items encoded before they are handed over, at most, by number and by size.
+/// Items encoded before they are handed over, at most; [`BATCH_BYTES`] bounds their size.
 const BATCH_ITEMS: u64 = 8_192;
-const BATCH_BYTES: usize = 256 << 10;
 
 /// An input that takes longer than this to yield must not keep back the items before it.
 const BATCH_TIME: Duration = Duration::from_micros(200);
@@ -39,13 +40,6 @@ const CLOCK_STRIDE: u64 = 16;
 /// As [`CLOCK_STRIDE`], once this many were pulled quickly one after another.
 const CLOCK_STRIDE_MAX: u64 = 64;
 const QUICK_ITEMS: u64 = 256;
-
-/// How input is encoded, and an output decoded.
-pub(crate) struct Coding<I, R> {
-    /// Takes up to so many items. See [`pull_items`].
-    pub(crate) pull: fn(&mut I, u64, &mut Segment) -> Pulled,
-    pub(crate) decode: Decode<R>,
-}
 
 /// One call over many items.
 pub(crate) struct Stream<I: Iterator, R> {
@@ -222,7 +216,9 @@ impl<I: Iterator, R> Stream<I, R> {
     /// How many items the input has at least, to make room for.
     pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
         let under_way = (self.source.pulled - self.yielded) as usize;
-        let (least, most) = self.source.input.as_ref().map_or((0, Some(0)), Iterator::size_hint);
+        // A call that was stopped pulls no more, whatever its input has.
+        let input = self.source.input.as_ref().filter(|_| self.source.job.stopped().is_none());
+        let (least, most) = input.map_or((0, Some(0)), Iterator::size_hint);
         (least.saturating_add(under_way), most.and_then(|most| most.checked_add(under_way)))
     }
 
@@ -334,13 +330,17 @@ impl<I: Iterator> Source<I> {
                 0..QUICK_ITEMS => CLOCK_STRIDE,
                 _ => CLOCK_STRIDE_MAX,
             };
-            match regions.collect(|| (self.pull)(input, stride.min(quota - count), segment)) {
+            let stride = stride.min(quota - count);
+            match regions.collect(|| (self.pull)(input, stride, segment)) {
                 Pulled::More => {}
                 ended => return ended,
             }
             count += stride;
             let elapsed = start.elapsed();
-            self.slow = elapsed.as_nanos() / u128::from(count) > 1_000;
+            // A few items alone tell nothing: the first of them may have met a cold cache.
+            if self.slow || count >= CLOCK_STRIDE {
+                self.slow = elapsed.as_nanos() / u128::from(count) > 1_000;
+            }
             if segment.bytes() >= BATCH_BYTES || elapsed > BATCH_TIME {
                 break;
             }
@@ -381,45 +381,6 @@ fn stop_error(driver: &Driver, job: &Job) -> Error {
         }
         None => driver.broken().unwrap_or_else(|| Error::new(ErrorKind::Cancelled, "")),
     }
-}
-
-/// What an input that has no encoding gets.
-pub(crate) fn arguments_error(error: &CodecError) -> Error {
-    let kind = match error {
-        CodecError::TooLarge { .. } => ErrorKind::TooLarge,
-        CodecError::Encode(_) | CodecError::Decode(_) => ErrorKind::Encode,
-    };
-    Error::new(kind, format!("arguments: {error}"))
-}
-
-/// Why no more was pulled.
-pub(crate) enum Pulled {
-    /// It was enough.
-    More,
-    Exhausted,
-    Unencodable(CodecError),
-}
-
-/// Pulls up to so many items and encodes them. Compiled for the input's type: a call of it covers many items.
-#[inline]
-pub(crate) fn pull_items<I: Iterator>(
-    input: &mut I,
-    items: u64,
-    segment: &mut Segment,
-    encode: impl Fn(&I::Item, &mut Sink<'_>) -> Result<(), CodecError>,
-) -> Pulled {
-    for _ in 0..items {
-        if segment.bytes() >= BATCH_BYTES {
-            break;
-        }
-        let Some(item) = input.next() else {
-            return Pulled::Exhausted;
-        };
-        if let Err(error) = segment.push(|sink| encode(&item, sink)) {
-            return Pulled::Unencodable(error);
-        }
-    }
-    Pulled::More
 }
 
 impl Ready {

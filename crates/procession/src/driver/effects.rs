@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use procession_core::{Signal, WorkerId};
 
+use crate::arrival::Arrival;
 use crate::event::Event;
-use crate::job::{Arrival, Job, StopReason};
+use crate::job::{Job, StopReason};
 
 /// What is left to do once the lock is free.
 #[derive(Default)]

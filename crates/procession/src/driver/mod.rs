@@ -21,6 +21,7 @@ mod effects;
 mod forward;
 mod intake;
 mod jobs;
+mod message;
 mod reader;
 mod seat;
 mod sender;
@@ -45,10 +46,11 @@ use state::State;
 pub(crate) use state::{CallOptions, Phase};
 pub(crate) use supervisor::Supervisor;
 
+use crate::arrival::Arrival;
 use crate::buffer::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::job::{Arrival, Callbacks, Job};
+use crate::job::{Callbacks, Job};
 use crate::page::monotonic_ns;
 use crate::slab::Arena;
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use ipc_channel::ipc::IpcBytesSender;
 
-use super::seat::{Link, Message, WorkRun};
+use super::message::{Message, WorkRun};
+use super::seat::Link;
 use super::{Driver, now};
 use crate::wire::{self, WorkBuilder};
 

@@ -17,7 +17,8 @@ use procession_core::{Command, Event as CoreEvent, JobId, Policy, Scheduler, Tim
 use super::effects::{Effects, Order};
 use super::intake::NewCall;
 use super::jobs::Jobs;
-use super::seat::{Handout, Seat};
+use super::message::Handout;
+use super::seat::Seat;
 use crate::error::{Error, Loss};
 use crate::event::Event;
 use crate::job::{Job, StopReason};

@@ -1,5 +1,7 @@
 //! The worker's loop, driven by frames in memory: no process, no channel.
 
+mod large;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -79,6 +81,8 @@ const BIG: u32 = 3;
 const TAKE_BACK: u32 = 4;
 const WHO: u32 = 5;
 const BAD_PAYLOAD: u32 = 6;
+const TOLD: u32 = 7;
+const NOTHING: u8 = u8::MAX;
 const UNKNOWN: u32 = 99;
 const BIG_BYTES: usize = 300_000;
 
@@ -107,6 +111,30 @@ impl Tasks for Numbered<'_> {
                 out.extend_from_slice(text.as_bytes());
                 assert!(current.deadline().is_some());
             }
+            // What the argument says: a result, or another end.
+            TOLD => match args {
+                b"panic" => panic!("told to"),
+                b"bad" => return Err(TaskFault::Decode("no such argument".to_owned())),
+                b"big" => out.resize(BIG_BYTES, 7),
+                b"take back" => {
+                    self.page.reclaim(1).unwrap();
+                }
+                b"index" => {
+                    let current = crate::current().unwrap();
+                    assert_eq!((current.attempt(), current.worker_id(), current.deadline()), (2, 3, None));
+                    out.extend_from_slice(&current.index().to_le_bytes());
+                }
+                b"look" => {
+                    // What the master would find if the worker died here, whatever was sent before.
+                    let found = (0..=u32::from(u8::MAX)).find_map(|epoch| self.page.salvage(epoch));
+                    let finished = found.map_or(NOTHING, |bytes| match ToMaster::parse(&bytes) {
+                        Ok(ToMaster::Results(view)) => (view.header.first + view.header.items) as u8,
+                        other => panic!("not results: {other:?}"),
+                    });
+                    out.extend([finished, self.page.claimed(1).unwrap() as u8]);
+                }
+                _ => out.extend_from_slice(args),
+            },
             BAD_PAYLOAD => std::panic::panic_any(Bomb),
             other => unreachable!("task {other}"),
         }
@@ -192,6 +220,18 @@ impl Bench {
         self.frame(bytes);
     }
 
+    /// A run of items of one task that know no time limit, so that they are run in strides.
+    fn run_of(&self, frame_no: u32, task: u32, payloads: &[&[u8]]) {
+        let mut bytes = Vec::new();
+        let mut builder = WorkBuilder::begin(&mut bytes, frame_no, false);
+        builder.run(&Run { task, first: 10, attempt: 2, timeout_ns: 0 });
+        for payload in payloads {
+            builder.push(payload);
+        }
+        builder.finish();
+        self.frame(bytes);
+    }
+
     /// Offers all items, then runs to the end.
     fn run(self) -> (WorkerEnd, Vec<Vec<u8>>, PageMaster) {
         let (end, frames, master, _) = self.run_large();
@@ -272,6 +312,111 @@ fn a_panic_is_the_outcome_of_its_item_alone() {
     assert_eq!(records[3].2, (Status::Ok, b"y".to_vec()));
 }
 
+/// Enough items to make strides long, then these.
+fn after_quick_ones<'a>(payloads: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let mut all: Vec<&[u8]> = vec![b"quick"; 200];
+    all.extend(payloads);
+    all
+}
+
+#[test]
+fn whatever_happens_in_a_stride_is_the_outcome_of_its_item_alone() {
+    let ends: [&[u8]; 8] = [b"panic", b"quick", b"bad", b"longer", b"", b"panic", b"panic", b"last"];
+    let bench = Bench::new();
+    bench.run_of(1, TOLD, &after_quick_ones(&ends));
+    let (_, frames, master) = bench.run();
+    let records = records(&frames);
+    let positions: Vec<u32> = records.iter().map(|(_, position, _)| *position).collect();
+    assert_eq!(positions, (0..208).collect::<Vec<_>>(), "each has one outcome, in order");
+    for (_, position, (status, payload)) in &records {
+        let (expected, text): (_, &[u8]) = match position {
+            200 | 205 | 206 => (Status::Panicked, b""),
+            202 => (Status::DecodeArgs, b"no such argument"),
+            203 => (Status::Ok, b"longer"),
+            204 => (Status::Ok, b""),
+            207 => (Status::Ok, b"last"),
+            _ => (Status::Ok, b"quick"),
+        };
+        assert_eq!(*status, expected, "item {position}");
+        if expected == Status::Panicked {
+            assert_eq!(PanicReport::decode(payload).unwrap().message, "told to");
+        } else {
+            assert_eq!(payload, text, "item {position}");
+        }
+    }
+    assert_eq!(master.claimed(1), Some(208));
+}
+
+#[test]
+fn a_large_result_in_a_stride_keeps_its_place() {
+    let bench = Bench::new();
+    bench.run_of(1, TOLD, &after_quick_ones(&[b"big", b"after"]));
+    let (_, frames, _) = bench.run();
+    let large = frames
+        .iter()
+        .position(|frame| matches!(ToMaster::parse(frame), Ok(ToMaster::LargeResult(_))))
+        .expect("there is a large result");
+    assert_eq!(records(&frames[..large]).len(), 200);
+    let Ok(ToMaster::LargeResult(head)) = ToMaster::parse(&frames[large]) else { unreachable!() };
+    assert_eq!((head.frame_no, head.offset, head.total as usize), (1, 200, BIG_BYTES));
+    let Some(Ok(ToMaster::Results(view))) = frames.last().map(|frame| ToMaster::parse(frame)) else {
+        panic!("not results")
+    };
+    assert_eq!((view.header.first, view.header.items), (201, 1));
+}
+
+#[test]
+fn a_stride_ends_where_items_were_taken_back() {
+    let bench = Bench::new();
+    bench.run_of(1, TOLD, &after_quick_ones(&[b"take back", b"never", b"never"]));
+    bench.run_of(2, TOLD, &[b"next"]);
+    let (_, mut frames, master) = bench.run();
+    frames.retain(|frame| !matches!(ToMaster::parse(frame), Ok(ToMaster::FrameDone { frame_no: 1 })));
+    let last: Vec<_> = records(&frames).into_iter().rev().take(2).map(|(frame, at, _)| (frame, at)).collect();
+    assert_eq!(last, [(2, 0), (1, 200)]);
+    assert_eq!(master.claimed(1), Some(201));
+}
+
+#[test]
+fn in_a_stride_each_item_knows_its_index() {
+    let bench = Bench::new();
+    bench.run_of(1, TOLD, &[b"index".as_slice(); 100]);
+    for (_, position, outcome) in records(&bench.run().1) {
+        assert_eq!(outcome, (Status::Ok, (u64::from(position) + 10).to_le_bytes().to_vec()));
+    }
+}
+
+/// Whenever the worker dies, the master finds every finished item, and which one was running.
+#[test]
+fn at_every_item_of_a_stride_the_page_tells_what_is_finished_and_what_runs() {
+    let bench = Bench::new();
+    bench.run_of(1, TOLD, &[b"look".as_slice(); 100]);
+    let frames = bench.run().1;
+    let is_first_of_a_frame = |position| {
+        frames.iter().any(|frame| match ToMaster::parse(frame) {
+            Ok(ToMaster::Results(view)) => view.header.first == position,
+            _ => false,
+        })
+    };
+    let records = records(&frames);
+    assert_eq!(records.len(), 100);
+    for (_, position, (_, payload)) in records {
+        let finished = if is_first_of_a_frame(position) { NOTHING } else { position as u8 };
+        assert_eq!(payload, [finished, position as u8 + 1], "finished and begun");
+    }
+}
+
+#[test]
+fn a_frame_that_promises_other_items_than_it_has_ends_the_worker() {
+    for claimed in [1_u8, 3] {
+        let bench = Bench::new();
+        bench.run_of(1, ECHO, &[b"a", b"b"]);
+        bench.script.0.borrow_mut()[0][6] = claimed;
+        let (end, _, _) = bench.run();
+        assert!(matches!(end, WorkerEnd::Protocol(_)), "{claimed} items: {end:?}");
+    }
+}
+
 #[test]
 fn items_taken_back_are_not_run_and_their_frame_is_said_to_be_done() {
     let bench = Bench::new();
@@ -311,64 +456,6 @@ fn results_that_fill_the_area_are_sent_in_between() {
     assert_eq!((view.header.frame_no, view.header.first, view.header.items), (3, 1, 1));
     assert_eq!(frames.len(), next + 1, "nothing else was sent");
     assert_eq!(master.salvage(5), None, "and nothing is left");
-}
-
-#[test]
-fn a_large_item_is_put_together_and_each_part_acknowledged() {
-    let bench = Bench::new();
-    let payload: Vec<u8> = (0..100_000_u32).map(|i| i as u8).collect();
-    bench.large(1, ECHO, &payload, None);
-    let cut: Vec<_> = parts(&payload).collect();
-    for piece in &cut {
-        let mut bytes = Vec::new();
-        part(&mut bytes, piece);
-        bench.frame(bytes);
-    }
-    bench.stop();
-    let parts = cut.len();
-    let (end, frames, _, echoed) = bench.run_large();
-    assert_eq!(end, WorkerEnd::Stopped);
-    assert!(echoed == payload);
-    for frame in &frames[1..=parts] {
-        assert!(matches!(ToMaster::parse(frame), Ok(ToMaster::PartTaken)));
-    }
-    assert!(
-        matches!(ToMaster::parse(&frames[parts + 1]), Ok(ToMaster::LargeResult(head)) if head.total == 100_000)
-    );
-}
-
-#[test]
-fn a_large_item_is_read_where_it_lies() {
-    let bench = Bench::new();
-    let payload: Vec<u8> = (0..3_000_000_u32).map(|i| (i >> 3) as u8).collect();
-    let block = bench.arena.block(&[], &payload).unwrap();
-    bench.large(1, ECHO, &payload, Some(block.offset()));
-    bench.stop();
-    // More than the window holds: the worker waits until it has given a sign of life.
-    bench.sent.lazy.set(true);
-    let (end, frames, _, echoed) = bench.run_large();
-    assert_eq!((end, frames.len()), (WorkerEnd::Stopped, 2));
-    assert!(
-        matches!(ToMaster::parse(&frames[1]), Ok(ToMaster::LargeResult(head)) if head.total == 3_000_000)
-    );
-    assert!(echoed == payload);
-}
-
-#[test]
-fn a_place_outside_the_arena_ends_the_worker() {
-    let bench = Bench::new();
-    bench.large(1, ECHO, b"payload", Some(u64::MAX - 3));
-    assert!(matches!(bench.run().0, WorkerEnd::Protocol(_)));
-}
-
-#[test]
-fn a_worker_that_waits_for_room_notices_that_the_master_is_gone() {
-    let bench = Bench::new();
-    let block = bench.arena.block(&[], &vec![1; 3 << 20]).unwrap();
-    bench.large(1, ECHO, block.bytes(), Some(block.offset()));
-    bench.sent.lazy.set(true);
-    bench.sent.broken_at_sign.set(true);
-    assert_eq!(bench.run().0, WorkerEnd::ChannelClosed);
 }
 
 #[test]

@@ -7,11 +7,12 @@ use std::time::Duration;
 use procession_core::{Event as CoreEvent, JobId, JobOptions, Time};
 
 use super::{Effects, Phase, State};
+use crate::arrival::Arrival;
 use crate::driver::NewCall;
 use crate::driver::backlog::{Backlog, Segment};
 use crate::driver::jobs::JobEntry;
 use crate::error::{Error, ErrorKind};
-use crate::job::{Arrival, Job, StopReason};
+use crate::job::{Job, StopReason};
 
 /// The per-call options that the scheduler and the workers act on.
 #[derive(Clone, Copy, Default)]

@@ -6,11 +6,11 @@ use std::time::Duration;
 use procession_core::{Event as CoreEvent, StartFailure, Time, WorkerId};
 
 use super::{Effects, Phase, State};
+use crate::arrival::{Arrival, Large, Records};
 use crate::buffer::Buffer;
 use crate::driver::seat::Origin;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::job::{Arrival, Large, Records};
 use crate::wire::{self, LargeResult, ResultsHeader};
 
 impl State {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use procession_core::{BrokenReason, JobId, Outcome};
 
 use super::{Effects, State};
+use crate::arrival::Arrival;
 use crate::driver::jobs::JobEntry;
 use crate::error::{Error, ErrorKind, Loss};
-use crate::job::Arrival;
 
 impl State {
     pub(super) fn broken_error(&self, reason: BrokenReason) -> Error {
