@@ -217,6 +217,7 @@ fn links_between_documents_lead_somewhere() {
         "ARCHITECTURE.md",
         "SECURITY.md",
         "CHANGELOG.md",
+        "docs/benchmarks.md",
         "examples/embed/README.md",
         "examples/mandelbrot/README.md",
         "examples/own-tasks/README.md",

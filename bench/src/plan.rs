@@ -89,7 +89,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         key: "B5",
-        title: "imap_unordered, 100 M lazy items",
+        title: "imap_unordered, lazy input",
         unit: Unit::Nanoseconds,
         limit: Some(STREAM),
         targets: &[AtMost(100.0)],
@@ -159,7 +159,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         key: "B12",
-        title: "exec, 2,000 × true, a job",
+        title: "exec true, output kept, a job",
         unit: Unit::Nanoseconds,
         limit: Some(XARGS),
         targets: &[AtMostLimitTimes(1.3), Ahead(4.0, GNU_PARALLEL)],

@@ -15,7 +15,7 @@ const WORKER_COUNTS: [u64; 4] = [2, 16, 64, 256];
 const SLEEP_SECONDS_A_WORKER: f64 = 1.25e-3;
 
 pub(super) fn cost_by_workers(scale: Scale) -> Figures {
-    let items: u64 = scale.of(1_536, 768);
+    let items: u64 = scale.of(1_536, 512);
     let mut figures = Vec::new();
     for workers in WORKER_COUNTS {
         let pool = Pool::builder().workers(usize::try_from(workers)?).build()?;

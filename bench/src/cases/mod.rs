@@ -35,7 +35,7 @@ pub(crate) fn measure(case: &str, scale: Scale) -> Figures {
         "B7" => payload::one_way(),
         "B9" => scaling::pi(scale),
         "B10" => lifecycle::starts_and_crash(scale),
-        "B11" => schedule::one_long_item(scale),
+        "B11" => schedule::one_long_item(),
         "B12" => exec::commands(scale),
         "B13" => fleet::cost_by_workers(scale),
         "B14" => lifecycle::crashes(scale),

@@ -93,7 +93,7 @@ const RUNS: &[(&str, &[(&str, u64)])] = &[
         &[(PROCSPAWN, 30), (MP_POOL, 20), (EXECUTOR, 12), (LOKY, 2), (PEBBLE, 3), (BILLIARD, 1), (MPIRE, 2)],
     ),
     // Microseconds an item; there are always as many as in the case.
-    ("B11", &[(MP_POOL, 200), (EXECUTOR, 200), (JOBLIB, 200), (MPIRE, 200)]),
+    ("B11", &[(MP_POOL, 200), (JOBLIB, 200)]),
     ("B12", &[(GNU_PARALLEL, 400), (MP_POOL, 400), (JOBLIB, 400)]),
     ("B14", &[(PEBBLE, 100)]),
 ];
@@ -138,7 +138,7 @@ impl Peers {
     /// One pass of one peer. An error says what the peer needs, or what went wrong with it.
     pub(crate) fn measure(&self, peer: &str, case: &str, scale: Scale) -> Result<Vec<Measurement>, String> {
         let full = runs(case).iter().find(|(name, _)| *name == peer).map_or(0, |&(_, items)| items);
-        let items = if case == "B11" { full } else { scale.of(full, full.div_ceil(3)) };
+        let items = if case == "B11" { full } else { scale.of(full, full.div_ceil(5)) };
         let mut command = match peer {
             GNU_PARALLEL => return commands::parallel(items, WORKERS).map(|figure| vec![figure]),
             PROCSPAWN => Command::new(self.procspawn.as_ref().map_err(String::clone)?),

@@ -28,6 +28,8 @@ const TITLE: i32 = 44;
 const LEFT: i32 = 200;
 /// Bars end here: right of it there is room for their figures.
 const RIGHT: i32 = WIDTH - 110;
+/// Bars that differ by more would not both be seen.
+const LINEAR_RATIO_MAX: f64 = 20.0;
 
 /// The chart's file, what it is about, and its cases.
 const CHARTS: [(&str, &str, &[&str]); 4] = [
@@ -104,7 +106,9 @@ fn draw(title: &str, groups: &[Group]) -> Result<String, Box<dyn Error>> {
         write(&area, title, (MARGIN, TITLE / 2), 18.0, HPos::Left)?;
         let mut top = TITLE;
         for group in groups {
-            write(&area, &group.heading, (MARGIN, top + HEADING / 2), 14.0, HPos::Left)?;
+            let scale = if is_logarithmic(group) { " (logarithmic)" } else { "" };
+            let heading = format!("{}{scale}", group.heading);
+            write(&area, &heading, (MARGIN, top + HEADING / 2), 14.0, HPos::Left)?;
             top += HEADING;
             let lengths = lengths(group);
             for (bar, length) in group.bars.iter().zip(lengths) {
@@ -123,17 +127,25 @@ fn draw(title: &str, groups: &[Group]) -> Result<String, Box<dyn Error>> {
 }
 
 /// Pixels of each bar. Where the largest is far larger than the smallest, each ten times is the same distance: the
-/// smallest has as much as one such step.
+/// smallest has as much as one such step. The heading says so.
 fn lengths(group: &Group) -> Vec<i32> {
-    let values = || group.bars.iter().map(|bar| bar.value);
-    let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
+    let (least, most) = least_and_most(group);
     let room = f64::from(RIGHT - LEFT);
-    let is_logarithmic = least > 0.0 && most / least > 20.0;
-    let share = |value: f64| match is_logarithmic {
+    let share = |value: f64| match is_logarithmic(group) {
         true => (value / least * 10.0).log10() / (most / least * 10.0).log10(),
         false => value / most,
     };
-    values().map(|value| (share(value) * room).round().max(1.0) as i32).collect()
+    group.bars.iter().map(|bar| (share(bar.value) * room).round().max(1.0) as i32).collect()
+}
+
+fn is_logarithmic(group: &Group) -> bool {
+    let (least, most) = least_and_most(group);
+    least > 0.0 && most / least > LINEAR_RATIO_MAX
+}
+
+fn least_and_most(group: &Group) -> (f64, f64) {
+    let values = || group.bars.iter().map(|bar| bar.value);
+    (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max))
 }
 
 fn write(area: &Area<'_>, text: &str, at: (i32, i32), size: f64, side: HPos) -> Result<(), Box<dyn Error>> {
