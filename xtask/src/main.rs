@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask ci`, `cargo xtask bench`.
+//! The project's own chores: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask scaling-study`.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ usage: cargo xtask <command>
 
   ci                  everything the continuous integration runs (the same as .ci/run)
   bench [options]     every benchmark, beside its limits and its peers; `bench --help` lists the options
+  scaling-study       how far one master reaches: the tables and the figure of docs/scaling.md
 ";
 
 fn main() -> ExitCode {
@@ -20,6 +21,14 @@ fn main() -> ExitCode {
         ["bench", options @ ..] => {
             run(cargo(&["run", "--release", "--package", "procession-bench", "--"]).args(options))
         }
+        ["scaling-study"] => run(&mut cargo(&[
+            "run",
+            "--release",
+            "--package",
+            "procession-model",
+            "--example",
+            "scaling-study",
+        ])),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             ExitCode::SUCCESS

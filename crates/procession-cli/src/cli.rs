@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint};
 use procession::StartMethod;
 
+use crate::job::Call;
 use crate::output::Format;
 use crate::spec::{START_METHODS, WORKERS_MAX, units};
 
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Starmap(Starmap),
     /// Call a task once
     Apply(Apply),
+    /// Measure how a job gets faster with more workers
+    Scale(Scale),
     /// List the tasks of this program
     Tasks(Tasks),
 }
@@ -144,6 +147,38 @@ pub(crate) struct Tasks {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Times are those of the call alone, medians of all rounds. Speed-up is against the same call with the fewest workers. \
+Every run must come to the same result.
+
+Examples:
+  procession scale examples/pi.toml --workers 1,2,4 --plot scaling.svg
+  procession scale examples/pi.toml --workers 1,2 --calls starmap,apply_async --repeat 5 --plot a.svg --plot a.png")]
+pub(crate) struct Scale {
+    /// The job spec
+    #[arg(value_name = "JOB.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) spec: PathBuf,
+    /// Change a key of the spec, such as input.repeat=16 (may be given more than once)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Numbers of worker processes [default: 1, 2, 4, … up to the usable cores]
+    #[arg(long, short = 'j', value_name = "N,N,…", value_delimiter = ',', value_parser = workers)]
+    pub(crate) workers: Vec<usize>,
+    /// Calls to compare: map, starmap, apply_async, imap, imap_unordered [default: the job's]
+    #[arg(long, value_name = "CALL,…", value_delimiter = ',', value_parser = call)]
+    pub(crate) calls: Vec<Call>,
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value = "3", value_parser = at_least_one)]
+    pub(crate) repeat: usize,
+    /// Draw the speed-up to a file: .svg or .png (may be given more than once)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = crate::scale::plot_path)]
+    pub(crate) plot: Vec<PathBuf>,
+    /// No progress: only the table, and what is wrong
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
 /// What concerns a single item.
 #[derive(Debug, Args)]
 pub(crate) struct ItemFlags {
@@ -243,6 +278,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn start_method(text: &str) -> Result<StartMethod, String> {
     choice(text, &START_METHODS)
+}
+
+fn call(text: &str) -> Result<Call, String> {
+    choice(text, &Call::NAMES)
 }
 
 fn format(text: &str) -> Result<Format, String> {

@@ -10,7 +10,7 @@ use crate::exit::{Ending, Stop};
 use crate::input::{Cell, CellRow, Columns, File, Format, Series, Source, row};
 use crate::job::{Call, Job, PoolSettings, ResultSettings};
 use crate::run::Talk;
-use crate::{listing, output, plan, run, spec};
+use crate::{listing, output, plan, run, scale, spec};
 
 /// Does what the command line asks for.
 pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
@@ -28,6 +28,7 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
             conduct_job(&starmap_job(command)?, conduct)
         }
         Command::Apply(command) => run::run(&apply_job(command)?, Talk { progress: false, summary: false }),
+        Command::Scale(command) => scale::scale(&command),
         Command::Tasks(command) => listing::show(command.json),
     }
 }

@@ -42,6 +42,7 @@ mod plan;
 mod progress;
 mod reduce;
 mod run;
+mod scale;
 mod signals;
 mod spec;
 mod summary;

@@ -306,7 +306,8 @@ impl Results {
     }
 }
 
-fn options(job: &Job) -> StreamOptions {
+/// How the pool is to run the job's items.
+pub(crate) fn options(job: &Job) -> StreamOptions {
     let mut options = StreamOptions::default();
     options.ordered = !job.results.unordered;
     options.chunk_size = match job.call {
@@ -320,7 +321,8 @@ fn options(job: &Job) -> StreamOptions {
     options
 }
 
-fn unstarted(error: &Error) -> Stop {
+/// Why a pool could not be started, or a call not be made.
+pub(crate) fn unstarted(error: &Error) -> Stop {
     let message = error.to_string();
     match error.kind() {
         ErrorKind::Usage => Diagnostic::new(message).into(),

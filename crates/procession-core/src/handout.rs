@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::job::Job;
 
 /// What the master spends on one hand-out, from sending it to hearing of it, however little is in it: three system
-/// calls and a wake-up, measured at 3 to 5 µs.
+/// calls, while it is so busy that none of its threads sleeps. (Where each has to be woken first it is five times as much,
+/// see `docs/scaling.md`; but then there is time for it.)
 pub(crate) const FRAME_NS: u64 = 4_000;
 
-/// What an item of a larger call costs the master, from the input to the caller, measured at 30 to 60 ns.
+/// What an item of a larger call costs the master, from the input to the caller, about (`docs/scaling.md`).
 const MASTER_ITEM_NS: u64 = 50;
 
 /// So many of them cost twenty times what their hand-out does.
@@ -49,6 +50,13 @@ pub(crate) const STUCK_AFTER: Duration = Duration::from_micros(200);
 /// time, up to a tenth of a second.
 pub(crate) fn stuck_after(asked_in_vain: u32) -> Duration {
     STUCK_AFTER * (1 << asked_in_vain.min(9))
+}
+
+/// How long to leave the seats alone after a look at all of them for work to move. A look takes some nanoseconds a seat,
+/// so that with thousands of workers one at every event would be all that the master does; with few it is nothing.
+pub(crate) fn balance_pause(seats: usize) -> Duration {
+    const FEW: usize = 64;
+    if seats <= FEW { Duration::ZERO } else { Duration::from_nanos(100 * seats as u64) }
 }
 
 /// Items in one hand-out, at most. Beyond some thousands a larger one saves nothing.

@@ -55,6 +55,8 @@ pub struct Scheduler {
     starting: usize,
     /// Seats that hold more than one item, so that something could be taken back.
     deep: usize,
+    /// When it is time to look at all seats again for work to move.
+    balance_at: Time,
 
     /// No later than the first alarm; it may be earlier, which costs one idle look at the seats.
     wake: Option<Time>,
@@ -114,6 +116,7 @@ impl Scheduler {
             vacancies: 0,
             starting: 0,
             deep: 0,
+            balance_at: Time::ZERO,
             wake: None,
             jitter: Jitter::new(policy.seed),
             crashes: VecDeque::new(),

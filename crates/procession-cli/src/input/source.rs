@@ -70,6 +70,14 @@ impl Source {
         }
     }
 
+    /// Whether the items can be read more than once.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        match self {
+            Source::File(file) => file.path().is_some(),
+            Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) => true,
+        }
+    }
+
     /// What the plan says of it.
     pub(crate) fn describe(&self) -> String {
         match self {

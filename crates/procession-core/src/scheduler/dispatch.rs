@@ -137,6 +137,10 @@ impl Scheduler {
         if self.deep == 0 || !self.ready.is_empty() || !has_taker {
             return;
         }
+        if self.now < self.balance_at {
+            return self.wake_by(self.balance_at);
+        }
+        self.balance_at = self.now + handout::balance_pause(self.seats.len());
         let mut best: Option<(u64, u32)> = None;
         let worth_moving_ns = self.worth_moving_ns();
         for slot in self.slots() {
