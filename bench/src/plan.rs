@@ -26,6 +26,8 @@ pub(crate) enum Target {
     AtLeast(f64),
     /// The figure is at most so many times the limit.
     AtMostLimitTimes(f64),
+    /// The figure is above the limit by at most this, in the row's unit.
+    AtMostAboveLimit(f64),
     /// The figure is at least that share of the limit.
     AtLeastLimitTimes(f64),
     /// The figure is so many times better than that peer's.
@@ -51,8 +53,9 @@ pub(crate) const MEMCPY: &str = "memcpy";
 pub(crate) const FORKS: &str = "fork, exit, wait";
 pub(crate) const EXECUTES: &str = "execute, exit, wait";
 pub(crate) const XARGS: &str = "xargs -P";
+pub(crate) const APPLY: &str = "the same without it";
 
-use Target::{Ahead, AtLeast, AtLeastLimitTimes, AtMost, AtMostLimitTimes};
+use Target::{Ahead, AtLeast, AtLeastLimitTimes, AtMost, AtMostAboveLimit, AtMostLimitTimes};
 
 const MS: f64 = 1e6;
 const GB: f64 = 1e9;
@@ -65,6 +68,13 @@ pub(crate) const ROWS: &[Row] = &[
         unit: Unit::Nanoseconds,
         limit: Some(PING_PONG),
         targets: &[AtMostLimitTimes(2.0), Ahead(3.0, PROCSPAWN), Ahead(40.0, MP_POOL)],
+    },
+    Row {
+        key: "B1 core",
+        title: "the same, all on one core",
+        unit: Unit::Nanoseconds,
+        limit: Some(PING_PONG),
+        targets: &[AtMostLimitTimes(2.0)],
     },
     Row {
         key: "B2",
@@ -114,6 +124,20 @@ pub(crate) const ROWS: &[Row] = &[
         unit: Unit::BytesPerSecond,
         limit: Some(MEMCPY),
         targets: &[AtLeast(6.0 * GB), Ahead(6.0, MP_POOL)],
+    },
+    Row {
+        key: "B8",
+        title: "apply with shared f64s",
+        unit: Unit::Nanoseconds,
+        limit: Some(APPLY),
+        targets: &[AtMostAboveLimit(20_000.0)],
+    },
+    Row {
+        key: "B8 flat",
+        title: "the same, largest over smallest",
+        unit: Unit::TimesBest,
+        limit: None,
+        targets: &[AtMost(1.25)],
     },
     Row {
         key: "B9 starmap",
@@ -228,7 +252,7 @@ mod tests {
                 let (is_for_costs, needs_limit) = match target {
                     AtMost(_) => (Some(true), false),
                     AtLeast(_) => (Some(false), false),
-                    AtMostLimitTimes(_) => (Some(true), true),
+                    AtMostLimitTimes(_) | AtMostAboveLimit(_) => (Some(true), true),
                     AtLeastLimitTimes(_) => (Some(false), true),
                     Ahead(..) => (None, false),
                 };

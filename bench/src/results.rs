@@ -138,9 +138,18 @@ impl Series {
     /// The median of `self` over `other`, each taken in the same pass, so that a machine that is slow for a while is
     /// slow for both. `None`: they have no pass in common.
     pub(crate) fn ratio_to(&self, other: &Series) -> Option<f64> {
+        self.compared(other, |mine, theirs| mine / theirs)
+    }
+
+    /// By how much `self` is above `other`, as [`ratio_to`](Series::ratio_to).
+    pub(crate) fn above(&self, other: &Series) -> Option<f64> {
+        self.compared(other, |mine, theirs| mine - theirs)
+    }
+
+    fn compared(&self, other: &Series, compare: impl Fn(f64, f64) -> f64) -> Option<f64> {
         let in_common = self.samples.iter().filter_map(|mine| {
             let theirs = other.samples.iter().find(|theirs| theirs.pass == mine.pass)?;
-            Some(mine.value / theirs.value)
+            Some(compare(mine.value, theirs.value))
         });
         spread(in_common).map(|spread| spread.median)
     }

@@ -31,7 +31,9 @@ impl Judgement {
             return Verdict::NotJudged;
         };
         let is_met = match self.target {
-            Target::AtMost(bound) | Target::AtMostLimitTimes(bound) => measured <= bound,
+            Target::AtMost(bound) | Target::AtMostLimitTimes(bound) | Target::AtMostAboveLimit(bound) => {
+                measured <= bound
+            }
             Target::AtLeast(bound) | Target::AtLeastLimitTimes(bound) | Target::Ahead(bound, _) => {
                 measured >= bound
             }
@@ -46,6 +48,10 @@ impl Judgement {
             Target::AtMost(bound) => format!("≤ {}", row.unit.show(bound)),
             Target::AtLeast(bound) => format!("≥ {}", row.unit.show(bound)),
             Target::AtMostLimitTimes(bound) => format!("≤ {bound} × limit ({was})"),
+            Target::AtMostAboveLimit(bound) => {
+                let was = self.measured.map_or("not measured".to_owned(), |above| row.unit.show(above));
+                format!("≤ limit + {} ({was})", row.unit.show(bound))
+            }
             Target::AtLeastLimitTimes(bound) => format!("≥ {bound} × limit ({was})"),
             Target::Ahead(bound, peer) => format!("≥ {bound} × {peer} ({was})"),
         }
@@ -71,6 +77,7 @@ pub(crate) fn judge(row: &Row, entry: &Entry) -> Vec<Judgement> {
     let measured = |target| match target {
         Target::AtMost(_) | Target::AtLeast(_) => ours.map(|ours| ours.spread().median),
         Target::AtMostLimitTimes(_) | Target::AtLeastLimitTimes(_) => to_limit(),
+        Target::AtMostAboveLimit(_) => ours.zip(limit).and_then(|(ours, limit)| ours.above(limit)),
         Target::Ahead(_, peer) => to_peer(peer),
     };
     row.targets.iter().map(|&target| Judgement { target, measured: measured(target) }).collect()

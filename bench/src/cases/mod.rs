@@ -33,6 +33,7 @@ pub(crate) fn measure(case: &str, scale: Scale) -> Figures {
         "B5" => dispatch::lazy(scale),
         "B6" => payload::echo(),
         "B7" => payload::one_way(),
+        "B8" => payload::shared(),
         "B9" => scaling::pi(scale),
         "B10" => lifecycle::starts_and_crash(scale),
         "B11" => schedule::one_long_item(),

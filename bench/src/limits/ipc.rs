@@ -5,8 +5,6 @@ use std::process::Command;
 use std::time::Instant;
 
 use ipc_channel::ipc::{self, IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcReceiver, IpcSender};
-use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::arguments::EchoKind;
@@ -48,20 +46,8 @@ pub(crate) fn echo(kind: EchoKind, name: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Nanoseconds per message there and back: the better of two places for the echo process, the one that the system
-/// gives it and the core that we run on. Which of them is better depends on what a wake-up across cores costs.
+/// Nanoseconds per message there and back. The echo process runs where this one may.
 pub(crate) fn ping_pong() -> Result<f64, Box<dyn Error>> {
-    let anywhere = ping_pong_here()?;
-    let (this_thread, allowed) = (Pid::from_raw(0), sched_getaffinity(Pid::from_raw(0))?);
-    let mut one_core = CpuSet::new();
-    one_core.set(sched_getcpu()?)?;
-    sched_setaffinity(this_thread, &one_core)?;
-    let together = ping_pong_here();
-    sched_setaffinity(this_thread, &allowed)?;
-    Ok(anywhere.min(together?))
-}
-
-fn ping_pong_here() -> Result<f64, Box<dyn Error>> {
     with_echo(EchoKind::Numbers, |(sender, receiver): Numbers| {
         let start = Instant::now();
         for number in 0..ROUND_TRIPS {

@@ -34,7 +34,11 @@ const LINEAR_RATIO_MAX: f64 = 20.0;
 /// The chart's file, what it is about, and its cases.
 const CHARTS: [(&str, &str, &[&str]); 4] = [
     ("dispatch.svg", "What one small item costs (less is better)", &["B1", "B2", "B3", "B4", "B5"]),
-    ("payload.svg", "How fast bytes reach a worker (more is better)", &["B6", "B7"]),
+    (
+        "payload.svg",
+        "How fast bytes reach a worker (more is better), and what it costs to share them",
+        &["B6", "B7", "B8"],
+    ),
     ("processes.svg", "Starting workers, surviving crashes, running commands", &["B10", "B12", "B14"]),
     ("workers.svg", "More workers: speed-up, schedule, the master's cost", &["B9", "B11", "B13"]),
 ];
