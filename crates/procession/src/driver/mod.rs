@@ -6,7 +6,7 @@
 //!
 //! | thread | lives | does |
 //! |---|---|---|
-//! | reader, one a worker | as long as its worker | blocking receive, unless a caller does it ([`ear`]) |
+//! | reader, one a seat | from the seat's first worker on | blocking receive, unless a caller does it ([`ear`]) |
 //! | supervisor, one a pool | as long as the pool | starts, signals and reaps processes; drains their output; timers |
 //! | output, one a pool | from the first output of a worker on | repeats it on our stderr |
 //! | callbacks, one a pool | from the first callback on | user callbacks and `on_event` |

@@ -1,4 +1,5 @@
-//! One thread a worker: it receives whatever the worker sends until the worker is dead, then settles its estate.
+//! One thread a seat: it receives whatever the seat's worker sends until that is dead, then settles its estate. A thread
+//! costs more to start than to wake, so it stays for the worker's successor.
 //!
 //! Bytes from a worker are checked, never trusted: what does not fit costs the worker its life and nothing else.
 //! It never decodes a value.
@@ -67,7 +68,7 @@ impl Reader {
         }
     }
 
-    /// The life of the reader thread.
+    /// What the reader thread does for one worker.
     pub(crate) fn run(self) {
         let driver = Arc::clone(&self.driver);
         driver.guard(|| {

@@ -4,10 +4,11 @@
 //! waits on descriptors only and wakes for nothing else: an idle pool costs no processor time.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, ErrorKind as IoErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use nix::errno::Errno;
@@ -66,9 +67,15 @@ pub(crate) struct Supervisor {
     launcher: Launcher,
     epoll: Epoll,
     children: HashMap<u32, Child>,
-    readers: Vec<JoinHandle<()>>,
+    /// By slot. A thread outlives its worker and waits for the next one of the seat.
+    readers: HashMap<u32, ReaderThread>,
     /// `None`: what workers print is not repeated.
     forwarder: Option<Forwarder>,
+}
+
+struct ReaderThread {
+    thread: JoinHandle<()>,
+    workers: mpsc::Sender<Reader>,
 }
 
 struct Child {
@@ -145,7 +152,7 @@ impl Supervisor {
             launcher: launcher()?,
             epoll,
             children: HashMap::new(),
-            readers: Vec::new(),
+            readers: HashMap::new(),
             forwarder: driver.settings.forward_output.then(Forwarder::default),
         };
         let bell = driver.mailbox.bell.as_fd();
@@ -176,9 +183,10 @@ impl Supervisor {
         if let Some(forwarder) = self.forwarder {
             forwarder.finish();
         }
-        for reader in self.readers {
+        for ReaderThread { thread, workers } in self.readers.into_values() {
+            drop(workers);
             // A reader that panicked has said so and ended every job.
-            let _ = reader.join();
+            let _ = thread.join();
         }
     }
 
@@ -317,12 +325,17 @@ impl Supervisor {
     }
 
     fn start_reader(&mut self, reader: Reader, slot: u32) -> io::Result<()> {
-        // Readers of past workers have nothing left to say.
-        self.readers.retain(|reader| !reader.is_finished());
-        let reader =
-            thread::Builder::new().name(format!("procession-reader-{slot}")).spawn(move || reader.run())?;
-        self.readers.push(reader);
-        Ok(())
+        let listening = match self.readers.entry(slot) {
+            Entry::Occupied(listening) => listening.into_mut(),
+            Entry::Vacant(seat) => {
+                let (workers, assigned) = mpsc::channel::<Reader>();
+                let thread = thread::Builder::new()
+                    .name(format!("procession-reader-{slot}"))
+                    .spawn(move || assigned.into_iter().for_each(Reader::run))?;
+                seat.insert(ReaderThread { thread, workers })
+            }
+        };
+        listening.workers.send(reader).map_err(|_| io::Error::other("the seat's reader thread has ended"))
     }
 
     /// The system has no thread or no watch to spare for a worker that it had a process for: the worker goes, and

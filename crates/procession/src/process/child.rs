@@ -15,7 +15,7 @@ use super::descriptors::{Ballast, null_stdin, sweep_inherited};
 use super::exit::{code, leave};
 use super::seat::Seat;
 use super::signals::OnParentDeath;
-use super::{serve, signals};
+use super::{limits, serve, signals};
 
 /// Takes the role that the environment names.
 pub(super) fn enter(role: &OsStr) -> ! {
@@ -110,6 +110,7 @@ fn become_worker(stream: UnixStream, orders: IpcReceiver<Order>, ballast: Ballas
     if signals::bind_to_parent(OnParentDeath::KillGroup).is_err() || getppid().as_raw() != boot.parent {
         give_up("the pool is gone");
     }
+    limits::become_expendable();
     Seat { ends, files, output, settings: boot.settings, run_preload: true }.take(move || {
         drop((stream, orders, ballast));
     })

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -91,7 +91,7 @@ pub(super) fn sweep_inherited() {
 /// Occupies every descriptor below the floor, so that what is opened meanwhile lies above it.
 #[derive(Debug)]
 pub(super) struct Ballast {
-    _occupied: Vec<OwnedFd>,
+    occupied: Vec<OwnedFd>,
 }
 
 impl Ballast {
@@ -100,7 +100,7 @@ impl Ballast {
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let floor = FLOOR.min(soft.saturating_sub(ROOM_ABOVE_FLOOR)) as RawFd;
         let null = OwnedFd::from(File::options().read(true).write(true).open("/dev/null")?);
-        let mut occupied = Vec::new();
+        let mut occupied = Vec::with_capacity(FLOOR as usize);
         loop {
             let next = null.try_clone()?;
             if next.as_raw_fd() >= floor {
@@ -111,7 +111,36 @@ impl Ballast {
         if null.as_raw_fd() < floor {
             occupied.push(null);
         }
-        Ok(Ballast { _occupied: occupied })
+        occupied.sort_by_key(AsRawFd::as_raw_fd);
+        Ok(Ballast { occupied })
+    }
+}
+
+impl Drop for Ballast {
+    /// Run by run instead of one by one: every worker that is forked does this before it takes work.
+    fn drop(&mut self) {
+        let descriptors = std::mem::take(&mut self.occupied);
+        let mut rest = descriptors.into_iter().map(IntoRawFd::into_raw_fd).peekable();
+        while let Some(first) = rest.next() {
+            let mut last = first;
+            while let Some(next) = rest.next_if_eq(&(last + 1)) {
+                last = next;
+            }
+            close_run(first, last);
+        }
+    }
+}
+
+/// Closes descriptors that lie next to each other and are the caller's own.
+fn close_run(first: RawFd, last: RawFd) {
+    // SAFETY: the caller gave up the ownership of every one of them.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if closed != 0 {
+        // Before Linux 5.9, or a sandbox that does not know the call.
+        for fd in first..=last {
+            // SAFETY: as above, and none was closed.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
     }
 }
 

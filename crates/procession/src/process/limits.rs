@@ -12,11 +12,16 @@ use super::settings::SeatSettings;
 /// How much likelier than its parent the kernel kills a worker when memory runs out (of 1000).
 const OOM_SCORE_RAISE: i32 = 300;
 
-/// Applies what the settings say to this process. The error names the setting that the system refused.
-pub(super) fn apply(settings: &SeatSettings, slot: u32) -> Result<(), String> {
+/// Makes this process, and all it forks, more expendable than the master. Before any foreign code runs in it; workers
+/// inherit it from their zygote, since the files in question take longer to open than all their other limits.
+pub(super) fn become_expendable() {
     // A crash-heavy run must not fill the disk; lowering a limit is always allowed.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     raise_oom_score();
+}
+
+/// Applies what the settings say to this process. The error names the setting that the system refused.
+pub(super) fn apply(settings: &SeatSettings, slot: u32) -> Result<(), String> {
     if let Some(bytes) = settings.memory_limit {
         limit_memory(bytes)
             .map_err(|errno| format!("memory limit of {bytes} bytes was refused: {}", errno.desc()))?;
@@ -31,7 +36,7 @@ pub(super) fn apply(settings: &SeatSettings, slot: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// The worker dies before the master when memory runs out. Not every container allows it, and nothing depends on it.
+/// Our processes die before the master when memory runs out. Not every container allows it, and nothing depends on it.
 fn raise_oom_score() {
     const PATH: &str = "/proc/self/oom_score_adj";
     let current = fs::read_to_string(PATH).ok().and_then(|text| text.trim().parse::<i32>().ok());

@@ -63,7 +63,8 @@ pub(super) fn any_readable_within(fds: &[BorrowedFd<'_>], limit: Duration) -> bo
     let end = std::time::Instant::now() + limit;
     loop {
         let left = end.saturating_duration_since(std::time::Instant::now());
-        let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+        // Rounded up, but no limit at all is a look and no wait.
+        let millis = i32::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
         let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
             Err(Errno::EINTR) => {}

@@ -17,6 +17,7 @@ use super::descriptors::{Ballast, null_stdin};
 use super::exit::{code, flush_all_output, leave};
 use super::init::depth;
 use super::launcher::count_threads;
+use super::limits;
 use super::seat::Seat;
 use super::settings::SeatSettings;
 use super::signals::{self, OnParentDeath};
@@ -56,6 +57,7 @@ pub(super) fn serve(
     ballast: Ballast,
     settings: SeatSettings,
 ) -> ! {
+    limits::become_expendable();
     if let Err(mut message) = preload(&settings) {
         message.truncate(message.floor_char_boundary(PRELOAD_MESSAGE_BYTES_MAX));
         let _ = send_reply(&stream, &Reply::PreloadFailed { message });

@@ -11,6 +11,9 @@ use super::error::LaunchError;
 /// directory and a name of its own (`/.tmpXXXXXX/socket`).
 const PATH_BYTES_MAX: usize = 80;
 
+/// A file system without a disk, on every usual Linux.
+const MEMORY: &str = "/dev/shm";
+
 /// Removed when dropped.
 #[derive(Debug)]
 pub(super) struct SocketDir {
@@ -19,12 +22,19 @@ pub(super) struct SocketDir {
 
 impl SocketDir {
     /// Makes a directory, accessible to this user only, in the first place that is short enough and writable.
+    ///
+    /// Where nobody named a place it lies in memory: a socket on a disk keeps its file until the connection ends, so
+    /// that the end of every pool would wait for the disk.
     pub(super) fn create() -> Result<SocketDir, LaunchError> {
         // No part of a boot's nonce: names of directories are public.
         let random = fresh_nonce().map_err(LaunchError::system("reading random bytes"))?;
         let name: String = random[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let mut refusals = Vec::new();
-        for parent in [std::env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/dev/shm")] {
+        for parent in
+            [std::env::var_os("TMPDIR").map(PathBuf::from), Some(MEMORY.into()), Some("/tmp".into())]
+                .into_iter()
+                .flatten()
+        {
             let path = parent.join(format!("procession-{name}"));
             match Self::create_at(&path) {
                 Ok(()) => return Ok(SocketDir { path }),
