@@ -60,10 +60,10 @@ pub(crate) fn balance_pause(seats: usize) -> Duration {
 }
 
 /// Items in one hand-out, at most. Beyond some thousands a larger one saves nothing.
-pub(crate) const HANDOUT_ITEMS_MAX: u64 = 4_096;
+pub(crate) const HANDOUT_ITEMS_MAX: u64 = 8_192;
 
 /// Bytes in one hand-out, at most (one item may exceed it): it has to fit into one message with room to spare.
-pub(crate) const HANDOUT_BYTES_MAX: u64 = 32 * 1024;
+pub(crate) const HANDOUT_BYTES_MAX: u64 = 64 * 1024;
 
 /// Runs that a worker may hold; it bounds the queue when every run is a job of one item.
 pub(crate) const HELD_RUNS_MAX: usize = 256;
@@ -97,13 +97,21 @@ pub(crate) fn is_burst(calls: usize, item_ns: u64) -> bool {
 /// costs, with a good chance to find one that holds less than its share.
 pub(crate) const TAKERS_ASKED_MAX: usize = 4;
 
+/// Below this many items the caller is asked for every single one.
+const INPUT_AT_WILL_ITEMS: u64 = 1_024;
+
 /// How many further items the caller should encode now, so that every worker's next two hand-outs are covered.
 pub(crate) fn input_wanted(job: &Job, item_ns: Option<u64>, workers: u32) -> u64 {
     if !job.input_open || job.fate.is_some() {
         return 0;
     }
     let by_time = item_ns.map_or(1, |ns| target_ns(workers) / ns);
-    (2 * u64::from(workers) * whole_units(job, by_time)).saturating_sub(job.waiting())
+    let covered = 2 * u64::from(workers) * whole_units(job, by_time);
+    // Many quick items are asked for by half of that at least: who tops up a little at every reply hands out little
+    // at a time from then on.
+    let least = if covered > INPUT_AT_WILL_ITEMS { covered / 2 } else { 1 };
+    let wanted = covered.saturating_sub(job.waiting());
+    if wanted < least { 0 } else { wanted }
 }
 
 /// Whether a busy worker that holds `held` items may get more ahead of the others, when `waiting` items wait: only

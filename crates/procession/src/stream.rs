@@ -31,6 +31,9 @@ const BUFFER_BYTES: usize = 32 << 20;
 /// Items encoded before they are handed over, at most; [`BATCH_BYTES`] bounds their size.
 const BATCH_ITEMS: u64 = 8_192;
 
+/// A large buffer is filled up by such a part at least: little by little would mean many small hand-outs.
+const ROOM_PARTS: u64 = 8;
+
 /// An input that takes longer than this to yield must not keep back the items before it.
 const BATCH_TIME: Duration = Duration::from_micros(200);
 
@@ -41,6 +44,9 @@ const CLOCK_STRIDE: u64 = 16;
 const CLOCK_STRIDE_MAX: u64 = 64;
 const QUICK_ITEMS: u64 = 256;
 
+/// If so many outcomes came between two waits, the next few may be collected before the caller is woken.
+const BRISK_ITEMS: u64 = 256;
+
 /// One call over many items.
 pub(crate) struct Stream<I: Iterator, R> {
     source: Source<I>,
@@ -48,6 +54,8 @@ pub(crate) struct Stream<I: Iterator, R> {
     ready: Ready,
     current: Option<(Arrival, usize)>,
     yielded: u64,
+    /// Outcomes that came since the last wait.
+    taken: u64,
     /// The call was refused as a whole; said once.
     refused: Option<Error>,
     ended: bool,
@@ -124,6 +132,7 @@ impl<I: Iterator, R> Stream<I, R> {
             ready,
             current: None,
             yielded: 0,
+            taken: 0,
             refused,
             ended: false,
         }
@@ -177,7 +186,7 @@ impl<I: Iterator, R> Stream<I, R> {
             } else if let Some(error) = self.source.job.aborted() {
                 self.ended = true;
                 return Step::Item(self.yielded, Err(error.of_task(self.source.job.task)));
-            } else if !self.source.is_hungry(self.yielded) && !self.source.job.wait_news(mark, until) {
+            } else if !self.source.is_hungry(self.yielded) && !self.wait(mark, until) {
                 return Step::NotYet;
             }
         }
@@ -201,9 +210,19 @@ impl<I: Iterator, R> Stream<I, R> {
         Ok(values)
     }
 
+    /// Waits for news; `false`: none came in time.
+    fn wait(&mut self, mark: u32, until: Option<Instant>) -> bool {
+        let brisk = std::mem::take(&mut self.taken) >= BRISK_ITEMS;
+        match (self.source.pulled - self.yielded) / 4 {
+            patience if brisk && patience >= BRISK_ITEMS => self.source.job.wait_much(mark, patience, until),
+            _ => self.source.job.wait_news(mark, until),
+        }
+    }
+
     /// Moves on to the next batch that is there, if the last one is used up; `false`: none is there.
     fn advance(&mut self) -> bool {
         for arrival in self.source.job.take_arrivals() {
+            self.taken += arrival.items();
             match &mut self.ready {
                 Ready::Ordered(reorder) => reorder.push(arrival),
                 Ready::Unordered(queue) => queue.push_back(arrival),
@@ -267,7 +286,11 @@ impl<I: Iterator> Source<I> {
         let under_way = self.pulled - yielded;
         let average = self.bytes.checked_div(self.pulled).unwrap_or(0).max(1);
         let by_bytes = (BUFFER_BYTES as u64 / average).max(1);
-        let room = self.buffer.min(by_bytes).saturating_sub(under_way);
+        let most = self.buffer.min(by_bytes);
+        let room = most.saturating_sub(under_way);
+        if room < most / ROOM_PARTS {
+            return 0;
+        }
         self.job.wanted().min(room).min(BATCH_ITEMS)
     }
 

@@ -137,8 +137,8 @@ fn bytes_bound_a_hand_out() {
     s.teach(us(1));
     s.open(0, JobOptions::new(0));
     let said = s.tell(Event::Input { job: job(0), items: 100, bytes: 100 * 10 * 1024 });
-    // Three of 10 KiB at a time, while less than 96 KiB are there.
-    assert_eq!(shares(&said), [(0, 0, 3), (0, 3, 3), (0, 6, 3), (0, 9, 3)]);
+    // Six of 10 KiB at a time, and four hand-outs are as much as a worker may hold.
+    assert_eq!(shares(&said), [(0, 0, 6), (0, 6, 6), (0, 12, 6), (0, 18, 6)]);
 }
 
 #[test]

@@ -28,8 +28,9 @@ pub(crate) use work::{
     WorkRun, WorkView, large_work, stop,
 };
 
-/// Most bytes in a frame. A packet holds about 208 KiB; four frames must fit a socket's buffer at once.
-pub(crate) const FRAME_BYTES_MAX: usize = 48 * 1024;
+/// Most bytes in a frame. A packet holds about 208 KiB, and so does a socket's buffer: what a worker may have
+/// outstanding ([`CREDIT_BYTES_MAX`]) must fit it at once.
+pub(crate) const FRAME_BYTES_MAX: usize = 80 * 1024;
 
 /// Most bytes in one item's arguments or result, however it travels: lengths are `u32`.
 pub(crate) const PAYLOAD_BYTES_MAX: u64 = u32::MAX as u64;
@@ -38,7 +39,7 @@ pub(crate) const PAYLOAD_BYTES_MAX: u64 = u32::MAX as u64;
 pub(crate) const CREDIT_FRAMES_MAX: u32 = 4;
 
 /// Bytes of such frames that one worker may have outstanding.
-pub(crate) const CREDIT_BYTES_MAX: usize = 128 * 1024;
+pub(crate) const CREDIT_BYTES_MAX: usize = 160 * 1024;
 
 /// The first byte of every frame.
 mod kind {

@@ -6,10 +6,10 @@
 //! The head (`LargeWork`) announces the total; parts of [`PART_BYTES_MAX`] follow it directly, the last
 //! one shorter. Memory grows with the bytes that arrived, never with the total that was claimed.
 
-use super::{FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX, WireError, kind};
+use super::{PAYLOAD_BYTES_MAX, WireError, kind};
 
 /// Most bytes of payload in one part.
-pub(crate) const PART_BYTES_MAX: usize = FRAME_BYTES_MAX - 1;
+pub(crate) const PART_BYTES_MAX: usize = 48 * 1024;
 
 /// A payload is over [`PAYLOAD_BYTES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +78,7 @@ impl PartAssembler {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ToWorker;
+    use super::super::{FRAME_BYTES_MAX, ToWorker};
     use super::*;
 
     #[test]

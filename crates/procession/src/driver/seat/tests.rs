@@ -115,7 +115,7 @@ fn queued_handouts_share_a_frame() {
 
 #[test]
 fn a_handout_too_large_for_a_frame_is_cut() {
-    let mut scene = Scene::new(&[23_000; 5]);
+    let mut scene = Scene::new(&[39_000; 5]);
     scene.queue(0, 5);
     assert_eq!(scene.plan(), "frame 0: 0+2");
     assert_eq!(scene.plan(), "frame 1: 2+2");
