@@ -6,10 +6,10 @@ use std::process::Command;
 use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::{ForkResult, fork};
 use procession::{ErrorKind, Pool};
-use procession_harness::{Ledger, Signal, alive, send_signal, wait_until};
+use procession_harness::{Gate, Ledger, Signal, alive, send_signal, wait_until};
 
-use crate::scenes::{LIMIT, both, counts, kinds, wait_lines};
-use crate::tasks::{note, square};
+use crate::scenes::{LIMIT, both, counts, kinds, wait_lines, wait_workers};
+use crate::tasks::{die, note, square};
 
 /// The descriptors of this process that are sockets, from 3 on.
 pub(crate) fn sockets() -> Vec<i32> {
@@ -61,6 +61,19 @@ fn flood_everything() -> i64 {
     for _ in 0..10_000 {
         send_everywhere(vec![0xff; 4096]);
     }
+    1
+}
+
+/// Returns at once. Later, when nobody expects a word from it, it fills its channels with garbage and dies.
+#[procession::task]
+fn flood_when_idle(gate: String) -> i64 {
+    std::thread::spawn(move || {
+        Gate::pass(gate);
+        for number in sockets() {
+            while send(number, &[0xff; 4096], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL).is_ok() {}
+        }
+        die("kill");
+    });
     1
 }
 
@@ -158,6 +171,25 @@ procession_harness::cases! {
         both(2, |builder| {
             let pool = builder.build().unwrap();
             check(&pool, |pool| pool.apply_async(flood_everything, ()));
+            pool.close().unwrap();
+        });
+    }
+
+    /// While callers listen to the worker themselves, and none does just now.
+    fn a_full_channel_that_nobody_listens_to_does_not_hold_up_the_supervisor() {
+        both(1, |builder| {
+            let pool = builder.build().unwrap();
+            let gate = Gate::new("gate");
+            for x in 0..20 {
+                assert_eq!(pool.apply(square, (x,)).unwrap(), x * x);
+            }
+            let worker = wait_workers(&pool, 1)[0];
+            assert_eq!(pool.apply(flood_when_idle, (gate.path(),)).unwrap(), 1);
+            gate.open();
+            // No call may help: what is sent to the seat has its reader thread listen.
+            let is_replaced = || pool.worker_pids().first().is_some_and(|pid| *pid != worker);
+            assert!(wait_until(LIMIT, is_replaced), "the supervisor waits for ever");
+            assert_eq!(pool.apply(square, (3,)).unwrap(), 9);
             pool.close().unwrap();
         });
     }

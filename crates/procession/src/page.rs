@@ -65,8 +65,10 @@ impl PageMaster {
         )?;
         let head = Mapping::new(&fd, 0, HEAD_BYTES, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         let area = Mapping::new(&fd, HEAD_BYTES, AREA_BYTES, ProtFlags::PROT_READ)?;
-        let barrier = if far_barrier() { far_barrier } else { own_barrier };
-        head.words().has_far_barrier.store(u32::from(far_barrier()), Ordering::Release);
+        // Asked once: were the worker to believe in a barrier that is not passed, an item could be begun twice.
+        let is_far = far_barrier();
+        let barrier = if is_far { far_barrier } else { own_barrier };
+        head.words().has_far_barrier.store(u32::from(is_far), Ordering::Release);
         Ok((PageMaster { head, area, opened: Default::default(), barrier }, fd))
     }
 

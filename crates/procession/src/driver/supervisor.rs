@@ -392,25 +392,27 @@ impl Supervisor {
         let forward = self.forwarder.as_mut();
         child.drain_output(OUTPUT_LAST_BYTES, forward);
         let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail: child.tail(), at: now() };
-        {
+        let listener = {
             let mut state = self.driver.state.lock();
-            if let Some(seat) = state.seat(child.worker) {
+            state.seat(child.worker).and_then(|seat| {
                 seat.death = Some(death);
                 if exit.status == WorkerExit::Code(EXIT_MISMATCH) && seat.boot_failure.is_none() {
                     let reason = "the worker program is another build than the master";
                     let error = Error::new(ErrorKind::Spawn, reason);
                     seat.boot_failure = Some(BootFailure { error, fatal: true });
                 }
-            }
+                seat.ear.summon()
+            })
+        };
+        // Before the farewell: the channel may be full, if nobody listened to what the worker sent of its own accord.
+        if let Some(thread) = listener {
+            thread.unpark();
         }
         // The reader takes whatever is before it off the channel, so this cannot block for long.
         let mut farewell = Vec::new();
         wire::goodbye(&mut farewell);
         if let Err(error) = sender::send(&child.link.goodbye, &farewell) {
             tracing::error!(slot, %error, "could not say farewell for a dead worker");
-        }
-        if let Some(reader) = self.driver.state.lock().seat(child.worker).and_then(|seat| seat.ear.summon()) {
-            reader.unpark();
         }
     }
 
