@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use procession::{Error, ErrorKind, Pool};
-use procession_harness::{Gate, Ledger, Signal, alive, send_signal};
+use procession_harness::{Gate, Ledger, Signal, alive, send_signal, stop};
 
 use crate::scenes::{LIMIT, both, wait_lines, wait_workers};
 use crate::tasks::{pid_at_gate, pid_at_gate_again, risky, risky_at_first, square};
@@ -96,7 +96,7 @@ procession_harness::cases! {
             let at = (ledger.path(), gate.path());
             let said = aside(move || caller.apply(pid_at_gate, at));
             wait_lines(&ledger, 1);
-            send_signal(worker, Signal::SIGSTOP);
+            stop(worker, LIMIT);
             pool.terminate();
             let error = said.recv_timeout(LIMIT).expect("it does not wait for the worker").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Terminated);
@@ -110,7 +110,7 @@ procession_harness::cases! {
         both(1, |builder| {
             let pool = builder.build().unwrap();
             let worker = warm(&pool);
-            send_signal(worker, Signal::SIGSTOP);
+            stop(worker, LIMIT);
             let caller = pool.clone();
             let said = aside(move || caller.apply(square.deadline(Duration::from_millis(20)), (7,)));
             let error = said.recv_timeout(LIMIT).expect("the deadline passes").unwrap_err();

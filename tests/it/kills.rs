@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use procession::{ErrorKind, Event, WorkerExit};
-use procession_harness::{Gate, Ledger, Signal, parent_of, send_signal, wait_until};
+use procession_harness::{Gate, Ledger, Signal, parent_of, send_signal, stop, wait_until};
 
 use crate::scenes::{LIMIT, both, kinds, outcomes, wait_lines, wait_workers};
 use crate::tasks::{pid_at_gate, pid_at_gate_again, square};
@@ -141,7 +141,7 @@ procession_harness::cases! {
             let (ledger, gate) = (Ledger::new("ledger"), Gate::new("gate"));
             let handle = pool.apply_async(pid_at_gate, (ledger.path(), gate.path()));
             let pid: u32 = wait_lines(&ledger, 1)[0].parse().unwrap();
-            send_signal(pid, Signal::SIGSTOP);
+            stop(pid, LIMIT);
             assert!(handle.cancel());
             assert_eq!(kinds(vec![handle]), [Err(ErrorKind::Cancelled)]);
             assert_eq!(pool.apply(square, (3,)).unwrap(), 9);

@@ -50,6 +50,12 @@ pub fn send_signal(pid: u32, signal: Signal) {
     }
 }
 
+/// Stops a process and waits until it has stopped. A signal sent right behind `SIGSTOP` might be taken before it.
+pub fn stop(pid: u32, limit: Duration) {
+    send_signal(pid, Signal::SIGSTOP);
+    assert!(wait_until(limit, || state_of(pid) == Some('T')), "process {pid} does not stop");
+}
+
 /// The parent of a process, while the process exists.
 pub fn parent_of(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
