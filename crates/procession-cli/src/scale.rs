@@ -90,6 +90,12 @@ pub(crate) fn scale(command: &Scale) -> Result<Ending, Stop> {
                 let took = units::show(time);
                 terminal::say(&format!("round {round} of {}: {what}: {took}", command.repeat));
             }
+            if outcome.failures > 0 {
+                let failures = counted(outcome.failures, "item");
+                terminal::say_warning(&format!(
+                    "{what}: {failures} without a value, so its time is not that of the whole job"
+                ));
+            }
             if let Some(why) = outcomes.first().and_then(|first| differs(first, &outcome)) {
                 differing = true;
                 terminal::say_warning(&format!("{what} differs from the first run: {why}"));

@@ -49,19 +49,28 @@ pub(crate) fn seconds(seconds: f64) -> Result<Duration, String> {
     }
 }
 
-/// A duration as a person reads it, in at most three digits and one unit.
+/// A duration as a person reads it, in three digits and one unit: what two of them tell apart must show.
 pub(crate) fn show(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
+    // Rounding must not reach the next unit: 999.7 µs is 1.00 ms.
     match seconds {
-        s if s < 1e-3 => format!("{:.0} µs", s * 1e6),
-        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
-        s if s < 10.0 => format!("{s:.2} s"),
-        s if s < 100.0 => format!("{s:.1} s"),
+        s if s < 999.5e-6 => format!("{} µs", digits(s * 1e6)),
+        s if s < 999.5e-3 => format!("{} ms", digits(s * 1e3)),
+        s if s < 99.95 => format!("{} s", digits(s)),
         _ => {
             let whole = duration.as_secs();
             let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
             if hours > 0 { format!("{hours}h{minutes:02}m") } else { format!("{minutes}m{seconds:02}s") }
         }
+    }
+}
+
+/// Three digits of a number below 1000.
+fn digits(number: f64) -> String {
+    match number {
+        n if n < 9.995 => format!("{n:.2}"),
+        n if n < 99.95 => format!("{n:.1}"),
+        n => format!("{n:.0}"),
     }
 }
 
@@ -88,11 +97,22 @@ mod tests {
     }
 
     #[test]
-    fn shown_durations_are_short() {
-        for (millis, shown) in
-            [(12, "12 ms"), (1_234, "1.23 s"), (61_000, "61.0 s"), (125_000, "2m05s"), (7_260_000, "2h01m")]
-        {
-            assert_eq!(show(Duration::from_millis(millis)), shown);
+    fn shown_durations_have_three_digits() {
+        for (micros, shown) in [
+            (4, "4.00 µs"),
+            (999, "999 µs"),
+            (5_230, "5.23 ms"),
+            (9_996, "10.0 ms"),
+            (12_340, "12.3 ms"),
+            (523_400, "523 ms"),
+            (999_700, "1.00 s"),
+            (1_234_000, "1.23 s"),
+            (61_000_000, "61.0 s"),
+            (99_960_000, "1m39s"),
+            (125_000_000, "2m05s"),
+            (7_260_000_000, "2h01m"),
+        ] {
+            assert_eq!(show(Duration::from_micros(micros)), shown);
         }
     }
 }
