@@ -15,6 +15,7 @@ mod pools;
 mod preload;
 mod scenes;
 mod shared;
+mod system_limits;
 mod tasks;
 
 procession_harness::main!();
