@@ -16,6 +16,24 @@ fn limit(resource: Resource, most: u64) {
     setrlimit(resource, most, hard).unwrap();
 }
 
+/// The mappings of this process that would be in a core dump of it.
+#[procession::task]
+fn dumped_mappings() -> Vec<String> {
+    let smaps = fs::read_to_string("/proc/self/smaps").expect("/proc is mounted");
+    let (mut dumped, mut name) = (Vec::new(), "");
+    for line in smaps.lines() {
+        if line.contains("memfd:") {
+            name = line;
+        } else if let Some(flags) = line.strip_prefix("VmFlags:") {
+            if !name.is_empty() && !flags.split(' ').any(|flag| flag == "dd") {
+                dumped.push(name.to_owned());
+            }
+            name = "";
+        }
+    }
+    dumped
+}
+
 procession_harness::cases! {
     fn files_of_limited_size_are_enough() {
         limit(Resource::RLIMIT_FSIZE, 4 * MIB);
@@ -51,4 +69,18 @@ procession_harness::cases! {
             pool.close().unwrap();
         });
     }
+
+    fn core_dumps_of_workers_hold_nothing_large() {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let table = pool.share(&[1_u64; 1000]).unwrap();
+        assert_eq!(pool.apply(sum, (table,)).unwrap(), 1000);
+        let dumped = pool.apply(dumped_mappings, ()).unwrap();
+        assert!(dumped.iter().all(|mapping| mapping.contains("procession-page")), "{dumped:#?}");
+        pool.close().unwrap();
+    }
+}
+
+#[procession::task]
+fn sum(table: procession::Shared<u64>) -> u64 {
+    table.iter().sum()
 }

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use held::HeldRegions;
@@ -252,7 +252,11 @@ impl Mapping {
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory. Its length is that of
         // the file, or less, and the file cannot shrink once it is sealed, which it is before anything is read.
         let start = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, file, 0)? };
-        Ok(Mapping { start, len })
+        let mapping = Mapping { start, len };
+        // A worker that crashes must not write all of it to a core dump. SAFETY: the range is this mapping, and the
+        // advice changes nothing that is in it.
+        unsafe { madvise(start, len, MmapAdvise::MADV_DONTDUMP)? };
+        Ok(mapping)
     }
 
     /// The one word of a region that changes.

@@ -69,6 +69,9 @@ impl Memory {
         // Processes forked meanwhile have no business here. SAFETY: the range is this mapping; the advice changes
         // only what a later fork copies.
         unsafe { madvise(start, len, MmapAdvise::MADV_DONTFORK)? };
+        // Nor has a core dump: to write one, the kernel would give memory to every page that has none. SAFETY: the
+        // range is this mapping; the advice changes only what a dump has in it.
+        unsafe { madvise(start, len, MmapAdvise::MADV_DONTDUMP)? };
         Ok(memory)
     }
 
