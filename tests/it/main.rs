@@ -17,6 +17,7 @@ mod preload;
 mod rest;
 mod scenes;
 mod shared;
+mod system_limits;
 mod tasks;
 
 procession_harness::main!();

@@ -108,6 +108,7 @@ mod error;
 mod event;
 mod imap;
 mod job;
+mod memory_file;
 #[expect(unsafe_code, reason = "maps memory that two processes share")]
 mod page;
 #[expect(unsafe_code, reason = "advises the kernel about memory")]

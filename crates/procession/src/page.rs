@@ -19,8 +19,8 @@ pub(crate) use claims::{Begun, Claims};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
-use nix::unistd::ftruncate;
 
+use crate::memory_file;
 use crate::wire::{FRAME_BYTES_MAX, seal_results};
 
 /// Bytes of the result area: it is sent as it is, so it must be a frame.
@@ -57,7 +57,7 @@ impl PageMaster {
     /// Makes a page, and the descriptor by which the worker opens it.
     pub(crate) fn create() -> io::Result<(PageMaster, OwnedFd)> {
         let fd = memfd_create(c"procession-page", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-        ftruncate(&fd, PAGE_BYTES as i64)?;
+        memory_file::set_len(&fd, PAGE_BYTES)?;
         // A shrunk file would turn the master's next read into SIGBUS.
         fcntl(
             &fd,
@@ -303,6 +303,8 @@ impl Drop for Mapping {
 
 #[cfg(test)]
 mod tests {
+    use nix::unistd::ftruncate;
+
     use super::*;
     use crate::wire::{
         RESULTS_HEADER_BYTES, ResultsHeader, Status, ToMaster, put_record, put_results_header,

@@ -23,15 +23,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use nix::sys::resource::{Resource, getrlimit};
-use nix::unistd::ftruncate;
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use held::HeldRegions;
 pub(crate) use known::{enter_worker, forget_retired};
 pub(crate) use travel::{Regions, deserialize, serialize};
 
+use crate::memory_file;
 use crate::process::ensure_room_beyond;
 
 /// Where the content begins: a page behind the start, so that it is aligned for every element of up to this size.
@@ -105,13 +104,8 @@ impl Region {
     ) -> io::Result<Arc<Region>> {
         let size = file_bytes(content.len() as u64)
             .ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, "no file can be as large"))?;
-        // Growing a file beyond this limit would end the process.
-        if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(soft, _)| size as u64 > soft) {
-            let reason = "the limit of file sizes is lower: raise it (ulimit -f)";
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
-        }
         let file = memory_file()?;
-        ftruncate(&file, size as i64)?;
+        memory_file::set_len(&file, size)?;
         let token = Token {
             nonce: fresh_nonce()?,
             owner: std::process::id(),
@@ -258,7 +252,11 @@ impl Mapping {
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory. Its length is that of
         // the file, or less, and the file cannot shrink once it is sealed, which it is before anything is read.
         let start = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, file, 0)? };
-        Ok(Mapping { start, len })
+        let mapping = Mapping { start, len };
+        // A worker that crashes must not write all of it to a core dump. SAFETY: the range is this mapping, and the
+        // advice changes nothing that is in it.
+        unsafe { madvise(start, len, MmapAdvise::MADV_DONTDUMP)? };
+        Ok(mapping)
     }
 
     /// The one word of a region that changes.

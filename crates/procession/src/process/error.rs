@@ -104,6 +104,8 @@ impl LaunchError {
     /// Whether trying again cannot help.
     pub(crate) fn is_fatal(&self) -> bool {
         match self {
+            // A limit of file sizes, which stays as it is.
+            LaunchError::System { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => true,
             LaunchError::System { .. } | LaunchError::Boot(_) | LaunchError::PreloadDied(_) => false,
             LaunchError::NotInitialised
             | LaunchError::Program { .. }

@@ -13,12 +13,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::mman::ProtFlags;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::fstat;
 use parking_lot::Mutex;
 
 use super::memory::{self, Memory, PAGE_BYTES};
+use crate::memory_file;
 
 /// Addresses, not memory: what is not in use has none. Arguments for which there is no room travel in parts.
 const ARENA_BYTES: usize = 256 << 20;
+
+/// The part of a limited address space that is not too much to take.
+const ADDRESSES_PART: u64 = 8;
 
 /// Memory that stays with an idle pool.
 const KEPT_BYTES: usize = 8 << 20;
@@ -70,7 +76,7 @@ pub(crate) struct ArenaReader(Memory);
 
 impl Arena {
     pub(crate) fn create() -> io::Result<Arc<Arena>> {
-        Arena::with_size(ARENA_BYTES)
+        Arena::with_size(affordable_bytes())
     }
 
     fn with_size(len: usize) -> io::Result<Arc<Arena>> {
@@ -151,7 +157,7 @@ impl Arena {
     /// Bytes of memory that it occupies.
     #[cfg(test)]
     fn resident(&self) -> usize {
-        nix::sys::stat::fstat(&self.file).unwrap().st_blocks as usize * 512
+        fstat(&self.file).unwrap().st_blocks as usize * 512
     }
 }
 
@@ -283,6 +289,14 @@ impl Block {
     }
 }
 
+/// How large an arena this process may have: it is for speed alone, so limits make it smaller.
+fn affordable_bytes() -> usize {
+    let addresses = getrlimit(Resource::RLIMIT_AS).map_or(u64::MAX, |(soft, _)| soft);
+    let most = memory_file::len_max().min(addresses / ADDRESSES_PART);
+    let bytes = usize::try_from(most).map_or(ARENA_BYTES, |most| most.min(ARENA_BYTES));
+    (bytes / PAGE_BYTES * PAGE_BYTES).max(PAGE_BYTES)
+}
+
 /// A long piece is probably the last one, short ones go on.
 fn capacity_for(needed: usize, next: usize) -> usize {
     if next >= needed / 2 { needed.saturating_add(TAIL_BYTES) } else { needed.saturating_mul(2) }
@@ -303,17 +317,14 @@ impl Drop for Block {
 impl ArenaReader {
     /// Opens the arena behind a descriptor, which may be closed afterwards.
     pub(crate) fn open(fd: impl AsFd) -> io::Result<ArenaReader> {
-        ArenaReader::with_size(fd, ARENA_BYTES)
-    }
-
-    fn with_size(fd: impl AsFd, len: usize) -> io::Result<ArenaReader> {
+        let len = usize::try_from(fstat(&fd)?.st_size).map_err(io::Error::other)?;
         Ok(ArenaReader(Memory::map(fd, len, ProtFlags::PROT_READ)?))
     }
 
     /// The arguments that the master says are there; `None`: they cannot be.
     pub(crate) fn bytes(&self, offset: u64, len: u32) -> Option<&[u8]> {
         let (offset, len) = (usize::try_from(offset).ok()?, len as usize);
-        if offset.checked_add(len)? > ARENA_BYTES {
+        if offset.checked_add(len)? > self.0.len() {
             return None;
         }
         // SAFETY: the master writes to a block only before it tells of it, and keeps it until this worker has answered

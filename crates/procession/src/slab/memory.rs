@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
-use nix::unistd::ftruncate;
+
+use crate::memory_file;
 
 /// What the kernel hands out and takes back.
 pub(super) const PAGE_BYTES: usize = 4096;
@@ -21,7 +22,7 @@ const WORD_BYTES: usize = size_of::<u64>();
 /// would be a SIGBUS.
 pub(super) fn create_file(len: usize) -> io::Result<OwnedFd> {
     let fd = memfd_create(c"procession-slab", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-    ftruncate(&fd, len as i64)?;
+    memory_file::set_len(&fd, len)?;
     fcntl(
         &fd,
         FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL),
@@ -68,7 +69,14 @@ impl Memory {
         // Processes forked meanwhile have no business here. SAFETY: the range is this mapping; the advice changes
         // only what a later fork copies.
         unsafe { madvise(start, len, MmapAdvise::MADV_DONTFORK)? };
+        // Nor has a core dump: to write one, the kernel would give memory to every page that has none. SAFETY: the
+        // range is this mapping; the advice changes only what a dump has in it.
+        unsafe { madvise(start, len, MmapAdvise::MADV_DONTDUMP)? };
         Ok(memory)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     fn words(&self) -> &[AtomicU64] {
@@ -144,6 +152,8 @@ impl Drop for Memory {
 
 #[cfg(test)]
 mod tests {
+    use nix::unistd::ftruncate;
+
     use super::*;
 
     #[test]
