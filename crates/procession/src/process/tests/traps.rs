@@ -16,7 +16,9 @@ use nix::unistd::{ForkResult, Pid, fork, pause};
 use super::super::pidfd::readable_within;
 use super::scenes::stage;
 use super::seat::LIMIT;
-use crate::wire::{self, CREDIT_BYTES_MAX, CREDIT_FRAMES_MAX, FRAME_BYTES_MAX, Inbox, Received};
+use crate::wire::{
+    self, CREDIT_BYTES_MAX, CREDIT_FRAMES_MAX, FRAME_BYTES_MAX, Inbox, PART_BYTES_MAX, Received,
+};
 
 /// How long "for ever" is watched. Everything here that does not block takes microseconds.
 const FOR_EVER: Duration = Duration::from_millis(400);
@@ -142,10 +144,14 @@ fn unread_messages_block_their_sender_soon() {
 #[test]
 fn what_credits_allow_never_blocks() {
     let even = [CREDIT_BYTES_MAX / CREDIT_FRAMES_MAX as usize; CREDIT_FRAMES_MAX as usize];
-    let rest = CREDIT_BYTES_MAX - 2 * FRAME_BYTES_MAX;
-    let uneven = [FRAME_BYTES_MAX, rest / 2, rest / 2, FRAME_BYTES_MAX];
+    let rest = CREDIT_BYTES_MAX - FRAME_BYTES_MAX;
+    // Sizes that leave the most unused in the memory they are copied to.
+    let uneven = [9_000, 9_000, rest - 18_000, FRAME_BYTES_MAX];
+    let parts = [64, PART_BYTES_MAX + 1, PART_BYTES_MAX + 1, PART_BYTES_MAX + 1];
     // Four full frames are over the limit on bytes, and rightly so.
-    for (sizes, fits) in [(even, true), (uneven, true), ([FRAME_BYTES_MAX; 4], false)] {
+    let full = [FRAME_BYTES_MAX, FRAME_BYTES_MAX, 1, 1];
+    let cases = [(even, true), (uneven, true), (full, true), (parts, true), ([FRAME_BYTES_MAX; 4], false)];
+    for (sizes, fits) in cases {
         let (sender, receiver) = ipc::bytes_channel().unwrap();
         let (done, is_done) = mpsc::channel();
         std::thread::spawn(move || {
