@@ -24,9 +24,6 @@ use crate::registry::TaskInfo;
 /// as much as a whole round trip, so spinning a few round trips long is the cheaper way to wait.
 pub(crate) const SPIN_MAX: Duration = Duration::from_micros(25);
 
-/// How late outcomes of a lazy call may be told while many come at a time.
-const LINGER: Duration = Duration::from_micros(200);
-
 /// The caller's and the driver's common view of a job.
 pub(crate) struct Job {
     pub(crate) task: &'static TaskInfo,
@@ -58,10 +55,6 @@ struct Inbox {
     /// The outcome of a job of one item, in place of a list.
     only: Option<Arrival>,
     delivered: u64,
-    /// Outcomes among `arrivals`.
-    untaken: u64,
-    /// The caller that waits need not be woken for fewer outcomes: it looks by itself before long.
-    patience: u64,
     /// Outcomes the caller found itself, without the scheduler.
     own: u64,
     /// How many items the scheduler had, once every one of them is settled; of a single item from the start.
@@ -155,10 +148,6 @@ impl Job {
     pub(crate) fn deliver(&self, arrival: Arrival) -> Callbacks {
         let mut inbox = self.inbox.lock();
         self.put(&mut inbox, arrival);
-        if inbox.may_wait() {
-            self.news.fetch_add(1, Ordering::Release);
-            return Callbacks(Vec::new());
-        }
         self.announce(inbox)
     }
 
@@ -175,7 +164,6 @@ impl Job {
         if self.is_single {
             inbox.only = Some(arrival);
         } else {
-            inbox.untaken += arrival.items();
             inbox.arrivals.push_back(arrival);
         }
     }
@@ -264,9 +252,7 @@ impl Job {
 
     /// Takes everything that has arrived.
     pub(crate) fn take_arrivals(&self) -> VecDeque<Arrival> {
-        let mut inbox = self.inbox.lock();
-        inbox.untaken = 0;
-        std::mem::take(&mut inbox.arrivals)
+        std::mem::take(&mut self.inbox.lock().arrivals)
     }
 
     /// Takes what has arrived of a job of one item.
@@ -295,21 +281,6 @@ impl Job {
             }
         }
         true
-    }
-
-    /// As [`wait_news`](Job::wait_news), but news of fewer outcomes than `patience` may be [`LINGER`] late: to wake
-    /// the caller for every reply would cost more than what is in it.
-    pub(crate) fn wait_much(&self, mark: u32, patience: u64, until: Option<Instant>) -> bool {
-        let mut inbox = self.inbox.lock();
-        let linger = Instant::now() + LINGER;
-        if inbox.untaken < patience && until.is_none_or(|until| linger < until) {
-            inbox.patience = patience;
-            // Nobody else waits for this inbox in the same way: a lazy call has one owner.
-            let _ = self.arrived.wait_until(&mut inbox, linger);
-            inbox.patience = 0;
-        }
-        drop(inbox);
-        self.wait_news(mark, until)
     }
 
     /// Blocks until the job is complete, or the time is over (`false`).
@@ -375,11 +346,6 @@ impl Job {
 }
 
 impl Inbox {
-    /// What has just come in is not worth waking anybody yet.
-    fn may_wait(&self) -> bool {
-        self.untaken < self.patience && self.wakers.is_empty() && !self.is_all_in()
-    }
-
     fn is_all_in(&self) -> bool {
         self.aborted.is_some() || self.scheduled.is_some_and(|items| items + self.own == self.delivered)
     }

@@ -31,7 +31,8 @@ const BUFFER_BYTES: usize = 32 << 20;
 /// Items encoded before they are handed over, at most; [`BATCH_BYTES`] bounds their size.
 const BATCH_ITEMS: u64 = 8_192;
 
-/// A large buffer is filled up by such a part at least: little by little would mean many small hand-outs.
+/// With many quick items the buffer is filled up by such a part at least: little by little would mean many small
+/// hand-outs.
 const ROOM_PARTS: u64 = 8;
 
 /// An input that takes longer than this to yield must not keep back the items before it.
@@ -44,9 +45,6 @@ const CLOCK_STRIDE: u64 = 16;
 const CLOCK_STRIDE_MAX: u64 = 64;
 const QUICK_ITEMS: u64 = 256;
 
-/// If so many outcomes came between two waits, the next few may be collected before the caller is woken.
-const BRISK_ITEMS: u64 = 256;
-
 /// One call over many items.
 pub(crate) struct Stream<I: Iterator, R> {
     source: Source<I>,
@@ -54,8 +52,6 @@ pub(crate) struct Stream<I: Iterator, R> {
     ready: Ready,
     current: Option<(Arrival, usize)>,
     yielded: u64,
-    /// Outcomes that came since the last wait.
-    taken: u64,
     /// The call was refused as a whole; said once.
     refused: Option<Error>,
     ended: bool,
@@ -132,7 +128,6 @@ impl<I: Iterator, R> Stream<I, R> {
             ready,
             current: None,
             yielded: 0,
-            taken: 0,
             refused,
             ended: false,
         }
@@ -186,7 +181,7 @@ impl<I: Iterator, R> Stream<I, R> {
             } else if let Some(error) = self.source.job.aborted() {
                 self.ended = true;
                 return Step::Item(self.yielded, Err(error.of_task(self.source.job.task)));
-            } else if !self.source.is_hungry(self.yielded) && !self.wait(mark, until) {
+            } else if !self.source.is_hungry(self.yielded) && !self.source.job.wait_news(mark, until) {
                 return Step::NotYet;
             }
         }
@@ -210,19 +205,9 @@ impl<I: Iterator, R> Stream<I, R> {
         Ok(values)
     }
 
-    /// Waits for news; `false`: none came in time.
-    fn wait(&mut self, mark: u32, until: Option<Instant>) -> bool {
-        let brisk = std::mem::take(&mut self.taken) >= BRISK_ITEMS;
-        match (self.source.pulled - self.yielded) / 4 {
-            patience if brisk && patience >= BRISK_ITEMS => self.source.job.wait_much(mark, patience, until),
-            _ => self.source.job.wait_news(mark, until),
-        }
-    }
-
     /// Moves on to the next batch that is there, if the last one is used up; `false`: none is there.
     fn advance(&mut self) -> bool {
         for arrival in self.source.job.take_arrivals() {
-            self.taken += arrival.items();
             match &mut self.ready {
                 Ready::Ordered(reorder) => reorder.push(arrival),
                 Ready::Unordered(queue) => queue.push_back(arrival),
@@ -286,12 +271,12 @@ impl<I: Iterator> Source<I> {
         let under_way = self.pulled - yielded;
         let average = self.bytes.checked_div(self.pulled).unwrap_or(0).max(1);
         let by_bytes = (BUFFER_BYTES as u64 / average).max(1);
-        let most = self.buffer.min(by_bytes);
-        let room = most.saturating_sub(under_way);
-        if room < most / ROOM_PARTS {
+        let buffer = self.buffer.min(by_bytes);
+        let (room, wanted) = (buffer.saturating_sub(under_way), self.job.wanted());
+        if wanted >= BATCH_ITEMS && room < buffer / ROOM_PARTS {
             return 0;
         }
-        self.job.wanted().min(room).min(BATCH_ITEMS)
+        wanted.min(room).min(BATCH_ITEMS)
     }
 
     /// Pulls, encodes and hands over as many items as the workers want and the buffer has room for.
