@@ -1,5 +1,7 @@
 //! Who gets how much: chunk sizes, turns, prefetching, moving work, input wanted.
 
+use std::time::Duration;
+
 use procession_core::{Command, Event, JobOptions, Outcome, Policy};
 
 use crate::script::*;
@@ -137,7 +139,7 @@ fn bytes_bound_a_hand_out() {
     s.teach(us(1));
     s.open(0, JobOptions::new(0));
     let said = s.tell(Event::Input { job: job(0), items: 100, bytes: 100 * 10 * 1024 });
-    // Six of 10 KiB at a time, and four hand-outs are as much as a worker may hold.
+    // Six of 10 KiB at a time, while no more than 192 KiB are there.
     assert_eq!(shares(&said), [(0, 0, 6), (0, 6, 6), (0, 12, 6), (0, 18, 6)]);
 }
 
@@ -258,6 +260,23 @@ fn input_is_wanted_for_two_rounds() {
     s.tell(closed(0));
     assert_eq!(s.core.input_wanted(job(0)), 0);
     assert_eq!(s.core.input_wanted(job(7)), 0);
+}
+
+#[test]
+fn many_quick_items_are_wanted_in_large_parts() {
+    let mut s = Script::ready(Policy::new(2));
+    s.teach(Duration::from_nanos(100));
+    s.open(0, JobOptions::new(0));
+    let covered = s.core.input_wanted(job(0));
+    assert!(covered > 10_000, "{covered}");
+    let waiting = |s: &Script, given: u64| given - s.core.seats().map(|seat| seat.held).sum::<u64>();
+    let mut given = 0;
+    while waiting(&s, given) <= covered / 2 {
+        assert_eq!(s.core.input_wanted(job(0)), covered - waiting(&s, given));
+        s.tell(input(0, 1_000));
+        given += 1_000;
+    }
+    assert_eq!(s.core.input_wanted(job(0)), 0, "more than half of it waits");
 }
 
 #[test]
