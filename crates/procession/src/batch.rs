@@ -4,10 +4,15 @@
 //! itself. It must not know tasks, channels or scheduling; what to do with a result that does not fit is its owner's
 //! business.
 
+mod lane;
+
 use std::cell::Cell;
+
+use lane::Ended;
 
 use crate::codec::{Room, Written};
 use crate::page::{AREA_BYTES, Area, Begun, Claims};
+use crate::registry::{ParamInfo, TaskFault};
 use crate::wire::{
     Payloads, RECORD_HEADER_BYTES, RESULTS_HEADER_BYTES, ResultsHeader, Status, WireError, put_record_header,
     put_results_header,
@@ -45,8 +50,20 @@ impl Collected {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.end + ROOM_BYTES_MIN > AREA_BYTES
+        is_full(self.end)
     }
+}
+
+/// Whether records that end there leave room for no more.
+fn is_full(end: usize) -> bool {
+    end + ROOM_BYTES_MIN > AREA_BYTES
+}
+
+/// What a batch runs its items with. Not a closure: it must be compiled into both loops, and a closure cannot ask for it.
+pub trait RunItem {
+    /// Makes a result of arguments, and writes it where there is room.
+    #[doc(hidden)]
+    fn run_item(&self, params: &[ParamInfo], args: &[u8], room: Room<'_>) -> Result<Written, TaskFault>;
 }
 
 /// Consecutive items to run before the worker looks at the clock again.
@@ -151,9 +168,37 @@ impl<'a, 'f> Batch<'a, 'f> {
         }
     }
 
+    /// Runs the items one after another.
+    ///
+    /// # Errors
+    /// Why the item under way has no result.
+    #[inline]
+    pub fn run(&mut self, task: &impl RunItem, params: &[ParamInfo]) -> Result<(), TaskFault> {
+        loop {
+            if self.has_lane() {
+                match self.run_lane(task, params)? {
+                    Ended::AtNext => {}
+                    Ended::Full => return Ok(()),
+                    Ended::Unlike(written) => {
+                        if !self.end(written) {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+            let Some(args) = self.begin() else {
+                return Ok(());
+            };
+            let written = task.run_item(params, args, self.room())?;
+            if !self.end(written) {
+                return Ok(());
+            }
+        }
+    }
+
     /// Begins the next item and returns its arguments. `None`: that is all.
     #[inline]
-    pub fn begin(&mut self) -> Option<&'f [u8]> {
+    fn begin(&mut self) -> Option<&'f [u8]> {
         if self.position == self.end {
             return None;
         }
@@ -179,7 +224,7 @@ impl<'a, 'f> Batch<'a, 'f> {
 
     /// Where the result of the item under way goes.
     #[inline]
-    pub fn room(&mut self) -> Room<'_> {
+    fn room(&mut self) -> Room<'_> {
         let header = if self.collected.is_uniform { 0 } else { RECORD_HEADER_BYTES };
         let free = self.area.bytes.get_mut(self.collected.end + header..).unwrap_or_default();
         Room::new(free, self.aside)
@@ -187,7 +232,7 @@ impl<'a, 'f> Batch<'a, 'f> {
 
     /// The item under way has its result. `false`: no other may begin before this batch's owner has seen to it.
     #[inline]
-    pub fn end(&mut self, written: Written) -> bool {
+    fn end(&mut self, written: Written) -> bool {
         let Written { len, is_aside } = written;
         if is_aside {
             self.is_aside = true;

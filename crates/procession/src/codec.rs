@@ -48,11 +48,14 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(value: &T, sink: &mut Sink<'_>)
 }
 
 /// Encodes `value` into `room`.
-#[inline]
+#[inline(always)]
 pub(crate) fn encode_into_room<T: Serialize + ?Sized>(
     value: &T,
     mut room: Room<'_>,
 ) -> Result<Written, CodecError> {
+    if let Some(bytes) = bulk::number_bytes(value) {
+        return Ok(room.put_small(bytes));
+    }
     match bincode::serde::encode_into_writer(Strict(value), &mut room, CONFIG) {
         Ok(()) => Ok(room.written()),
         Err(_) if room.has_overflowed() => Err(CodecError::TooLarge { limit: PAYLOAD_BYTES_MAX }),
@@ -76,6 +79,9 @@ pub(crate) fn decode_many<T: DeserializeOwned>(
     bytes: &[u8],
     values: &mut Vec<T>,
 ) -> Result<(), CodecError> {
+    if each == size_of::<T>() && bulk::extend_numbers(values, bytes) {
+        return Ok(());
+    }
     values.reserve(bytes.len() / each);
     for bytes in bytes.chunks(each) {
         values.push(decode(bytes)?);
@@ -86,6 +92,11 @@ pub(crate) fn decode_many<T: DeserializeOwned>(
 /// Decodes a value from the front of `bytes` and moves `bytes` past it. On failure `bytes` is left as it was.
 #[inline]
 pub(crate) fn decode_prefix<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T, CodecError> {
+    if bulk::is_number::<T>() {
+        let (number, rest) = bulk::split_number(bytes).ok_or_else(too_short)?;
+        *bytes = rest;
+        return Ok(number);
+    }
     if bytes.len() > PAYLOAD_BYTES_MAX {
         return Err(CodecError::TooLarge { limit: PAYLOAD_BYTES_MAX });
     }
@@ -99,10 +110,17 @@ pub(crate) fn decode_prefix<T: DeserializeOwned>(bytes: &mut &[u8]) -> Result<T,
 /// Refuses bytes that belong to no value.
 #[inline]
 pub(crate) fn expect_end(rest: &[u8]) -> Result<(), CodecError> {
-    match rest.len() {
-        0 => Ok(()),
-        left => Err(CodecError::Decode(format!("{left} bytes are left over after the value"))),
-    }
+    if rest.is_empty() { Ok(()) } else { Err(left_over(rest)) }
+}
+
+#[cold]
+fn left_over(rest: &[u8]) -> CodecError {
+    CodecError::Decode(format!("{} bytes are left over after the value", rest.len()))
+}
+
+#[cold]
+fn too_short() -> CodecError {
+    CodecError::Decode("the bytes end before the value does".to_owned())
 }
 
 #[inline]
@@ -111,6 +129,12 @@ fn encode_within<T: Serialize + ?Sized>(
     sink: &mut Sink<'_>,
     limit: usize,
 ) -> Result<(), CodecError> {
+    if let Some(bytes) = bulk::number_bytes(value)
+        && bytes.len() <= limit
+    {
+        sink.put_small(bytes);
+        return Ok(());
+    }
     let mut writer = sink.writer(limit);
     let encoded = bincode::serde::encode_into_writer(Strict(value), &mut writer, CONFIG);
     let encoded = encoded.and_then(|()| writer.finish());

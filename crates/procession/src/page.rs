@@ -200,6 +200,27 @@ impl Area<'_> {
     pub(crate) fn commit(&mut self, len: usize) {
         commit(self.committed, self.epoch, len);
     }
+
+    /// The bytes, and the word that says how many of them count.
+    #[inline]
+    pub(crate) fn split(&mut self) -> (&mut [u8], Committed<'_>) {
+        (self.bytes, Committed { word: self.committed, epoch: self.epoch })
+    }
+}
+
+/// How many bytes of an area count.
+#[derive(Clone, Copy)]
+pub(crate) struct Committed<'a> {
+    word: &'a AtomicU64,
+    epoch: u32,
+}
+
+impl Committed<'_> {
+    /// As [`PageWorker::commit`].
+    #[inline]
+    pub(crate) fn set(self, len: usize) {
+        commit(self.word, self.epoch, len);
+    }
 }
 
 #[inline]

@@ -11,11 +11,21 @@ const LARGE_BYTES: usize = 2 * HUGE_BYTES;
 
 /// An empty vector with room for `len` elements.
 pub(crate) fn vec<T>(len: usize) -> Vec<T> {
-    let mut vector = Vec::with_capacity(len);
-    if vector.capacity().saturating_mul(size_of::<T>()) >= LARGE_BYTES {
-        prefer_huge(vector.spare_capacity_mut());
+    prepared(Vec::with_capacity(len))
+}
+
+/// As [`vec`], for a length that is no more than a wish: without room for it the vector has none.
+pub(crate) fn vec_if_room<T>(len: usize) -> Vec<T> {
+    let mut vector = Vec::new();
+    let _ = vector.try_reserve_exact(len);
+    prepared(vector)
+}
+
+fn prepared<T>(mut empty: Vec<T>) -> Vec<T> {
+    if empty.capacity().saturating_mul(size_of::<T>()) >= LARGE_BYTES {
+        prefer_huge(empty.spare_capacity_mut());
     }
-    vector
+    empty
 }
 
 fn prefer_huge<T>(room: &mut [MaybeUninit<T>]) {
@@ -42,5 +52,7 @@ mod tests {
             vector.extend(0..len as u64);
             assert!(vector.into_iter().eq(0..len as u64));
         }
+        assert_eq!(vec_if_room::<u64>(usize::MAX).capacity(), 0);
+        assert!(vec_if_room::<u64>(1_000_000).capacity() >= 1_000_000);
     }
 }

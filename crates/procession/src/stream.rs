@@ -17,6 +17,7 @@ use crate::coding::{BATCH_BYTES, Coding, Decode, Pulled, arguments_error, undeco
 use crate::driver::{CallOptions, Driver, Segment, deadline};
 use crate::error::{Error, ErrorKind};
 use crate::job::{Job, StopReason};
+use crate::pages;
 use crate::region::{HeldRegions, Regions};
 use crate::registry::TaskInfo;
 use crate::reorder::Reorder;
@@ -190,9 +191,7 @@ impl<I: Iterator, R> Stream<I, R> {
 
     /// All values in order, or the first failure by index.
     pub(crate) fn collect(mut self) -> Result<Vec<R>, Error> {
-        let mut values = Vec::new();
-        // What the input promises is a wish for room, and no more.
-        let _ = values.try_reserve_exact(self.size_hint().0);
+        let mut values = pages::vec_if_room(self.size_hint().0);
         while let Some((_, outcome)) = self.next_until(None).into_next() {
             values.push(outcome?);
             if let Some((arrival, position)) = &mut self.current {

@@ -35,6 +35,18 @@ impl<'a> Room<'a> {
         Written { len: self.len, is_aside: self.is_aside }
     }
 
+    /// Writes the whole encoding, which is far below the limit.
+    #[inline]
+    pub(super) fn put_small(self, bytes: &[u8]) -> Written {
+        match self.place.get_mut(..bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                Written { len: bytes.len(), is_aside: false }
+            }
+            None => put_aside(self.aside, bytes),
+        }
+    }
+
     pub(super) fn has_overflowed(&self) -> bool {
         self.overflowed
     }
@@ -62,6 +74,13 @@ impl<'a> Room<'a> {
         self.aside.extend_from_slice(bytes);
         Ok(())
     }
+}
+
+#[cold]
+fn put_aside(aside: &mut Vec<u8>, bytes: &[u8]) -> Written {
+    aside.clear();
+    aside.extend_from_slice(bytes);
+    Written { len: 0, is_aside: true }
 }
 
 impl Writer for Room<'_> {

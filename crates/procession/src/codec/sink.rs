@@ -47,6 +47,12 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// As [`put`](Sink::put), for what is far too small to move out.
+    #[inline]
+    pub(super) fn put_small(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
     pub(super) fn writer(&mut self, limit: usize) -> LimitedWriter<'_> {
         let start = self.out.len();
         let (most, spill) = match &mut self.spill {

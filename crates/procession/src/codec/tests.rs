@@ -310,3 +310,44 @@ fn a_field_left_out_is_refused_and_named() {
     let (probe, _): (Probe, Wrapped) = decode(&out[2..]).unwrap();
     assert_eq!((probe.note, probe.kind), (Some(7), 3));
 }
+
+/// What serde would have written and read.
+#[test]
+fn numbers_are_encoded_as_serde_would() {
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Inside<T>(T);
+
+    fn check<T: Serialize + DeserializeOwned + Copy + PartialEq + Debug>(numbers: [T; 3]) {
+        let mut all = vec![numbers[0]];
+        let mut bytes = vec![0xff];
+        for number in numbers {
+            check_round_trip(number);
+            let expected = encoded(&Inside(number));
+            assert_eq!(encoded(&number), expected);
+            let (mut place, mut aside) = ([0; 16], vec![1]);
+            let written = encode_into_room(&number, Room::new(&mut place, &mut aside)).unwrap();
+            assert_eq!((&place[..written.len], written.is_aside), (&expected[..], false));
+            let written = encode_into_room(&number, Room::new(&mut [], &mut aside)).unwrap();
+            assert_eq!((aside.as_slice(), written.is_aside), (&expected[..], true));
+            bytes.extend(expected);
+        }
+        // Behind a byte, so that they are not aligned.
+        decode_many(size_of::<T>(), &bytes[1..], &mut all).unwrap();
+        assert_eq!(all, [numbers[0], numbers[0], numbers[1], numbers[2]]);
+        assert!(decode_many(size_of::<T>() + 1, &bytes[..size_of::<T>() + 1], &mut all).is_err());
+        check_refused::<T>(&[], "the bytes end before the value does");
+    }
+    check([0_u8, 7, u8::MAX]);
+    check([0_u16, 0x102, u16::MAX]);
+    check([0_u32, 0x0102_0304, u32::MAX]);
+    check([0_u64, 0x0102_0304_0506_0708, u64::MAX]);
+    check([0_u128, 1 << 100, u128::MAX]);
+    check([i8::MIN, -1, i8::MAX]);
+    check([i16::MIN, -2, i16::MAX]);
+    check([i32::MIN, -3, i32::MAX]);
+    check([i64::MIN, -4, i64::MAX]);
+    check([i128::MIN, -5, i128::MAX]);
+    check([f32::MIN, -0.0, f32::INFINITY]);
+    check([f64::MIN_POSITIVE, 0.1, f64::NEG_INFINITY]);
+    check([usize::MIN, 5, usize::MAX]);
+}

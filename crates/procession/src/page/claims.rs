@@ -105,7 +105,7 @@ impl Slot {
 }
 
 /// The worker's way through one frame.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Claims<'a> {
     slot: &'a Slot,
     base: u64,
@@ -138,8 +138,15 @@ impl<'a> Claims<'a> {
     /// the last one begun is the one that was running.
     #[inline]
     pub(crate) fn begin(&mut self, position: u32) -> Begun {
+        if self.begin_undisturbed(position) { Begun::Yes } else { self.arbitrate(position) }
+    }
+
+    /// As [`begin`](Claims::begin), as long as the master changes nothing. `false`: nothing is decided, and `begin` has
+    /// to be asked.
+    #[inline]
+    pub(crate) fn begin_undisturbed(&self, position: u32) -> bool {
         if u64::from(position) >= self.seen & u64::from(FRAME_ITEMS_MAX) {
-            return self.arbitrate(position);
+            return false;
         }
         self.slot.begun.store(self.base | u64::from(position + 1), Ordering::Release);
         if self.is_light {
@@ -147,11 +154,7 @@ impl<'a> Claims<'a> {
         } else {
             fence(Ordering::SeqCst);
         }
-        if self.slot.limit.load(Ordering::Acquire) == self.seen {
-            Begun::Yes
-        } else {
-            self.arbitrate(position)
-        }
+        self.slot.limit.load(Ordering::Acquire) == self.seen
     }
 
     #[cold]

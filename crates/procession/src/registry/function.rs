@@ -8,7 +8,7 @@ use erased_serde::{Deserializer, Serializer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, RunItem};
 use crate::codec::{self, CodecError, Room, Written};
 use crate::registry::{ParamInfo, TaskFault};
 use crate::task::{Argument, TaskOutput};
@@ -141,7 +141,7 @@ impl<T: Serialize + DeserializeOwned> Carry<T> for Carrier {
         codec::encode(value, out)
     }
 
-    #[inline]
+    #[inline(always)]
     fn encode_into(self, value: &T, room: Room<'_>) -> Result<Written, CodecError> {
         codec::encode_into_room(value, room)
     }
@@ -204,13 +204,31 @@ fn decode_result<T>(carrier: impl Carry<T>, bytes: &[u8]) -> Result<T, CodecErro
 macro_rules! impl_function {
     ($arity:literal: $($A:ident $C:ident $arg:ident $index:tt),*) => {
         impl<F, $($A, $C: Carry<$A>,)* R, CR> Callable<F, fn($($A),*) -> R, ($($C,)*), CR> {
-            #[inline]
+            #[inline(always)]
             fn decode_args(&self, params: &[ParamInfo], bytes: &[u8]) -> Result<($($A,)*), TaskFault> {
                 let rest = &mut { bytes };
                 let args = ($(decode_arg(self.params.$index, $index, params, rest)?,)*);
                 let _ = params; // a function without arguments names none
                 codec::expect_end(rest).map_err(|error| left_over(&error))?;
                 Ok(args)
+            }
+        }
+
+        impl<F, $($A, $C: Carry<$A>,)* R, CR: Carry<R>> RunItem for Callable<F, fn($($A),*) -> R, ($($C,)*), CR>
+        where
+            F: Fn($($A),*) -> R + Copy,
+        {
+            #[inline(always)]
+            fn run_item(
+                &self,
+                params: &[ParamInfo],
+                args: &[u8],
+                room: Room<'_>,
+            ) -> Result<Written, TaskFault> {
+                let ($($arg,)*) = self.decode_args(params, args)?;
+                // Dropped before the item ends: whatever its destructor does is still the item's doing.
+                let result = (self.function)($($arg),*);
+                self.result.encode_into(&result, room).map_err(|error| unencodable(&error))
             }
         }
 
@@ -226,18 +244,7 @@ macro_rules! impl_function {
             }
 
             fn run_batch(&self, params: &[ParamInfo], batch: &mut Batch<'_, '_>) -> Result<(), TaskFault> {
-                while let Some(args) = batch.begin() {
-                    let ($($arg,)*) = self.decode_args(params, args)?;
-                    let result = (self.function)($($arg),*);
-                    let written = self.result.encode_into(&result, batch.room());
-                    let written = written.map_err(|error| unencodable(&error))?;
-                    // Whatever its destructor does is still the item's doing.
-                    drop(result);
-                    if !batch.end(written) {
-                        break;
-                    }
-                }
-                Ok(())
+                batch.run(self, params)
             }
 
             fn transcode_arg(

@@ -265,6 +265,24 @@ pub(crate) struct Payloads<'a> {
 }
 
 impl<'a> Payloads<'a> {
+    /// The length of each, if they are all of one length, and that not 0; else 0.
+    #[inline]
+    pub(crate) fn each(&self) -> usize {
+        self.each
+    }
+
+    /// What is left of the frame, from the next item's arguments on.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.cursor.rest()
+    }
+
+    /// Goes on with `rest`, an end of what was left.
+    #[inline]
+    pub(crate) fn set_rest(&mut self, rest: &'a [u8]) {
+        self.cursor = Cursor::new(rest);
+    }
+
     /// The arguments of the next item.
     #[inline]
     pub(crate) fn next(&mut self) -> Result<&'a [u8], WireError> {

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::batch::Batch;
+use crate::batch::{Batch, RunItem};
+use crate::codec::{Room, Written};
 use crate::page::PageMaster;
-use crate::registry::TaskFault;
+use crate::registry::{ParamInfo, TaskFault};
 use crate::slab::{Arena, ArenaReader, WindowReader, WindowWriter};
 use crate::wire::{
     FRAME_BYTES_MAX, PanicReport, Status, ToMaster, WorkBuilder, large_work, part, parts, stop,
@@ -115,9 +116,11 @@ impl Tasks for Numbered<'_> {
             // What the argument says: a result, or another end.
             TOLD => match args {
                 b"panic" => panic!("told to"),
-                b"bad" => return Err(TaskFault::Decode("no such argument".to_owned())),
-                b"big" => out.resize(BIG_BYTES, 7),
-                b"take back" => {
+                b"short" => out.push(b's'),
+                b"bad" | b"fault" => return Err(TaskFault::Decode("no such argument".to_owned())),
+                b"big" | b"bulky" => out.resize(BIG_BYTES, 7),
+                b"large" => out.extend_from_slice(b"larger"),
+                b"take back" | b"taken" => {
                     self.page.reclaim(1).unwrap();
                 }
                 b"index" => {
@@ -143,20 +146,19 @@ impl Tasks for Numbered<'_> {
     }
 
     fn run_batch(&self, task: u32, batch: &mut Batch<'_, '_>) -> Result<(), TaskFault> {
-        let mut out = Vec::new();
-        while let Some(args) = batch.begin() {
-            out.clear();
-            self.run(task, args, &mut out)?;
-            let written = batch.room().put(&out);
-            if !batch.end(written) {
-                break;
-            }
-        }
-        Ok(())
+        batch.run(&(self, task), &[])
     }
 
     fn fingerprint(&self) -> u64 {
         42
+    }
+}
+
+impl RunItem for (&Numbered<'_>, u32) {
+    fn run_item(&self, _: &[ParamInfo], args: &[u8], room: Room<'_>) -> Result<Written, TaskFault> {
+        let mut out = Vec::new();
+        self.0.run(self.1, args, &mut out)?;
+        Ok(room.put(&out))
     }
 }
 
@@ -225,9 +227,16 @@ impl Bench {
     fn run_of(&self, frame_no: u32, task: u32, payloads: &[&[u8]]) {
         let mut bytes = Vec::new();
         let mut builder = WorkBuilder::begin(&mut bytes, frame_no, false);
-        builder.run(&Run { task, first: 10, attempt: 2, timeout_ns: 0 });
-        for payload in payloads {
-            builder.push(payload);
+        let run = Run { task, first: 10, attempt: 2, timeout_ns: 0 };
+        // As the master does.
+        let each = payloads[0].len();
+        if each > 0 && payloads.iter().all(|payload| payload.len() == each) {
+            builder.uniform_run(&run, each, &payloads.concat());
+        } else {
+            builder.run(&run);
+            for payload in payloads {
+                builder.push(payload);
+            }
         }
         builder.finish();
         self.frame(bytes);

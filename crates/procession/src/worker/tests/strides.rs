@@ -37,6 +37,55 @@ fn whatever_happens_in_a_stride_is_the_outcome_of_its_item_alone() {
     assert_eq!(master.claimed(1), Some(208));
 }
 
+/// The same where arguments have one length, and most results.
+#[test]
+fn whatever_happens_among_items_that_are_alike_is_the_outcome_of_its_item_alone() {
+    let ends: [&[u8]; 5] = [b"panic", b"fault", b"short", b"large", b"bulky"];
+    for end in ends {
+        let mut payloads = after_quick_ones(&[end, b"quick", b"quick", end, b"quick"]);
+        payloads.extend(after_quick_ones(&[b"taken", b"never"]));
+        let bench = Bench::new();
+        bench.run_of(1, TOLD, &payloads);
+        let (worker_end, frames, master, large) = bench.run_large();
+        assert_eq!(worker_end, WorkerEnd::Disconnected);
+        let mut next = 0;
+        for (position, (status, payload)) in outcomes(&frames) {
+            assert_eq!(position, next, "each has one outcome, in order");
+            next += 1;
+            let (expected, bytes) = match payloads[position as usize] {
+                b"panic" => (Status::Panicked, None),
+                b"fault" => (Status::DecodeArgs, None),
+                b"short" => (Status::Ok, Some(b"s".to_vec())),
+                b"large" => (Status::Ok, Some(b"larger".to_vec())),
+                b"bulky" => (Status::Ok, Some(Vec::new())),
+                b"taken" => (Status::Ok, Some(Vec::new())),
+                echoed => (Status::Ok, Some(echoed.to_vec())),
+            };
+            assert_eq!(status, expected, "item {position}");
+            assert!(bytes.is_none_or(|bytes| bytes == payload), "item {position}: {payload:?}");
+        }
+        assert_eq!(next, 406, "all but what was taken back");
+        assert_eq!(large.len(), if end == b"bulky" { 2 * BIG_BYTES } else { 0 });
+        assert_eq!(master.claimed(1), Some(406));
+    }
+}
+
+/// Position and outcome of every item, in the order of the frames; of a large result without its bytes.
+fn outcomes(frames: &[Vec<u8>]) -> Vec<(u32, Outcome)> {
+    let mut all = Vec::new();
+    for frame in &frames[1..] {
+        match ToMaster::parse(frame) {
+            Ok(ToMaster::LargeResult(head)) => all.push((head.offset, (head.status, Vec::new()))),
+            Ok(ToMaster::Piece { .. } | ToMaster::FrameDone { .. }) => {}
+            _ => {
+                let this = [frames[0].clone(), frame.clone()];
+                all.extend(records(&this).into_iter().map(|(_, at, outcome)| (at, outcome)));
+            }
+        }
+    }
+    all
+}
+
 #[test]
 fn a_large_result_in_a_stride_keeps_its_place() {
     let bench = Bench::new();
