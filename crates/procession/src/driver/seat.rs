@@ -20,7 +20,7 @@ use crate::error::{Error, Loss};
 use crate::page::PageMaster;
 use crate::process::WorkerExit;
 use crate::slab::Block;
-use crate::wire::{self, ResultsHeader, Run, ToMaster};
+use crate::wire::{self, Nudger, ResultsHeader, Run, ToMaster};
 
 /// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
 const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
@@ -38,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) sender: IpcBytesSender,
     /// A clone of the worker's own sending end, for the farewell.
     pub(crate) goodbye: IpcBytesSender,
+    /// The same, to wake a caller that listens; `None`: callers do not listen to this worker.
+    pub(crate) nudger: Option<Nudger>,
     pub(crate) page: PageMaster,
     pub(crate) pid: u32,
 }
