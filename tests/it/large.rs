@@ -343,7 +343,7 @@ procession_harness::cases! {
             let cancelled: Vec<bool> = handles.iter().map(|handle| handle.cancel()).collect();
             for (seed, outcome) in outcomes(handles).into_iter().enumerate() {
                 match outcome {
-                    Ok(value) => assert!(value == bytes(25 * MIB, seed)),
+                    Ok(value) => assert!(!cancelled[seed] && value == bytes(25 * MIB, seed)),
                     Err(error) => assert!(cancelled[seed] && error.kind() == ErrorKind::Cancelled, "{error}"),
                 }
             }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::JobId;
+use crate::handout::HELD_RUNS_MAX;
 
 /// Consecutive items of one job that were handed to a worker together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +28,13 @@ pub(crate) struct Cost {
     pub(crate) ns: u64,
     pub(crate) bytes: u64,
 }
+
+/// No run counts for more than a year, however many items it has: so the sum of all that a worker may hold stays far
+/// from overflow. Whatever takes more than some seconds is waited for in the same way. (Bytes need no such bound: they
+/// are those of encoded items, which lie in memory.)
+const RUN_NS_MAX: u64 = 365 * 24 * 3_600_000_000_000;
+
+const _: () = assert!(RUN_NS_MAX.checked_mul(HELD_RUNS_MAX as u64).is_some());
 
 /// A part of the queue, on its way in or out.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +79,8 @@ impl Backlog {
         self.runs.back().map(|held| &held.run)
     }
 
-    pub(crate) fn push(&mut self, held: Held) {
+    pub(crate) fn push(&mut self, mut held: Held) {
+        held.cost.ns = held.cost.ns.min(RUN_NS_MAX / u64::from(held.run.items));
         self.grow(held.run.items, held.cost);
         self.runs.push_back(held);
     }

@@ -93,8 +93,9 @@ pub enum Event {
     WorkerExited {
         /// Which one.
         worker: WorkerId,
-        /// Whether the item at the front of its queue had started.
-        running: bool,
+        /// How many items at the front of its queue have started, or may have: at most the running one, unless what
+        /// became of those before it is not known.
+        begun: u64,
     },
     /// A worker broke the protocol and can no longer be believed.
     WorkerFaulty {

@@ -146,7 +146,7 @@ impl Scheduler {
             Event::Done { worker, items, busy } => self.on_done(worker, items, busy),
             Event::Reclaimed { worker, items } => self.on_reclaimed(worker, items),
             Event::Running { worker, since } => self.on_running(worker, since),
-            Event::WorkerExited { worker, running } => self.on_worker_exited(worker, running),
+            Event::WorkerExited { worker, begun } => self.on_worker_exited(worker, begun),
             Event::WorkerFaulty { worker } => self.on_worker_faulty(worker),
             Event::Resize { workers } => self.on_resize(workers),
             Event::Close => self.ending = true,

@@ -52,6 +52,14 @@ impl Arrival {
         }
     }
 
+    /// How often its items were started.
+    pub(crate) fn attempts(&self) -> u32 {
+        match self {
+            Arrival::Replies { attempt, .. } | Arrival::Large { attempt, .. } => *attempt,
+            Arrival::Failed { error, .. } => error.attempts(),
+        }
+    }
+
     /// Takes the first outcome off, decoding its value in place. `position` counts the bytes of records taken so far.
     #[inline]
     pub(crate) fn take_first<R>(

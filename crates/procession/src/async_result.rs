@@ -7,7 +7,6 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -38,7 +37,6 @@ pub struct AsyncResult<T> {
     job: Arc<Job>,
     decode: fn(&Job) -> Result<T, Error>,
     value: Hold<T>,
-    cancelled: AtomicBool,
 }
 
 /// Who may take the value: the handle, or its callbacks as well.
@@ -65,7 +63,7 @@ impl<T> AsyncResult<T> {
         decode: fn(&Job) -> Result<T, Error>,
     ) -> AsyncResult<T> {
         let value = Hold::Own(Value(Mutex::new(Slot::Encoded)));
-        AsyncResult { driver, job, decode, value, cancelled: AtomicBool::new(false) }
+        AsyncResult { driver, job, decode, value }
     }
 
     /// Blocks until the result is there.
@@ -121,16 +119,16 @@ impl<T> AsyncResult<T> {
         }
     }
 
-    /// Stops the call: queued, it never runs; running, its worker is stopped. `false`: it had finished already.
+    /// Stops the call: queued, it never runs; running, its worker is stopped.
+    ///
+    /// `true` is final: the result is [`ErrorKind::Cancelled`], of a map for the call as a whole, even if a value was on
+    /// its way. `false`: it has its outcome already, and keeps it.
     pub fn cancel(&self) -> bool {
-        if self.cancelled.load(Ordering::Acquire) {
-            return true;
+        let is_cancelled = self.job.cancel();
+        if is_cancelled {
+            self.driver.cancel(&self.job);
         }
-        let cancelled = self.driver.cancel(&self.job);
-        if cancelled {
-            self.cancelled.store(true, Ordering::Release);
-        }
-        cancelled
+        is_cancelled
     }
 
     /// Calls `f` exactly once with the result, on the pool's callback thread and before
@@ -180,9 +178,20 @@ impl<T> AsyncResult<T> {
 
 /// Decodes the result of a complete job, which needs nothing any more that its arguments refer to.
 fn decode_job<T>(decode: fn(&Job) -> Result<T, Error>, job: &Job) -> Result<T, Error> {
-    let result = decode(job);
+    let result = if job.is_cancelled() { Err(cancelled(job)) } else { decode(job) };
     job.release();
     result
+}
+
+/// In place of what has arrived.
+fn cancelled(job: &Job) -> Error {
+    let error = Error::new(ErrorKind::Cancelled, "");
+    if job.takes_input() {
+        drop(job.take_arrivals());
+        return error.of_task(job.task);
+    }
+    let attempts = job.take_only().map_or(0, |arrival| arrival.attempts());
+    error.of_item(job.task, 0, attempts)
 }
 
 fn taken_before() -> Error {
@@ -241,7 +250,7 @@ impl<T> fmt::Debug for AsyncResult<T> {
         let state = match (self.is_ready(), self.is_successful()) {
             (false, _) => "pending",
             (true, Some(true)) => "finished",
-            (true, _) if self.cancelled.load(Ordering::Acquire) => "cancelled",
+            (true, _) if self.job.is_cancelled() => "cancelled",
             (true, _) => "failed",
         };
         f.debug_struct("AsyncResult").field("task", &self.job.task.path()).field("state", &state).finish()
@@ -275,3 +284,6 @@ pub(crate) fn decode_all<R>(job: &Job, decode: Decode<R>) -> Result<Vec<R>, Erro
         None => Ok(values),
     }
 }
+
+#[cfg(test)]
+mod tests;

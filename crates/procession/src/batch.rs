@@ -31,6 +31,8 @@ pub(crate) struct Collected {
     pub(crate) is_uniform: bool,
     /// By what was seen of these, the next frame's records may be so.
     pub(crate) next_is_uniform: bool,
+    /// The length of the first record, if it is a value that a batch wrote. Uniform records are as long.
+    each: usize,
 }
 
 impl Collected {
@@ -41,6 +43,7 @@ impl Collected {
             end: RESULTS_HEADER_BYTES,
             is_uniform,
             next_is_uniform: is_uniform,
+            each: usize::MAX,
         }
     }
 
@@ -82,8 +85,6 @@ pub struct Batch<'a, 'f> {
     end: u32,
     area: Area<'a>,
     collected: Collected,
-    /// The length of the first record, if it is known. Uniform records are as long.
-    each: usize,
     /// A result that cannot be written where it should.
     aside: &'a mut Vec<u8>,
     is_aside: bool,
@@ -147,7 +148,6 @@ impl<'a, 'f> Batch<'a, 'f> {
             begun: position,
             end,
             area,
-            each: if collected.header.items == 0 { usize::MAX } else { collected.header.each as usize },
             collected,
             aside,
             is_aside: false,
@@ -238,10 +238,10 @@ impl<'a, 'f> Batch<'a, 'f> {
             self.is_aside = true;
             return false;
         }
-        if self.collected.is_uniform && len == self.each {
+        if self.collected.is_uniform && len == self.collected.each {
             self.collected.end += len;
         } else if !self.collected.is_uniform && self.collected.header.items > 0 {
-            self.collected.next_is_uniform &= len == self.each;
+            self.collected.next_is_uniform &= len == self.collected.each;
             put_record_header(&mut self.area.bytes[self.collected.end..], Status::Ok, len);
             self.collected.end += RECORD_HEADER_BYTES + len;
         } else if !self.end_unlike(len) {
@@ -277,7 +277,7 @@ impl<'a, 'f> Batch<'a, 'f> {
             put_record_header(&mut area.bytes[collected.end..], Status::Ok, len);
             collected.end += RECORD_HEADER_BYTES + len;
         }
-        self.each = len;
+        collected.each = len;
         true
     }
 }

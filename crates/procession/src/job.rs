@@ -59,6 +59,8 @@ struct Inbox {
     own: u64,
     /// How many items the scheduler had, once every one of them is settled; of a single item from the start.
     scheduled: Option<u64>,
+    /// Its caller was told that it is cancelled, before all outcomes were in: that is its outcome, whatever else arrives.
+    is_cancelled: bool,
     /// The pool failed; outcomes that are missing never come.
     aborted: Option<Error>,
     callbacks: Vec<Box<dyn FnOnce() + Send>>,
@@ -248,6 +250,19 @@ impl Job {
         }
         inbox.callbacks.push(callback);
         None
+    }
+
+    /// Decides that the call as a whole is cancelled, unless it has its outcome already (`false`). The decision and the
+    /// arrival of the last outcome exclude each other, and nobody decodes before the latter: so whoever looks at the
+    /// result, a callback or the handle, finds the same.
+    pub(crate) fn cancel(&self) -> bool {
+        let mut inbox = self.inbox.lock();
+        inbox.is_cancelled |= !inbox.is_all_in();
+        inbox.is_cancelled
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.inbox.lock().is_cancelled
     }
 
     /// Takes everything that has arrived.

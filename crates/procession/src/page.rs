@@ -177,6 +177,12 @@ impl PageWorker {
         commit(&self.head.words().committed, self.epoch, len);
     }
 
+    /// Overwrites the note of how many items of a frame were begun.
+    #[cfg(test)]
+    pub(crate) fn damage(&self, frame_no: u32, note: u64) {
+        self.head.words().slots[slot(frame_no)].damage(note);
+    }
+
     /// Empties the area after its content was sent as a `Results` frame.
     pub(crate) fn reset(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);

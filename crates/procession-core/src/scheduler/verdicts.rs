@@ -1,7 +1,7 @@
 //! What a worker's end means for the items it held: who is blamed, who moves on, and when it has been enough.
 //!
-//! Blame is per item. Only the item that was running can have had a part in the death; those behind it had not
-//! started and move on free of charge.
+//! Blame is per item. Only an item that has started can have had a part in the death, or would start twice if it moved
+//! on; those behind it move on free of charge.
 
 use super::Scheduler;
 use crate::backlog::Run;
@@ -25,7 +25,7 @@ enum End {
 }
 
 impl Scheduler {
-    pub(super) fn on_worker_exited(&mut self, worker: WorkerId, running: bool) {
+    pub(super) fn on_worker_exited(&mut self, worker: WorkerId, begun: u64) {
         let Some(slot) = self.slot_of(worker) else { return };
         let held = self.at(slot).backlog.items();
         let end = match self.at(slot).state {
@@ -42,9 +42,10 @@ impl Scheduler {
             State::Stopping { refill: false, .. } => End::Rest,
             State::Vacant | State::BackingOff { .. } => unreachable!("{worker} was there a moment ago"),
         };
-        self.give_back(slot, held.saturating_sub(u64::from(running)));
-        if running {
-            self.charge_front(slot, end);
+        self.give_back(slot, held.saturating_sub(begun));
+        // From the last to the first, so that those that are tried again wait in their order.
+        while let Some(held) = self.change_backlog(slot, |backlog| backlog.take_back(1)) {
+            self.charge(held.run, end);
         }
         self.set_state(slot, State::Vacant);
         match end {
@@ -72,12 +73,8 @@ impl Scheduler {
         }
     }
 
-    /// The front item was running when its worker died: its attempt is used up.
-    fn charge_front(&mut self, slot: u32, end: End) {
-        let Some(held) = self.change_backlog(slot, |backlog| backlog.take_front(1)) else {
-            return;
-        };
-        let run = held.run;
+    /// An item had started and has no outcome when its worker died: its attempt is used up.
+    fn charge(&mut self, run: Run, end: End) {
         let (id, item, attempt) = (run.job, run.first, run.attempt);
         let is_overdue = end == End::Overdue { job: id, item };
         let job = self.jobs.at_mut(id.index);

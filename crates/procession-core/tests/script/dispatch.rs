@@ -72,6 +72,22 @@ fn long_items_are_not_prefetched() {
     s.check(done(0, 1, 1, ms(5)), &[dispatch(worker(0, 1), 0, 2, 1)]);
 }
 
+/// More than all nanoseconds that can be counted, as far as anybody knows.
+#[test]
+fn a_hand_out_of_millions_of_the_longest_items_is_counted() {
+    let mut s = Script::ready(Policy::new(1));
+    let hour = Duration::from_secs(3_600);
+    s.teach(hour);
+    let items = u32::MAX;
+    let options = JobOptions { chunk_size: Some(items), ..JobOptions::new(0) };
+    let said = s.submit(0, u64::from(items) + 1, options);
+    assert_eq!(said, [dispatch(worker(0, 1), 0, 0, items)]);
+    s.after(hour).check(done(0, 1, 1, hour), &[]);
+    let rest = u64::from(items) - 1;
+    s.check(done(0, 1, rest, Duration::from_secs(1)), &[dispatch(worker(0, 1), 0, u64::from(items), 1)]);
+    s.check(done(0, 1, 1, hour), &[settled(0)]);
+}
+
 #[test]
 fn a_chunk_size_is_the_unit() {
     let mut s = Script::ready(Policy::new(1));

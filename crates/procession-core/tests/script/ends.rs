@@ -146,7 +146,7 @@ fn every_pair_of_ends_from_every_state_ends() {
                 let workers: Vec<_> = s.core.seats().map(|seat| seat.worker).collect();
                 let mut finished = 0;
                 for worker in workers {
-                    let said = s.tell(Event::WorkerExited { worker, running: false });
+                    let said = s.tell(Event::WorkerExited { worker, begun: 0 });
                     finished += said.iter().filter(|&&command| command == Command::Finished).count();
                 }
                 let is_over = s.core.seats().all(|seat| seat.state == "vacant") && s.core.is_idle();

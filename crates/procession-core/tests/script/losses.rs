@@ -20,6 +20,36 @@ fn only_the_running_item_is_lost() {
     s.check(done(0, 2, 6, us(600)), &[settled(0)]);
 }
 
+/// What became of all but the last of them is not known; none may start again that must not.
+#[test]
+fn every_item_that_may_have_started_is_charged_and_no_other() {
+    let mut s = Script::ready(Policy::new(1));
+    s.teach(us(100));
+    s.submit(0, 6, attempts(1));
+    let lost = [3, 2, 1].map(|item| settle(0, item, 1, Outcome::Lost, 1));
+    s.tell(done(0, 1, 1, us(100)));
+    let said = s.tell(Event::WorkerExited { worker: worker(0, 1), begun: 3 });
+    assert_eq!(said, [lost.as_slice(), &[start(0, 2)]].concat());
+    s.check(ready(0, 2), &[dispatch(worker(0, 2), 0, 4, 2)]);
+    // More than it holds is all it holds.
+    let lost = [5, 4].map(|item| settle(0, item, 1, Outcome::Lost, 1));
+    let said = s.tell(Event::WorkerExited { worker: worker(0, 2), begun: 9 });
+    assert_eq!(said, [lost.as_slice(), &[settled(0), start(0, 3)]].concat());
+}
+
+#[test]
+fn items_that_may_have_started_are_tried_again_one_by_one_and_in_order() {
+    let mut s = Script::ready(Policy::new(1));
+    s.teach(us(100));
+    s.submit(0, 3, attempts(3));
+    let said = s.tell(Event::WorkerExited { worker: worker(0, 1), begun: 2 });
+    assert_eq!(said, [retry(0, 1, 1), retry(0, 0, 1), start(0, 2)]);
+    s.check(ready(0, 2), &[again(worker(0, 2), 0, 0, 2)]);
+    s.check(done(0, 2, 1, us(100)), &[again(worker(0, 2), 0, 1, 2)]);
+    s.check(done(0, 2, 1, us(100)), &[dispatch(worker(0, 2), 0, 2, 1)]);
+    s.check(done(0, 2, 1, us(100)), &[settled(0)]);
+}
+
 #[test]
 fn nobody_is_blamed_for_a_death_between_items() {
     let mut s = Script::ready(Policy::new(1));

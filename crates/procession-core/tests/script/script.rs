@@ -147,7 +147,7 @@ pub(crate) fn running(slot: u32, generation: u32, since: Option<Ms>) -> Event {
 }
 
 pub(crate) fn exited(slot: u32, generation: u32, running: bool) -> Event {
-    Event::WorkerExited { worker: worker(slot, generation), running }
+    Event::WorkerExited { worker: worker(slot, generation), begun: running.into() }
 }
 
 pub(crate) fn start(slot: u32, generation: u32) -> Command {

@@ -248,7 +248,7 @@ fn stale(world: &mut World, rng: &mut Rng) {
         Event::WorkerReady { worker },
         Event::Done { worker, items: 3, busy },
         Event::Reclaimed { worker, items: 3 },
-        Event::WorkerExited { worker, running: true },
+        Event::WorkerExited { worker, begun: 1 },
         Event::WorkerFaulty { worker },
     ];
     if let Some(&worker) = world.live_workers().first() {

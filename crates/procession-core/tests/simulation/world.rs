@@ -305,28 +305,29 @@ impl World {
         self.tell(Event::Done { worker, items: items as u64, busy });
     }
 
-    /// The death is noticed: what had ended is heard, then the rest is judged.
+    /// The death is noticed: what had ended is heard, then the rest is judged. Of a worker that broke the protocol it may
+    /// be unreadable.
     fn bury(&mut self, worker: WorkerId) {
-        let ended = self.seats[&worker.slot].ended;
-        if ended > 0 {
+        let process = &self.seats[&worker.slot];
+        let (ended, is_readable) = (process.ended, !process.faulty || self.rng.percent(50));
+        if ended > 0 && is_readable {
             self.hear(worker, ended);
         }
         let process = self.seats.remove(&worker.slot).expect("it was just there");
         let running = process.running();
         if self.over.is_none() {
             for (place, &(job, item)) in process.queue.iter().enumerate() {
-                if place > 0 || running.is_none() {
-                    self.call(job).place(item, Place::Waiting);
-                }
-            }
-            if let Some((job, item)) = running {
                 let call = self.call(job);
+                if place >= process.claimed {
+                    call.place(item, Place::Waiting);
+                    continue;
+                }
                 let timeout = call.options.timeout.map(|timeout| timeout.as_nanos() as u64);
                 let late =
                     process.signalled_at.zip(timeout).is_some_and(|(at, limit)| process.since + limit <= at);
-                call.charge(item, late && !process.faulty);
+                call.charge(item, late && !process.faulty && running == Some((job, item)));
             }
         }
-        self.tell(Event::WorkerExited { worker, running: running.is_some() });
+        self.tell(Event::WorkerExited { worker, begun: process.claimed as u64 });
     }
 }

@@ -23,10 +23,8 @@ use super::effects::Effects;
 use super::intake::NewCall;
 use super::reader::Reader;
 use super::seat::{Link, Seat};
-use super::sender;
 use super::state::State;
 use crate::job::{Job, SPIN_MAX};
-use crate::wire;
 
 /// Where the right to receive from a worker is.
 #[derive(Default)]
@@ -151,6 +149,10 @@ impl Listener<'_> {
         else {
             return;
         };
+        // Who cannot be woken must not sleep here.
+        if link.nudger.is_none() {
+            return;
+        }
         let waker = Waker::from(Arc::new(Nudge { link, listener: thread::current().id() }));
         while job.register(&waker) && !reader.has_ended() {
             let start = Instant::now();
@@ -189,6 +191,11 @@ impl Drop for Listener<'_> {
 }
 
 /// Wakes a caller that sleeps in a receive.
+///
+/// Any thread may have to do it, and a hostile worker may have filled the channel, even after the caller has left and
+/// nobody listens: so it must not wait for room. It need not. A channel that is full holds a packet, or one is just
+/// being taken off. Only the caller takes any while it listens, and after each it looks at the job, whose news were
+/// there before this was called. So it comes to look, or has left because it did.
 struct Nudge {
     link: Arc<Link>,
     listener: ThreadId,
@@ -200,10 +207,9 @@ impl Wake for Nudge {
         if thread::current().id() == self.listener {
             return;
         }
-        let mut frame = Vec::new();
-        wire::nudge(&mut frame);
-        // It takes whatever is before it off the channel, so this cannot block for long.
-        if let Err(error) = sender::send(&self.link.goodbye, &frame) {
+        if let Some(nudger) = &self.link.nudger
+            && let Err(error) = nudger.nudge()
+        {
             tracing::error!(pid = self.link.pid, %error, "could not wake a caller that listens to a worker");
         }
     }

@@ -131,10 +131,13 @@ impl Driver {
         self.with_state(|state, now, effects| state.close_input(now, id, effects));
     }
 
-    /// `false`: the job had ended before.
-    pub(crate) fn cancel(&self, job: &Job) -> bool {
-        // Not before: it gets its name when the scheduler hears of it.
-        self.with_state(|state, now, effects| job.id().is_some_and(|id| state.cancel(now, id, effects)))
+    pub(crate) fn cancel(&self, job: &Job) {
+        self.with_state(|state, now, effects| {
+            // Not before: it gets its name when the scheduler hears of it.
+            if let Some(id) = job.id() {
+                state.cancel(now, id, effects);
+            }
+        });
     }
 
     pub(crate) fn abandon(&self, id: JobId) {

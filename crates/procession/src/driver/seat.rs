@@ -3,9 +3,12 @@
 //! It plans messages and checks replies; it sends nothing itself, so it can be used under the driver's lock.
 //! It knows neither the scheduler's policies nor processes.
 
+mod in_flight;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use in_flight::{InFlight, expect_frame};
 use ipc_channel::ipc::IpcBytesSender;
 use procession_core::{JobId, Time};
 
@@ -17,7 +20,7 @@ use crate::error::{Error, Loss};
 use crate::page::PageMaster;
 use crate::process::WorkerExit;
 use crate::slab::Block;
-use crate::wire::{self, ResultsHeader, Run, ToMaster};
+use crate::wire::{self, Nudger, ResultsHeader, Run, ToMaster};
 
 /// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
 const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
@@ -35,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) sender: IpcBytesSender,
     /// A clone of the worker's own sending end, for the farewell.
     pub(crate) goodbye: IpcBytesSender,
+    /// The same, to wake a caller that listens; `None`: callers do not listen to this worker.
+    pub(crate) nudger: Option<Nudger>,
     pub(crate) page: PageMaster,
     pub(crate) pid: u32,
 }
@@ -110,17 +115,6 @@ struct LargeSend {
     segment: Arc<Segment>,
     position: usize,
     sent: usize,
-}
-
-struct InFlight {
-    number: u32,
-    bytes: usize,
-    items: u32,
-    done: u32,
-    reclaimed: u32,
-    /// What the worker may be reading in the arena: it stays there until the worker is past the frame or dead,
-    /// whatever has become of the item.
-    _held: Option<Arc<Segment>>,
 }
 
 impl Seat {
@@ -299,7 +293,7 @@ impl Seat {
                 frame.number, results.first, frame.done
             ));
         }
-        let owed = frame.items - frame.done - frame.reclaimed;
+        let owed = frame.owed();
         if results.items > owed {
             return Err(format!("{} results where {owed} are owed", results.items));
         }
@@ -314,7 +308,7 @@ impl Seat {
 
     /// Whether a frame holds results that another item of it could keep back.
     pub(crate) fn could_be_late(&self) -> bool {
-        let is_kept_back = |frame: &InFlight| frame.items - frame.done - frame.reclaimed > 1;
+        let is_kept_back = |frame: &InFlight| frame.owed() > 1;
         self.link.is_some() && self.frames.iter().any(is_kept_back)
     }
 
@@ -359,7 +353,7 @@ impl Seat {
     /// The worker is past a frame of which something was taken back.
     pub(crate) fn frame_done(&mut self, number: u32) -> Result<(), String> {
         let frame = expect_frame(&mut self.frames, number)?;
-        let missing = frame.items - frame.done - frame.reclaimed;
+        let missing = frame.owed();
         if missing > 0 {
             return Err(format!("frame {number} ended with {missing} items missing"));
         }
@@ -391,8 +385,12 @@ impl Seat {
             let Some((first_unstarted, _)) = link.page.reclaim(frame.number) else {
                 break;
             };
-            // The page is the worker's to scribble on: never take back what is done or was never there.
-            let first_unstarted = first_unstarted.clamp(frame.done, end);
+            // The page is the worker's to scribble on. One that knows less than was answered does not tell what was
+            // begun beyond that, and there is nothing to take where nothing is.
+            if first_unstarted < frame.done {
+                break;
+            }
+            let first_unstarted = first_unstarted.min(end);
             taken += u64::from(end - first_unstarted);
             frame.reclaimed += end - first_unstarted;
             if first_unstarted > 0 {
@@ -416,11 +414,27 @@ impl Seat {
 
     /// Whether the first item without a reply has been started.
     pub(crate) fn is_running(&self) -> bool {
-        let Some(link) = &self.link else { return false };
-        let unfinished = self.frames.iter().find(|frame| frame.done + frame.reclaimed < frame.items);
-        // A damaged page cannot vouch that nothing was started.
-        unfinished
-            .is_some_and(|frame| link.page.claimed(frame.number).is_none_or(|claimed| claimed > frame.done))
+        self.begun() > 0
+    }
+
+    /// How many of the items it owes, from the first on, the worker has begun or cannot be shown not to have begun. Of a
+    /// dead one it is one at most, unless results of it could not be had.
+    pub(crate) fn begun(&self) -> u64 {
+        let Some(link) = &self.link else { return 0 };
+        let (mut before, mut begun) = (0, 0);
+        for frame in self.frames.iter().filter(|frame| frame.owed() > 0) {
+            match frame.begun(&link.page) {
+                0 => {}
+                here => begun = before + here,
+            }
+            before += u64::from(frame.owed());
+            // It comes to the next frame only once it has sent all results of this one. Sent is heard, unless something
+            // of it was refused: then it may be in any frame, whatever is missing of those before.
+            if self.violation.is_none() {
+                break;
+            }
+        }
+        begun
     }
 
     /// Results the worker had ready and did not get to send. Only when it is dead and its channel is drained.
@@ -435,7 +449,8 @@ impl Seat {
             exit: death.map(|death| death.exit),
             note: self.violation.clone(),
             ran: death.and_then(|death| {
-                let since = self.running_since()?;
+                // Of several it is not known which one was running.
+                let since = self.running_since().filter(|_| self.begun() == 1)?;
                 (since.as_nanos() > 0 && since <= death.at).then(|| death.at.saturating_since(since))
             }),
             peak_rss: death.and_then(|death| death.peak_rss),
@@ -462,15 +477,6 @@ fn fitting(slice: &Slice, room: usize) -> (usize, usize) {
         (items, bytes) = (items + 1, with_next);
     }
     (items, bytes)
-}
-
-/// The oldest frame, which is the only one a worker may be speaking of.
-fn expect_frame(frames: &mut VecDeque<InFlight>, number: u32) -> Result<&mut InFlight, String> {
-    match frames.front_mut() {
-        Some(frame) if frame.number == number => Ok(frame),
-        Some(frame) => Err(format!("news of frame {number}, expected frame {}", frame.number)),
-        None => Err(format!("news of frame {number}, which it was never sent")),
-    }
 }
 
 #[cfg(test)]

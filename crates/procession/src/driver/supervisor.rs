@@ -26,7 +26,7 @@ use super::{Driver, Phase, now};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::process::{LaunchError, Launched, Launcher, PendingBoot, WorkerExit, WorkerProcess};
-use crate::wire;
+use crate::wire::{self, Nudger};
 
 /// How much of a worker's latest output is kept.
 const OUTPUT_KEPT_BYTES: usize = 64 << 10;
@@ -277,7 +277,8 @@ impl Supervisor {
         let Launched { process, page, window, sender, receiver, goodbye, output, boot } = launched;
         let slot = worker.slot;
         let pid = process.pid();
-        let link = Arc::new(Link { sender, goodbye, page, pid });
+        let nudger = Nudger::new(&goodbye);
+        let link = Arc::new(Link { sender, goodbye, nudger, page, pid });
         {
             let mut state = self.driver.state.lock();
             let seat = state.seat(worker).expect("a seat waits for the worker that was ordered for it");

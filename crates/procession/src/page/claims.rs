@@ -94,6 +94,11 @@ impl Slot {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn damage(&self, note: u64) {
+        self.begun.store(note, Ordering::Release);
+    }
+
     fn noted(&self, frame_no: u32, opened: u32) -> Option<u32> {
         let count = self.begun.load(Ordering::Acquire).checked_sub(base(frame_no))?;
         u32::try_from(count).ok().filter(|count| *count <= opened)

@@ -17,7 +17,7 @@ use nix::sys::socket::{self, MsgFlags, UnixAddr};
 use super::FRAME_BYTES_MAX;
 
 /// ipc-channel's own packet header: the packet's length and the message's total length, as native `usize`.
-const PACKET_HEADER_BYTES: usize = 2 * size_of::<usize>();
+pub(super) const PACKET_HEADER_BYTES: usize = 2 * size_of::<usize>();
 
 /// What came out of a channel.
 #[derive(Debug, PartialEq, Eq)]

@@ -212,7 +212,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
                 return Err(WorkerEnd::Protocol("a frame has more items than it says".to_owned()));
             }
             if self.pace.turn_to(run.task) {
-                // Another task may take much longer, and results that are ready must not wait for it.
+                // It may take much longer, and results that are ready must not wait for it.
                 self.outbox.flush()?;
             }
             let mut section =

@@ -1,7 +1,8 @@
 //! How many items may go by between two looks at the clock.
 //!
 //! A look costs as much as several short items, and a long item must be seen to begin. So the number follows from how
-//! long the items of a task have taken so far. It must not know what they are.
+//! long the items of a task have taken so far. The same tells whether results may wait for items of another task. It must
+//! not know what they are.
 
 /// Items between two looks take about this long: little beside the time for which results may wait, much beside what
 /// a look costs.
@@ -11,27 +12,45 @@ const MOST_NS: u64 = 50_000;
 /// Items of no length at all still come to an end.
 const ITEMS_MAX: u32 = 1_024;
 
-/// The pace of one task.
+/// The pace of the present task, and what is left of that of others.
 #[derive(Debug)]
 pub(super) struct Pace {
     task: Option<u32>,
     pub(super) items: u32,
+    /// By task: whether its items were short when it was last turned from. As long as the index of the last such task,
+    /// and only of tasks that are there.
+    was_short: Vec<bool>,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { task: None, items: 1 }
+        Pace { task: None, items: 1, was_short: Vec::new() }
     }
 }
 
 impl Pace {
-    /// Another task starts anew. True: there was one before, and it is another.
+    /// Another task starts anew, or nearly so if its items were short. True: there was one before, it is another, and
+    /// items of this one may take long.
     pub(super) fn turn_to(&mut self, task: u32) -> bool {
         if self.task == Some(task) {
             return false;
         }
-        self.items = 1;
-        self.task.replace(task).is_some()
+        let before = self.task.replace(task);
+        if let Some(before) = before {
+            self.remember(before as usize, self.items > 1);
+        }
+        let is_short = self.was_short.get(task as usize).copied().unwrap_or(false);
+        self.items = 1 + u32::from(is_short);
+        before.is_some() && !is_short
+    }
+
+    fn remember(&mut self, task: usize, is_short: bool) {
+        if task < self.was_short.len() {
+            self.was_short[task] = is_short;
+        } else if is_short {
+            self.was_short.resize(task + 1, false);
+            self.was_short[task] = true;
+        }
     }
 
     /// So many items took so long.
@@ -78,6 +97,28 @@ mod tests {
         assert_eq!(pace.items, 2);
         assert!(pace.turn_to(4));
         assert_eq!(pace.items, 1);
+    }
+
+    #[test]
+    fn results_wait_for_a_task_whose_items_are_known_to_be_short() {
+        let mut pace = Pace::default();
+        let mut run = |task, ns| {
+            let may_take_long = pace.turn_to(task);
+            pace.note(1, ns);
+            may_take_long
+        };
+        assert!(!run(3, 200));
+        assert!(run(5, 200), "nothing is known of it");
+        assert!(!run(3, 200) && !run(5, 200) && !run(3, 200));
+        assert!(!run(5, 60_000), "it was short so far");
+        assert!(!run(3, 200));
+        assert!(run(5, 200), "it took long");
+        assert!(!run(3, 200) && !run(5, 20_000) && !run(3, 200) && !run(5, 200));
+        assert!(!pace.turn_to(3));
+        assert_eq!(pace.items, 2, "it has yet to show that it still is");
+        // Tasks that are not here are never noted.
+        assert!(pace.turn_to(u32::MAX) && !pace.turn_to(3));
+        assert!(pace.turn_to(u32::MAX) && pace.was_short.len() == 6);
     }
 
     #[test]

@@ -306,6 +306,21 @@ fn items_run_in_order_and_each_gets_its_outcome() {
 }
 
 #[test]
+fn quick_tasks_that_take_turns_share_a_frame_of_results() {
+    let bench = Bench::new();
+    let items: Vec<(u32, &[u8])> = [(ECHO, b"a".as_slice()), (TOLD, b"b")].repeat(500);
+    bench.work(1, &items);
+    let (_, frames, _) = bench.run();
+    let records = records(&frames);
+    assert!(records.iter().map(|(_, position, _)| *position).eq(0..1_000));
+    for (_, position, outcome) in &records {
+        let expected = if position % 2 == 0 { b"a" } else { b"b" };
+        assert_eq!(*outcome, (Status::Ok, expected.to_vec()));
+    }
+    assert!(frames.len() < 1_000, "at least some went together");
+}
+
+#[test]
 fn a_panic_is_the_outcome_of_its_item_alone() {
     let bench = Bench::new();
     bench.work(1, &[(PANIC, b"one"), (ECHO, b"x"), (BAD_PAYLOAD, b""), (ECHO, b"y")]);

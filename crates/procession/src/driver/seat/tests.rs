@@ -41,7 +41,7 @@ impl Scene {
         let (page, fd) = PageMaster::create().unwrap();
         let (sender, _) = ipc::bytes_channel().unwrap();
         let (goodbye, _) = ipc::bytes_channel().unwrap();
-        let link = Link { sender, goodbye, page, pid: 1 };
+        let link = Link { sender, goodbye, nudger: None, page, pid: 1 };
         for &size in item_sizes {
             let encoded: Result<(), ()> = segment.push(|sink| {
                 sink.put(&vec![7; size]);
@@ -355,4 +355,78 @@ fn a_reply_that_is_refused_leaves_the_page_to_be_salvaged() {
     assert!(scene.seat.salvage().is_some());
     assert_eq!(scene.results(0, 0, 1), Ok(1));
     assert!(scene.seat.salvage().is_none(), "it was heard");
+}
+
+const FULL: u64 = FULL_ITEMS;
+
+/// Frames of 4, 64 and 64 items; three of the first are begun and one is answered.
+fn scene_of_three_frames() -> Scene {
+    let mut scene = Scene::new(&[1; 3 * FULL as usize]);
+    for (frame_no, items) in [(0, 4), (1, FULL), (2, FULL)] {
+        scene.queue(FULL * frame_no, items);
+        assert_ne!(scene.plan(), "nothing");
+    }
+    for position in 0..3 {
+        assert_eq!(scene.begin(0, position), Begun::Yes);
+    }
+    assert_eq!(scene.results(0, 0, 1), Ok(1));
+    scene
+}
+
+#[test]
+fn items_whose_results_cannot_be_had_were_begun() {
+    let mut scene = scene_of_three_frames();
+    assert!(scene.seat.salvage().is_none());
+    assert_eq!(scene.seat.begun(), 2, "those that follow were not");
+    // The reply that would have ended this frame was refused, and the worker went on.
+    assert!(scene.results(7, 0, 3).is_err());
+    scene.seat.violation = Some("news of another frame".to_owned());
+    assert_eq!(scene.seat.begun(), 2);
+    assert_eq!((scene.begin(1, 0), scene.begin(1, 1)), (Begun::Yes, Begun::Yes));
+    assert_eq!(scene.seat.begun(), 3 + 2, "who begins a frame has ended those before");
+}
+
+#[test]
+fn nothing_is_unstarted_by_the_word_of_a_damaged_page() {
+    let mut scene = scene_of_three_frames();
+    scene.page.damage(0, u64::MAX);
+    scene.page.damage(2, u64::MAX);
+    assert_eq!(scene.seat.begun(), 3, "it did not come to the frames that follow");
+    scene.seat.violation = Some("it may have come anywhere".to_owned());
+    assert_eq!(scene.seat.begun(), 3 + FULL + FULL);
+    assert_eq!(scene.seat.reclaim(), 0);
+}
+
+#[test]
+fn a_damaged_note_says_nothing_of_frames_that_follow() {
+    let mut scene = scene_of_three_frames();
+    scene.page.damage(0, u64::MAX);
+    scene.seat.violation = Some("it may have come anywhere".to_owned());
+    assert_eq!(scene.seat.begun(), 3);
+    assert_eq!(scene.seat.reclaim(), FULL + FULL);
+    assert_eq!(scene.seat.begun(), 3);
+}
+
+#[test]
+fn a_page_that_knows_less_than_was_answered_gives_nothing_back() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
+    scene.plan();
+    for position in 0..3 {
+        assert_eq!(scene.begin(0, position), Begun::Yes);
+    }
+    assert_eq!(scene.results(0, 0, 2), Ok(2));
+    scene.page.damage(0, 1);
+    assert_eq!(scene.seat.reclaim(), 0);
+    assert_eq!(scene.seat.begun(), 2, "neither of them is known not to have begun");
+}
+
+#[test]
+fn who_dies_as_it_should_owes_one_begun_item_at_most() {
+    let mut scene = scene_of_three_frames();
+    assert_eq!(scene.results(0, 1, 1), Ok(1));
+    assert_eq!(scene.seat.begun(), 1);
+    assert_eq!(scene.results(0, 2, 1), Ok(1));
+    assert_eq!(scene.seat.begun(), 0);
+    assert_eq!(scene.seat.reclaim(), 1 + FULL + FULL);
 }

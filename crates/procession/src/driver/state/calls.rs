@@ -134,11 +134,8 @@ impl State {
         self.tell(now, CoreEvent::InputClosed { job: id }, effects);
     }
 
-    /// `false`: the job had ended before.
-    pub(crate) fn cancel(&mut self, now: Time, id: JobId, effects: &mut Effects) -> bool {
-        let is_open = self.jobs.entry(id).is_some();
+    pub(crate) fn cancel(&mut self, now: Time, id: JobId, effects: &mut Effects) {
         self.tell(now, CoreEvent::Cancel { job: id }, effects);
-        is_open
     }
 
     pub(crate) fn abandon(&mut self, now: Time, id: JobId, effects: &mut Effects) {

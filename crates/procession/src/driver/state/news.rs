@@ -188,13 +188,18 @@ impl State {
     /// The worker is dead and everything it ever sent has been handled.
     pub(crate) fn exited(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) {
         let Some(seat) = self.seat(worker) else { return };
-        let running = seat.is_running();
+        let begun = seat.begun();
         let loss = seat.loss();
         // A worker that was ready has items, and an end like any other; a status it left with means nothing then.
         seat.let_go();
         let failure = seat.boot_failure.take().filter(|_| !seat.is_ready);
         if let (Some(link), Some(exit)) = (seat.link.take(), loss.exit) {
-            effects.events.push(Event::WorkerExited { slot: worker.slot, pid: link.pid, exit, running });
+            effects.events.push(Event::WorkerExited {
+                slot: worker.slot,
+                pid: link.pid,
+                exit,
+                running: begun > 0,
+            });
         }
         if let Some(failure) = failure {
             self.start_failed(now, worker, failure.error, failure.fatal, effects);
@@ -202,7 +207,7 @@ impl State {
         }
         let reason = Error::new(ErrorKind::Broken, loss.describe());
         self.loss = Some(loss);
-        self.broken_by(reason, |state| state.tell(now, CoreEvent::WorkerExited { worker, running }, effects));
+        self.broken_by(reason, |state| state.tell(now, CoreEvent::WorkerExited { worker, begun }, effects));
         self.loss = None;
     }
 

@@ -144,3 +144,36 @@ fn at_every_item_of_a_stride_the_page_tells_what_is_finished_and_what_runs() {
         assert_eq!(payload, [finished, position as u8 + 1], "finished and begun");
     }
 }
+
+/// How many results each frame holds, and whether they are uniform.
+fn shapes(frames: &[Vec<u8>]) -> Vec<(u32, bool)> {
+    let shape = |frame: &Vec<u8>| match ToMaster::parse(frame) {
+        Ok(ToMaster::Results(view)) => Some((view.header.items, view.header.each > 0)),
+        _ => None,
+    };
+    frames.iter().filter_map(shape).collect()
+}
+
+/// A stride has one item here, so each record is seen by a batch of its own.
+#[test]
+fn results_that_are_alike_again_are_uniform_again() {
+    for odd in [b"panic".as_slice(), b"bad", b"", b"longer"] {
+        let bench = Bench::new();
+        for frame_no in 0..8 {
+            let mut bytes = Vec::new();
+            let mut builder = WorkBuilder::begin(&mut bytes, frame_no, true);
+            builder.run(&Run { task: TOLD, first: 10, attempt: 2, timeout_ns: 0 });
+            for item in 0..10 {
+                builder.push(if (frame_no, item) == (1, 4) { odd } else { b"quick" });
+            }
+            builder.finish();
+            bench.frame(bytes);
+        }
+        let frames = bench.run().1;
+        assert_eq!(records(&frames).len(), 80);
+        let shapes = shapes(&frames);
+        let uneven = shapes.iter().position(|(_, is_uniform)| !is_uniform).expect("one result is odd");
+        let later = &shapes[uneven..];
+        assert!(later.iter().any(|(items, is_uniform)| *items > 1 && *is_uniform), "{odd:?}: {shapes:?}");
+    }
+}

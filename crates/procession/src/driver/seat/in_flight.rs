@@ -1,0 +1,42 @@
+//! A frame that a worker was sent, and what is still to be heard of it. It must not know what is in it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::driver::backlog::Segment;
+use crate::page::PageMaster;
+
+/// A frame whose credit has not returned.
+pub(super) struct InFlight {
+    pub(super) number: u32,
+    pub(super) bytes: usize,
+    pub(super) items: u32,
+    pub(super) done: u32,
+    pub(super) reclaimed: u32,
+    /// What the worker may be reading in the arena: it stays there until the worker is past the frame or dead,
+    /// whatever has become of the item.
+    pub(super) _held: Option<Arc<Segment>>,
+}
+
+impl InFlight {
+    /// Items without a reply that the worker has not been relieved of.
+    pub(super) fn owed(&self) -> u32 {
+        self.items - self.done - self.reclaimed
+    }
+
+    /// How many of those it has begun, by its page. A damaged page cannot vouch that any of them was not begun, nor can
+    /// one that knows less than was answered.
+    pub(super) fn begun(&self, page: &PageMaster) -> u64 {
+        let noted = page.claimed(self.number).and_then(|claimed| claimed.checked_sub(self.done));
+        u64::from(noted.unwrap_or(u32::MAX).min(self.owed()))
+    }
+}
+
+/// The oldest frame, which is the only one a worker may be speaking of.
+pub(super) fn expect_frame(frames: &mut VecDeque<InFlight>, number: u32) -> Result<&mut InFlight, String> {
+    match frames.front_mut() {
+        Some(frame) if frame.number == number => Ok(frame),
+        Some(frame) => Err(format!("news of frame {number}, expected frame {}", frame.number)),
+        None => Err(format!("news of frame {number}, which it was never sent")),
+    }
+}
