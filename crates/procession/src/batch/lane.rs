@@ -44,14 +44,14 @@ impl Drop for Lane<'_, '_> {
 impl Batch<'_, '_> {
     /// Whether there are arguments of one length, and results of one length to be followed.
     pub(super) fn has_lane(&self) -> bool {
-        self.collected.is_uniform && self.collected.header.items > 0 && self.payloads.each() > 0
+        self.collected.is_uniform && self.collected.each != usize::MAX && self.payloads.each() > 0
     }
 
     /// Runs items as long as they are alike.
     #[inline]
     pub(super) fn run_lane(&mut self, task: &impl RunItem, params: &[ParamInfo]) -> Result<Ended, TaskFault> {
-        let (claims, first_index, end, each) = (self.claims.clone(), self.first_index, self.end, self.each);
-        let (index, args_each) = (self.index, self.payloads.each());
+        let (claims, first_index, end) = (self.claims.clone(), self.first_index, self.end);
+        let (index, args_each, each) = (self.index, self.payloads.each(), self.collected.each);
         let (area, committed) = self.area.split();
         let aside = &mut *self.aside;
         let mut lane = Lane {
