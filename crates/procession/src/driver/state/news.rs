@@ -195,6 +195,7 @@ impl State {
         let failure = seat.boot_failure.take().filter(|_| !seat.is_ready);
         if let (Some(link), Some(exit)) = (seat.link.take(), loss.exit) {
             effects.events.push(Event::WorkerExited { slot: worker.slot, pid: link.pid, exit, running });
+            effects.links.push(link);
         }
         if let Some(failure) = failure {
             self.start_failed(now, worker, failure.error, failure.fatal, effects);
