@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use procession_core::{Signal, WorkerId};
 
+use super::seat::Link;
 use crate::arrival::Arrival;
 use crate::event::Event;
 use crate::job::{Job, StopReason};
@@ -22,6 +23,9 @@ pub(crate) struct Effects {
     /// The supervisor must look at the clock earlier than it planned to.
     pub(crate) rearm: bool,
     pub(crate) finished: bool,
+    /// Of workers that are dead. To let go of one closes channels and unmaps memory, which can wait until everybody who
+    /// waits for news has been woken.
+    pub(crate) links: Vec<Arc<Link>>,
 }
 
 /// What only the supervisor thread does.
@@ -42,5 +46,6 @@ impl Effects {
             && self.events.is_empty()
             && !self.rearm
             && !self.finished
+            && self.links.is_empty()
     }
 }

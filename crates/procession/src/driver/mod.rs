@@ -240,7 +240,7 @@ impl Driver {
         if effects.is_empty() {
             return;
         }
-        let Effects { pump, orders, deliveries, totals, stopped, events, rearm, finished } = effects;
+        let Effects { pump, orders, deliveries, totals, stopped, events, rearm, finished, links } = effects;
         // Before the supervisor is told anything, or its news of what comes next would overtake these.
         for event in events {
             self.observe(event);
@@ -262,6 +262,7 @@ impl Driver {
         for (job, reason) in stopped {
             job.stop(reason);
         }
+        drop(links);
     }
 
     /// Has the supervisor give back memory of large arguments once nobody has used it for a while.

@@ -388,7 +388,6 @@ impl Supervisor {
         let Some(mut child) = self.children.remove(&slot) else {
             return;
         };
-        self.unwatch_child(&child);
         let exit = self.launcher.reap(&child.process);
         let forward = self.forwarder.as_mut();
         child.drain_output(OUTPUT_LAST_BYTES, forward);
@@ -415,6 +414,8 @@ impl Supervisor {
         if let Err(error) = sender::send(&child.link.goodbye, &farewell) {
             tracing::error!(slot, %error, "could not say farewell for a dead worker");
         }
+        // Last, since nobody waits for it, and before the descriptors are closed.
+        self.unwatch_child(&child);
     }
 
     // Descriptors.

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver};
 use nix::unistd::getppid;
 
-use super::boot::{Boot, BootError, Identity, Nonce, Order, ROLE_VARIABLE, Reply, Role};
+use super::boot::{Boot, BootError, Ends, Identity, Nonce, Order, ROLE_VARIABLE, Reply, Role};
 use super::boot::{receive_boot, receive_descriptors, send_reply};
 use super::descriptors::{Ballast, null_stdin, sweep_inherited};
 use super::exit::{code, leave};
-use super::seat::Seat;
+use super::seat::{self, Seat};
 use super::signals::OnParentDeath;
 use super::{limits, serve, signals};
+use crate::wire::Inbox;
 
 /// Takes the role that the environment names.
 pub(super) fn enter(role: &OsStr) -> ! {
@@ -111,7 +112,10 @@ fn become_worker(stream: UnixStream, orders: IpcReceiver<Order>, ballast: Ballas
         give_up("the pool is gone");
     }
     limits::become_expendable();
-    Seat { ends, files, output, settings: boot.settings, run_preload: true }.take(move || {
+    seat::prepare();
+    let Ends { slot, work, results } = ends;
+    let work = Inbox::new(work);
+    Seat { slot, work, results, files, output, settings: boot.settings, run_preload: true }.take(move || {
         drop((stream, orders, ballast));
     })
 }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use ipc_channel::ipc::IpcBytesSender;
 
-use super::boot::{Ends, SharedFiles};
+use super::boot::SharedFiles;
 use super::exit::{code, flush_all_output, leave};
 use super::settings::{Output, SeatSettings};
 use super::{limits, signals};
@@ -16,7 +16,9 @@ use crate::worker::{self, Setup, Shared, WorkerEnd};
 
 /// Everything a process needs to be a worker.
 pub(super) struct Seat {
-    pub(super) ends: Ends,
+    pub(super) slot: u32,
+    pub(super) work: Inbox,
+    pub(super) results: IpcBytesSender,
     pub(super) files: SharedFiles,
     pub(super) output: Option<OwnedFd>,
     pub(super) settings: SeatSettings,
@@ -24,19 +26,24 @@ pub(super) struct Seat {
     pub(super) run_preload: bool,
 }
 
+/// What any worker needs and none can tell apart. A zygote does it once, for all that are forked from it: the first touch
+/// of a page costs a forked process more than most of what it runs there.
+pub(super) fn prepare() {
+    signals::unblock_all();
+    signals::make_sent_faults_deadly();
+    worker::prepare();
+}
+
 impl Seat {
     /// Works until there is no more work; `close_others` closes what belongs to the process this one came from.
     pub(super) fn take(self, close_others: impl FnOnce()) -> ! {
-        let Seat { ends: Ends { slot, work, results }, files, output, settings, run_preload } = self;
+        let Seat { slot, work, results, files, output, settings, run_preload } = self;
         close_others();
-        let inbox = Inbox::new(work);
         let prepared = redirect_output(settings.output, output)
             .map_err(|error| format!("output cannot be redirected: {error}"))
             .and_then(|()| limits::apply(&settings, slot))
             .and_then(|()| map(&files).map_err(|error| format!("shared memory cannot be mapped: {error}")));
         drop(files);
-        signals::unblock_all();
-        signals::make_sent_faults_deadly();
         let end = match prepared {
             Ok(shared) => {
                 let setup = Setup {
@@ -44,7 +51,7 @@ impl Seat {
                     preload: if run_preload { settings.preload } else { None },
                     initializer: settings.initializer,
                 };
-                worker::run_worker(&inbox, &results, shared, &setup)
+                worker::run_worker(&work, &results, shared, &setup)
             }
             Err(message) => report_failure(&results, &message),
         };

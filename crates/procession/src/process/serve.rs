@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use ipc_channel::IpcError;
-use ipc_channel::ipc::IpcReceiver;
+use ipc_channel::ipc::{IpcBytesSender, IpcReceiver};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{ForkResult, Pid, getpid, getppid, setpgid};
 
@@ -18,10 +18,11 @@ use super::exit::{code, flush_all_output, leave};
 use super::init::depth;
 use super::launcher::count_threads;
 use super::limits;
-use super::seat::Seat;
+use super::seat::{self, Seat};
 use super::settings::SeatSettings;
 use super::signals::{self, OnParentDeath};
 use crate::registry;
+use crate::wire::Inbox;
 use crate::worker;
 
 /// How much of what a preload says is repeated to the master, which takes replies of a limited size.
@@ -63,6 +64,7 @@ pub(super) fn serve(
         let _ = send_reply(&stream, &Reply::PreloadFailed { message });
         leave(code::INIT_FAILED);
     }
+    seat::prepare();
     // The master's death must not kill this process before it has killed what its workers have started.
     let parent = getppid();
     if signals::bind_to_parent(OnParentDeath::Interrupt).is_err() {
@@ -81,8 +83,8 @@ pub(super) fn serve(
                     send_reply(&stream, &reply)
                 }
                 Ok(Forked::Child(new, zygote)) => {
-                    let NewWorker { ends, files, output } = *new;
-                    let seat = Seat { ends, files, output, settings, run_preload: false };
+                    let NewWorker { slot, work, results, files, output } = *new;
+                    let seat = Seat { slot, work, results, files, output, settings, run_preload: false };
                     enter_worker(seat, zygote, move || drop((stream, orders, ballast)));
                 }
                 Err(error) => Err(error),
@@ -130,19 +132,25 @@ enum Forked {
 }
 
 struct NewWorker {
-    ends: Ends,
+    slot: u32,
+    work: Inbox,
+    results: IpcBytesSender,
     files: SharedFiles,
     output: Option<std::os::fd::OwnedFd>,
 }
 
 fn fork_worker(stream: &UnixStream, ends: Ends) -> io::Result<Forked> {
     let (files, output) = receive_descriptors(stream)?;
+    let Ends { slot, work, results } = ends;
+    let work = Inbox::new(work);
     flush_all_output();
     let zygote = getpid();
     // SAFETY: this process has one thread (checked after the preload task, the only foreign code it runs), so the
     // child may do anything.
     match unsafe { nix::unistd::fork() } {
-        Ok(ForkResult::Child) => Ok(Forked::Child(Box::new(NewWorker { ends, files, output }), zygote)),
+        Ok(ForkResult::Child) => {
+            Ok(Forked::Child(Box::new(NewWorker { slot, work, results, files, output }), zygote))
+        }
         Ok(ForkResult::Parent { child }) => {
             // Both sides do this: the master may signal the group as soon as it knows the pid. The ends are closed
             // here and now, or nobody would ever see the worker's end of stream.

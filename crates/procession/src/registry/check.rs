@@ -1,5 +1,7 @@
 //! Is the registry sound, and is it the same on both sides: checked when a pool or a worker starts.
 
+use std::sync::OnceLock;
+
 use crate::registry::{TaskInfo, tasks};
 
 /// Refuses two tasks of one path, naming both places.
@@ -11,8 +13,11 @@ pub(crate) fn check() -> Result<(), String> {
 ///
 /// FNV-1a (64 bit) over this crate's version, the pointer width, and each task's path and signature in order,
 /// each text followed by a zero byte. Written out here because the number must not change with a toolchain.
+///
+/// Computed once per process: every signature is put into words for it, and each worker that starts is asked for it.
 pub(crate) fn fingerprint() -> u64 {
-    fingerprint_of(tasks())
+    static FINGERPRINT: OnceLock<u64> = OnceLock::new();
+    *FINGERPRINT.get_or_init(|| fingerprint_of(tasks()))
 }
 
 /// `tasks` are sorted by path.

@@ -81,6 +81,12 @@ pub(crate) fn run_worker(
     run_with(source, sink, shared, setup, &Registered)
 }
 
+/// What is done once per process, and need not be done anew in one that is forked from it.
+pub(crate) fn prepare() {
+    panics::install_hook();
+    Registered.fingerprint();
+}
+
 /// Runs a preload task or an initializer, and says what went wrong.
 pub(crate) fn run_setup(what: &str, task: u32, args: &[u8]) -> Result<(), String> {
     region::enter_worker();

@@ -200,6 +200,7 @@ impl State {
                 exit,
                 running: begun > 0,
             });
+            effects.links.push(link);
         }
         if let Some(failure) = failure {
             self.start_failed(now, worker, failure.error, failure.fatal, effects);
