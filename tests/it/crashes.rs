@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use procession::{Error, ErrorKind, Pool, PoolBuilder, Task, WorkerExit};
 use procession_harness::Ledger;
+use procession_tasks::faults;
 
 use crate::scenes::{both, counts, outcomes};
 use crate::tasks::{DEATHS, risky, risky_always, risky_at_first};
@@ -12,6 +13,15 @@ type Risky = fn(String, i64, Vec<i64>, String) -> i64;
 
 const ITEMS: i64 = 250;
 const BAD: [i64; 3] = [0, 130, 249];
+
+/// Segfaults for every tenth.
+#[procession::task]
+fn one_in_ten(x: i64) -> i64 {
+    if x % 10 == 7 {
+        faults::segv();
+    }
+    3 * x
+}
 
 /// The two ways to cut the work.
 fn chunked(task: Task<Risky>) -> [Task<Risky>; 2] {
@@ -164,6 +174,32 @@ procession_harness::cases! {
             }
             assert_eq!(counts(ledger), expected_starts(3), "nothing else was run again");
         });
+    }
+
+    /// A tenth of them, so that most chunks lose their worker several times.
+    fn one_item_in_ten_of_many_is_lost() {
+        const MANY: i64 = 10_000;
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let outcomes: Vec<_> = pool.imap(one_in_ten.chunk_size(100), 0..MANY).collect();
+        assert_eq!(outcomes.len() as i64, MANY);
+        for (x, outcome) in (0..).zip(&outcomes) {
+            match outcome {
+                Ok(value) => assert_eq!((*value, x % 10 == 7), (3 * x, false), "item {x}"),
+                Err(error) => {
+                    assert_eq!(x % 10, 7, "item {x} is innocent: {error}");
+                    let found = (error.kind(), error.exit(), error.item(), error.attempts());
+                    let lost = (ErrorKind::WorkerLost, Some(WorkerExit::Signal(11)), Some(x as u64), 1);
+                    assert_eq!(found, lost, "{error}");
+                    assert!(error.to_string().contains(&format!("item {x},")), "{error}");
+                }
+            }
+        }
+        let values = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert_eq!((values, outcomes.len() - values), (9_000, 1_000));
+        let handle = pool.map_async(one_in_ten.chunk_size(100), 0..MANY);
+        let error = handle.get().unwrap_err();
+        assert_eq!((error.kind(), error.item()), (ErrorKind::WorkerLost, Some(7)), "the first by index");
+        pool.close().unwrap();
     }
 
     fn the_number_of_attempts_can_be_chosen() {

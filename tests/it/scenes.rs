@@ -36,7 +36,12 @@ pub(crate) fn mapped() -> usize {
 
 /// How many pieces of shared data this process has mapped. Their owner has two mappings of each.
 pub(crate) fn mapped_here() -> usize {
-    let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
+    mapped_in("self")
+}
+
+/// The same, of a process by its number.
+pub(crate) fn mapped_in(process: &str) -> usize {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).expect("/proc shows the process");
     maps.lines().filter(|line| line.contains("procession-shared")).count()
 }
 

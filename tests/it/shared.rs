@@ -11,7 +11,7 @@ use serde::de::Deserializer;
 use serde::ser::{SerializeTuple, Serializer};
 use serde::{Deserialize, Serialize};
 
-use crate::scenes::{FOR_EVER, LIMIT, each, kinds, mapped, mapped_here, wait_lines};
+use crate::scenes::{FOR_EVER, LIMIT, both, each, kinds, mapped, mapped_here, mapped_in, wait_lines};
 use crate::tasks::{own_pid, square};
 
 /// The process, where the table lies in it, and its sum.
@@ -253,6 +253,19 @@ procession_harness::cases! {
             assert!(pool.map(give_back, (0..300).map(|_| one())).unwrap().iter().all(|table| **table == TABLE));
             assert!(pool.imap_unordered(give_back, (0..300).map(|_| one())).all(|table| *table.unwrap() == TABLE));
             check_given_back(&pool);
+            pool.close().unwrap();
+        });
+    }
+
+    /// A worker that fell idle before the last handle went waits for its next item, so there are several tries.
+    fn an_idle_worker_lets_go_of_what_is_retired() {
+        both(1, |builder| {
+            let pool = builder.build().unwrap();
+            let released = (0..5).any(|_| {
+                let (worker, _, _) = pool.apply(read, (pool.share(&TABLE).unwrap(),)).unwrap();
+                wait_until(LIMIT / 5, || mapped_in(&worker.to_string()) == 0)
+            });
+            assert!(released);
             pool.close().unwrap();
         });
     }

@@ -1,13 +1,20 @@
 //! Commands as items: a program, its arguments, and what it printed. It knows no shell, and no command line of ours.
 
-use std::fmt;
-use std::process::{Command, Stdio};
+mod capture;
 
+use std::fmt;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+
+use capture::Kept;
 
 use procession::task;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Most bytes that are kept of each of a command's output streams: 64 MiB.
+pub const CAPTURED_BYTES_MAX: usize = 64 << 20;
 
 /// Runs one command to its end and returns how it ended and what it printed.
 ///
@@ -23,6 +30,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// assert_eq!(finished.stdout.as_bytes(), b"a b;$HOME;");
 /// ```
 ///
+/// Of each stream the first 64 MiB ([`CAPTURED_BYTES_MAX`]) are kept. What comes after them is read and discarded, and
+/// [`Finished::truncated`] says so: send larger output to a file.
+///
 /// The command is in the process group of its worker: whatever stops the worker (a time limit, a cancel, the end of
 /// the master) stops the command, too.
 ///
@@ -32,19 +42,32 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub fn exec(argv: Vec<String>) -> Result<Finished, String> {
     let (program, arguments) =
         argv.split_first().ok_or("the command has no words: name at least a program")?;
-    // No hook runs in the child, so std starts it without copying this process, and reads both streams with one
-    // `poll`, on this thread.
-    let output = Command::new(program)
+    // No hook runs in the child, so std starts it without copying this process.
+    let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .map_err(|error| format!("cannot run `{program}`: {error}"))?;
-    let ended = match (output.status.code(), output.status.signal()) {
+    let [stdout, stderr] = capture::read_both(pipes(&mut child), CAPTURED_BYTES_MAX).map_err(|error| {
+        // Nobody reads what it prints any more.
+        let _ = child.kill();
+        let _ = child.wait();
+        format!("cannot read what `{program}` prints: {error}")
+    })?;
+    let status = child.wait().map_err(|error| format!("cannot wait for `{program}`: {error}"))?;
+    let ended = match (status.code(), status.signal()) {
         (Some(code), _) => Ended::Code(code),
         (None, Some(signal)) => Ended::Signal(signal),
-        (None, None) => return Err(format!("`{program}` neither exited nor was killed: {}", output.status)),
+        (None, None) => return Err(format!("`{program}` neither exited nor was killed: {status}")),
     };
-    Ok(Finished { ended, stdout: Captured(output.stdout), stderr: Captured(output.stderr) })
+    Ok(Finished::new(ended, stdout, stderr))
+}
+
+fn pipes(child: &mut Child) -> [OwnedFd; 2] {
+    let stdout = child.stdout.take().expect("its output is piped").into();
+    [stdout, child.stderr.take().expect("its errors are piped").into()]
 }
 
 /// What is known of a command that has ended.
@@ -56,6 +79,15 @@ pub struct Finished {
     pub stdout: Captured,
     /// What it wrote to its standard error.
     pub stderr: Captured,
+    /// It wrote more than is kept of a stream: the rest of that one is missing.
+    pub truncated: bool,
+}
+
+impl Finished {
+    fn new(ended: Ended, stdout: Kept, stderr: Kept) -> Finished {
+        let truncated = stdout.is_cut || stderr.is_cut;
+        Finished { ended, stdout: Captured(stdout.bytes), stderr: Captured(stderr.bytes), truncated }
+    }
 }
 
 /// The two ways in which a process ends.
@@ -176,6 +208,16 @@ mod tests {
         let finished =
             sh("i=0; while [ $i -lt 300 ]; do printf %01000d 1; printf %01000d 2 >&2; i=$((i+1)); done");
         assert_eq!((finished.stdout.as_bytes().len(), finished.stderr.as_bytes().len()), (300_000, 300_000));
+        assert!(!finished.truncated);
+    }
+
+    #[test]
+    fn what_exceeds_the_bound_is_discarded_and_said() {
+        let beyond = (CAPTURED_BYTES_MAX + 1_000_000).to_string();
+        let finished = sh(&format!("head -c {beyond} /dev/zero; printf end >&2; exit 4"));
+        assert_eq!(finished.ended, Ended::Code(4), "it was not stopped by a full pipe");
+        assert_eq!(finished.stdout.as_bytes().len(), CAPTURED_BYTES_MAX);
+        assert_eq!((finished.stderr.as_bytes(), finished.truncated), (b"end".as_slice(), true));
     }
 
     #[test]
@@ -198,9 +240,10 @@ mod tests {
             ended: Ended::Signal(15),
             stdout: Captured(b"caf\xc3\xa9 \xff".to_vec()),
             stderr: Captured::default(),
+            truncated: false,
         };
         let json = serde_json::to_string(&finished).expect("it is plain data");
-        assert_eq!(json, r#"{"ended":{"signal":15},"stdout":"café �","stderr":""}"#);
+        assert_eq!(json, r#"{"ended":{"signal":15},"stdout":"café �","stderr":"","truncated":false}"#);
         let read: Finished = serde_json::from_str(&json).expect("it was just written");
         assert_eq!(read.stdout.as_bytes(), "café \u{fffd}".as_bytes());
         assert_eq!(format!("{:?}", finished.stdout), r#""caf\xc3\xa9 \xff""#);

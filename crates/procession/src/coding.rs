@@ -51,10 +51,7 @@ impl<I: Iterator<Item = Payload>> Coding<I, Payload> {
     pub(crate) fn encoded() -> Coding<I, Payload> {
         Coding {
             pull: |input, items, out| {
-                pull_items(input, items, out, |payload: &Payload, sink| {
-                    sink.put(payload.as_bytes());
-                    Ok(())
-                })
+                pull_items(input, items, out, |payload: &Payload, sink| sink.put(payload.as_bytes()))
             },
             decode: Decode {
                 one: |bytes| Ok(Payload::from(bytes.to_vec())),

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::ftruncate;
 
@@ -18,4 +20,58 @@ pub(crate) fn set_len(file: impl AsFd, len: usize) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }
     Ok(ftruncate(file, len as i64)?)
+}
+
+/// Most bytes that are asked for at once: a signal makes the system begin anew.
+const STEP_BYTES: usize = 4 << 20;
+
+/// Gives memory to a range within a memory file. On an error some of it may have memory.
+///
+/// A mapping takes it with the first write, too, but where there is none that write is a SIGBUS.
+pub(crate) fn reserve(file: impl AsFd, start: usize, len: usize) -> io::Result<()> {
+    let end = start + len;
+    for at in (start..end).step_by(STEP_BYTES) {
+        let step = STEP_BYTES.min(end - at);
+        while let Err(errno) = fallocate(&file, FallocateFlags::empty(), at as i64, step as i64) {
+            if errno != Errno::EINTR {
+                return Err(in_words(errno.into()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A memory file has no device of which space could be left.
+pub(crate) fn in_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull => io::Error::new(
+            io::ErrorKind::OutOfMemory,
+            "no memory is left for it: free some, or share less at a time",
+        ),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use nix::sys::stat::fstat;
+
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_has_memory_and_nothing_else_has() {
+        let file = memfd_create(c"test", MFdFlags::MFD_CLOEXEC).unwrap();
+        set_len(&file, 4 * STEP_BYTES).unwrap();
+        reserve(&file, STEP_BYTES, STEP_BYTES + 4096).unwrap();
+        assert_eq!(fstat(&file).unwrap().st_blocks as usize * 512, STEP_BYTES + 4096);
+    }
+
+    #[test]
+    fn a_lack_of_memory_is_called_so() {
+        let error = in_words(Errno::ENOSPC.into());
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        assert!(error.to_string().starts_with("no memory is left for it"), "{error}");
+        assert_eq!(in_words(Errno::EIO.into()).raw_os_error(), Some(Errno::EIO as i32));
+    }
 }

@@ -58,6 +58,9 @@ impl PageMaster {
     pub(crate) fn create() -> io::Result<(PageMaster, OwnedFd)> {
         let fd = memfd_create(c"procession-page", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         memory_file::set_len(&fd, PAGE_BYTES)?;
+        // What the master writes to has memory, lest its write be a SIGBUS. Of the area it reads what the worker has
+        // written, and where there is no memory for that, the write ends the worker.
+        memory_file::reserve(&fd, 0, HEAD_BYTES)?;
         // A shrunk file would turn the master's next read into SIGBUS.
         fcntl(
             &fd,

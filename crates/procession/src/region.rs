@@ -27,7 +27,7 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use held::HeldRegions;
-pub(crate) use known::{enter_worker, forget_retired};
+pub(crate) use known::{enter_worker, forget_retired, has_mapped};
 pub(crate) use travel::{Regions, deserialize, serialize};
 
 use crate::memory_file;
@@ -114,8 +114,9 @@ impl Region {
             element_bytes: u32::try_from(element_bytes).map_err(io::Error::other)?,
             bytes: content.len() as u64,
         };
-        file.write_all_at(&token.header(), 0)?;
-        file.write_all_at(content, HEAD_BYTES as u64)?;
+        // Written to the file, not to a mapping: where there is no memory this is an error, and that a SIGBUS.
+        file.write_all_at(&token.header(), 0).map_err(memory_file::in_words)?;
+        file.write_all_at(content, HEAD_BYTES as u64).map_err(memory_file::in_words)?;
         let head = Mapping::new(&file, HEAD_BYTES, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
         let whole = Mapping::new(&file, size, ProtFlags::PROT_READ)?;

@@ -41,10 +41,11 @@ use crate::region::{self, HEAD_BYTES, Kind, Region, Regions};
 /// the worker: such an item is lost as with any crash.
 ///
 /// Clones are handles of the same memory. It is given back when the last handle of the program is gone, no call that
-/// was given one is under way, and the workers take their next items; a call keeps what its arguments refer to, so
-/// the handle that was passed may be the last. The worker that is the last to unmap a slice needs some time for it before
-/// its item begins, about 0.2 ms a MiB, which does not count towards the item's time limit. Each slice keeps one descriptor of the program open. A task can return
-/// what it was given. A handle of one pool's may be used with any other pool of the program.
+/// was given one is under way, and the workers take their next items or have been idle for a second; a worker that has
+/// been idle for longer keeps it until its next item. A call keeps what its arguments refer to, so the handle that was
+/// passed may be the last. The worker that is the last to unmap a slice needs some time for it before its item begins,
+/// about 0.2 ms a MiB, which does not count towards the item's time limit. Each slice keeps one descriptor of the
+/// program open. A task can return what it was given. A handle of one pool's may be used with any other pool of the program.
 ///
 /// Elements are plain data ([`Pod`]): numbers, arrays of them, and structs that derive it with the crate `bytemuck`,
 /// which is [`procession::bytemuck`](crate::bytemuck) as well. Elements without size do not compile:
@@ -63,12 +64,25 @@ pub struct Shared<T> {
     elements: PhantomData<Arc<[T]>>,
 }
 
+/// What a shared slice consists of: plain data, which is the same bytes in every process.
+///
+/// Implemented for every type that is [`Pod`]; never implement it yourself.
+#[diagnostic::on_unimplemented(
+    message = "a slice of `{Self}` cannot be shared as it lies in memory",
+    label = "its elements are not plain data",
+    note = "plain data are numbers, arrays of them, and structs that derive `bytemuck::Pod`",
+    note = "strings, vectors, maps and structs that have them travel with `Pool::broadcast(&value)`"
+)]
+pub trait Element: Pod {}
+
+impl<T: Pod> Element for T {}
+
 impl Pool {
     /// Copies a slice into memory that the workers share, once, for any number of calls. See [`Shared`].
     ///
     /// # Errors
     /// [`ErrorKind::Share`] if there is no memory or no descriptor for it.
-    pub fn share<T: Pod>(&self, data: &[T]) -> Result<Shared<T>, Error> {
+    pub fn share<T: Element>(&self, data: &[T]) -> Result<Shared<T>, Error> {
         let content: &[u8] = bytemuck::cast_slice(data);
         let region = Region::create(Kind::Slice, Shared::<T>::ELEMENT_BYTES, content, Regions::default());
         let region = region.map_err(|error| {

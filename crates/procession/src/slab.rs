@@ -5,6 +5,7 @@
 //! for each worker and of its size however large they are. This module must not know frames, channels or processes.
 
 mod arena;
+mod backing;
 mod memory;
 mod window;
 

@@ -3,6 +3,8 @@
 use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 
+use super::{CodecError, PAYLOAD_BYTES_MAX};
+
 /// An encoding longer than this moves out of its vector, if there is a place for it.
 const SPILL_BYTES: usize = 32 << 10;
 
@@ -38,13 +40,21 @@ impl<'a> Sink<'a> {
         Sink { out, spill: Some(spill) }
     }
 
-    /// Appends bytes that are encoded already.
-    pub(crate) fn put(&mut self, bytes: &[u8]) {
+    /// Appends bytes that are encoded already; the error leaves the sink as it was.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.put_within(bytes, PAYLOAD_BYTES_MAX)
+    }
+
+    fn put_within(&mut self, bytes: &[u8], limit: usize) -> Result<(), CodecError> {
+        if bytes.len() > limit {
+            return Err(CodecError::TooLarge { limit });
+        }
         let taken =
             bytes.len() > SPILL_BYTES && self.spill.as_mut().is_some_and(|spill| spill.begin(&[], bytes));
         if !taken {
             self.out.extend_from_slice(bytes);
         }
+        Ok(())
     }
 
     /// As [`put`](Sink::put), for what is far too small to move out.
@@ -150,7 +160,7 @@ impl LimitedWriter<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CodecError, encode_into, encode_within};
+    use super::super::{encode_into, encode_within};
     use super::*;
 
     /// A place of limited size.
@@ -233,6 +243,18 @@ mod tests {
             let mut tuple = to.serialize_tuple(2)?;
             tuple.serialize_element(&vec![1_u8; 100_000])?;
             Err(S::Error::custom("not today"))
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_already_has_the_same_limit() {
+        let (mut out, mut place) = (vec![1, 2], Place { bytes: None, room: usize::MAX });
+        let limit = 2 * SPILL_BYTES;
+        for (len, fits) in [(limit + 1, false), (limit, true)] {
+            let mut sink = Sink::with_spill(&mut out, &mut place);
+            let expected = if fits { Ok(()) } else { Err(CodecError::TooLarge { limit }) };
+            assert_eq!(sink.put_within(&vec![3; len], limit), expected);
+            assert_eq!((out.len(), place.bytes.as_ref().map(Vec::len)), (2, fits.then_some(len)));
         }
     }
 

@@ -253,12 +253,7 @@ mod tests {
     fn segment(items: &[&[u8]]) -> Segment {
         let mut segment = Segment::default();
         for item in items {
-            segment
-                .push(|sink| {
-                    sink.put(item);
-                    Ok::<(), ()>(())
-                })
-                .expect("cannot fail");
+            segment.push(|sink| sink.put(item)).expect("cannot fail");
         }
         segment
     }
@@ -293,14 +288,10 @@ mod tests {
         let mut segment = Segment::new(&arena);
         let items = [vec![1; 10], vec![2; 100_000], vec![], vec![3; 10], vec![4; 1 << 20]];
         for item in &items {
-            let pushed = segment.push(|sink| {
-                sink.put(item);
-                Ok::<(), ()>(())
-            });
-            pushed.unwrap();
+            segment.push(|sink| sink.put(item)).unwrap();
         }
         let failed = segment.push(|sink| {
-            sink.put(&[5; 100_000]);
+            sink.put(&[5; 100_000]).unwrap();
             Err("no")
         });
         assert_eq!(failed, Err("no"));
@@ -337,7 +328,7 @@ mod tests {
     fn a_failed_encoding_leaves_the_segment_as_it_was() {
         let mut segment = segment(&[b"a"]);
         let result = segment.push(|sink| {
-            sink.put(&[1]);
+            sink.put(&[1]).unwrap();
             Err("no")
         });
         assert_eq!(result, Err("no"));

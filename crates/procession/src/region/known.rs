@@ -14,7 +14,7 @@ use super::{Region, Token};
 /// Protects the list alone; a leaf. No handle is dropped while it is held, since that may need it.
 static KNOWN: Mutex<BTreeMap<[u8; 16], Known>> = Mutex::new(BTreeMap::new());
 
-/// Whether the list may have something to forget: most workers never map anything.
+/// Whether the list has something that was mapped: most workers never map anything. It changes under the list's lock.
 static HAS_MAPPED: AtomicBool = AtomicBool::new(false);
 
 /// This process takes its arguments from a master, or is the one that workers are forked from.
@@ -66,8 +66,8 @@ pub(super) fn find(token: &Token) -> Result<Arc<Region>, String> {
         )
     })?;
     let opened = Arc::new(opened);
-    HAS_MAPPED.store(true, Ordering::Relaxed);
     let mut known = KNOWN.lock();
+    HAS_MAPPED.store(true, Ordering::Relaxed);
     // Another thread may have been quicker; then its mapping is the one that counts.
     let entry = known.entry(token.nonce).or_insert_with(|| Known::Mapped(Arc::clone(&opened)));
     Ok(match entry {
@@ -76,10 +76,16 @@ pub(super) fn find(token: &Token) -> Result<Arc<Region>, String> {
     })
 }
 
+/// Whether this process has mapped anything that it may have to forget.
+#[inline]
+pub(crate) fn has_mapped() -> bool {
+    HAS_MAPPED.load(Ordering::Relaxed)
+}
+
 /// Unmaps what has been retired by its owner and has no handle here.
 #[inline]
 pub(crate) fn forget_retired() {
-    if HAS_MAPPED.load(Ordering::Relaxed) {
+    if has_mapped() {
         // The list is free again before the mappings go, which may take a while.
         drop(take_retired());
     }
@@ -90,5 +96,8 @@ fn take_retired() -> Vec<Known> {
         Known::Mapped(region) => Arc::strong_count(region) == 1 && region.is_retired(),
         Known::Own(_) => false,
     };
-    KNOWN.lock().extract_if(.., is_forgotten).map(|(_, known)| known).collect()
+    let mut known = KNOWN.lock();
+    let retired = known.extract_if(.., is_forgotten).map(|(_, known)| known).collect();
+    HAS_MAPPED.store(known.values().any(|known| matches!(known, Known::Mapped(_))), Ordering::Relaxed);
+    retired
 }

@@ -2,8 +2,11 @@
 //!
 //! The master hands out blocks and is alone in writing; workers map the whole read-only and are told offset and length.
 //! A block lives as long as whoever might still send it or have it read: [`Block`] is dropped, and only then is its place
-//! used again. Memory that was touched stays, so that the next block finds it warm; what exceeds [`KEPT_BYTES`] goes
+//! used again. Memory is asked for before it is written to; an arena that gets none has no room. What was touched stays, so that the next block finds it warm; what exceeds [`KEPT_BYTES`] goes
 //! back to the system after [`IDLE`] without use.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,6 +20,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::fstat;
 use parking_lot::Mutex;
 
+use super::backing::{Backing, Reserve};
 use super::memory::{self, Memory, PAGE_BYTES};
 use crate::memory_file;
 
@@ -41,6 +45,7 @@ pub(crate) struct Arena {
     memory: Memory,
     file: OwnedFd,
     for_workers: OwnedFd,
+    backing: Backing,
     /// A leaf.
     books: Mutex<Books>,
     /// More than [`KEPT_BYTES`] are unused, and nobody has been asked to look after it yet.
@@ -76,10 +81,10 @@ pub(crate) struct ArenaReader(Memory);
 
 impl Arena {
     pub(crate) fn create() -> io::Result<Arc<Arena>> {
-        Arena::with_size(affordable_bytes())
+        Arena::with_size(affordable_bytes(), |file, start, len| memory_file::reserve(file, start, len))
     }
 
-    fn with_size(len: usize) -> io::Result<Arc<Arena>> {
+    fn with_size(len: usize, reserve: Reserve) -> io::Result<Arc<Arena>> {
         let file = memory::create_file(len)?;
         let memory = Memory::map(&file, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         let for_workers = memory::read_only(&file)?;
@@ -92,16 +97,15 @@ impl Arena {
             is_watched: false,
         };
         let wants_care = AtomicBool::new(false);
-        Ok(Arc::new(Arena { memory, file, for_workers, books: Mutex::new(books), wants_care }))
+        let (backing, books) = (Backing::new(len, reserve), Mutex::new(books));
+        Ok(Arc::new(Arena { memory, file, for_workers, backing, books, wants_care }))
     }
 
     /// A block for an encoding that begins with `start` and goes on with `next`; `None`: there is no room.
     pub(crate) fn block(self: &Arc<Arena>, start: &[u8], next: &[u8]) -> Option<Block> {
         let needed = start.len().checked_add(next.len())?;
         let mut block = self.allocate(capacity_for(needed, next.len()))?;
-        block.put(start);
-        block.put(next);
-        Some(block)
+        (block.put(start) && block.put(next)).then_some(block)
     }
 
     fn allocate(self: &Arc<Arena>, bytes: usize) -> Option<Block> {
@@ -135,6 +139,7 @@ impl Arena {
             (books.take_surplus(KEPT_BYTES), books.last_use_ns)
         };
         for (start, len) in &surplus {
+            self.backing.forget(*start, *len);
             if let Err(error) = memory::give_back(&self.file, *start, *len) {
                 tracing::debug!(%error, "memory of an idle pool cannot be given back");
             }
@@ -249,8 +254,7 @@ impl Block {
         if bytes.len() > self.capacity - self.len && !self.grow(bytes.len()) {
             return false;
         }
-        self.put(bytes);
-        true
+        self.put(bytes)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -267,11 +271,17 @@ impl Block {
         self.start as u64
     }
 
-    fn put(&mut self, bytes: &[u8]) {
+    /// Appends within the capacity; `false`: the machine has no memory for it, and nothing has changed.
+    fn put(&mut self, bytes: &[u8]) -> bool {
         assert!(bytes.len() <= self.capacity - self.len, "there is room");
+        let Arena { memory, file, backing, .. } = &*self.arena;
+        if !backing.ensure(file, self.start + self.len, bytes.len()) {
+            return false;
+        }
         // SAFETY: the range is this block's alone, and was told to no worker yet: only its maker has it mutably.
-        unsafe { self.arena.memory.write(self.start + self.len, bytes) };
+        unsafe { memory.write(self.start + self.len, bytes) };
         self.len += bytes.len();
+        true
     }
 
     fn grow(&mut self, more: usize) -> bool {
@@ -283,7 +293,9 @@ impl Block {
             return true;
         }
         let Some(mut larger) = self.arena.allocate(capacity) else { return false };
-        larger.put(self.bytes());
+        if !larger.put(self.bytes()) {
+            return false;
+        }
         *self = larger;
         true
     }
@@ -330,112 +342,5 @@ impl ArenaReader {
         // SAFETY: the master writes to a block only before it tells of it, and keeps it until this worker has answered
         // or is dead. The slice is not read any more once the answer is sent.
         Some(unsafe { self.0.bytes(offset, len) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LATER: u64 = u64::MAX / 2;
-
-    fn arena(pages: usize) -> Arc<Arena> {
-        Arena::with_size(pages * PAGE_BYTES).unwrap()
-    }
-
-    #[test]
-    fn a_worker_reads_what_was_encoded() {
-        let arena = Arena::create().unwrap();
-        let reader = ArenaReader::open(&*arena).unwrap();
-        let first = arena.block(b"ab", b"cd").unwrap();
-        let mut second = arena.block(b"", &[7; 5000]).unwrap();
-        assert!(second.extend(&[8; 100_000]));
-        assert_eq!(reader.bytes(first.offset(), 4), Some(b"abcd".as_slice()));
-        assert_eq!(first.bytes(), b"abcd");
-        let bytes = [vec![7; 5000], vec![8; 100_000]].concat();
-        assert_eq!(reader.bytes(second.offset(), second.len() as u32), Some(bytes.as_slice()));
-        for (offset, len) in [(u64::MAX, 1), (ARENA_BYTES as u64, 1), (ARENA_BYTES as u64 - 5, 6)] {
-            assert_eq!(reader.bytes(offset, len), None, "{offset}, {len}");
-        }
-        drop((first, second));
-        assert!(arena.is_empty());
-    }
-
-    #[test]
-    fn there_is_no_more_room_than_there_is() {
-        let arena = arena(8);
-        assert!(arena.block(&[1], &[2; 8 * PAGE_BYTES]).is_none());
-        let mut block = arena.block(&[], &[3; 6 * PAGE_BYTES]).unwrap();
-        assert!(arena.block(&[], &[4; PAGE_BYTES]).is_none(), "with its tail it takes two pages");
-        assert!(block.extend(&[5; PAGE_BYTES]), "the tail");
-        assert!(!block.extend(&[6; 2 * PAGE_BYTES]));
-        assert_eq!(block.len(), 7 * PAGE_BYTES);
-        assert_eq!(block.bytes()[6 * PAGE_BYTES..], [5; PAGE_BYTES]);
-        drop(block);
-        assert!(arena.is_empty());
-    }
-
-    #[test]
-    fn a_block_that_cannot_grow_in_place_moves() {
-        let arena = arena(64);
-        let mut growing = arena.block(&[1; 100], &[2; 10]).unwrap();
-        let wall = arena.block(&[], b"wall").unwrap();
-        let mut expected = growing.bytes().to_vec();
-        for step in 0..400_u32 {
-            let piece = [step as u8; 100];
-            assert!(growing.extend(&piece), "step {step}");
-            expected.extend(piece);
-        }
-        assert_eq!(growing.bytes(), expected);
-        assert_eq!(wall.bytes(), b"wall");
-        drop((growing, wall));
-        assert!(arena.is_empty());
-    }
-
-    #[test]
-    fn ranges_are_merged_in_whatever_order_blocks_go() {
-        let arena = arena(1024);
-        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
-            let mut blocks: Vec<_> = (1..=4).map(|n| arena.block(&[], &vec![n; n as usize * 9000])).collect();
-            for at in order {
-                blocks[at] = None;
-            }
-            assert!(arena.is_empty(), "{order:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_unused_is_given_back_but_for_a_bound() {
-        let arena = Arena::create().unwrap();
-        assert!(!arena.wants_care());
-        let in_use = arena.block(&[], &vec![1; 1 << 20]).unwrap();
-        let large: Vec<_> = (0..3).map(|_| arena.block(&[], &vec![2; 10 << 20]).unwrap()).collect();
-        let last = arena.block(&[], &vec![3; 1 << 20]).unwrap();
-        assert!(arena.resident() >= 32 << 20);
-        drop(large);
-        assert!(arena.wants_care());
-        assert!(!arena.wants_care(), "it is said once");
-        let due = arena.tend_at().unwrap();
-        arena.tend(due - 1);
-        assert!(arena.resident() >= 32 << 20, "it may be wanted again soon");
-        arena.tend(due);
-        let bound = KEPT_BYTES + in_use.capacity + last.capacity;
-        assert!((bound - (1 << 20)..=bound).contains(&arena.resident()), "{} bytes", arena.resident());
-        assert_eq!((arena.tend_at(), arena.wants_care()), (None, false));
-        assert_eq!((in_use.bytes()[5], last.bytes()[5]), (1, 3));
-        drop((in_use, last));
-        assert!(arena.is_empty());
-        arena.tend(LATER);
-        assert!(arena.resident() <= KEPT_BYTES + (4 << 20));
-    }
-
-    #[test]
-    fn small_use_needs_no_care() {
-        let arena = Arena::create().unwrap();
-        for _ in 0..100 {
-            drop(arena.block(&[], &vec![1; 2 << 20]).unwrap());
-        }
-        assert!(!arena.wants_care());
-        assert!(arena.resident() <= 3 << 20, "the same memory is used again");
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use nix::sys::mman::ProtFlags;
 
 use super::memory::{self, Memory, PAGE_BYTES};
+use crate::memory_file;
 
 /// Most bytes in one piece: small enough that both sides copy at the same time, large enough that its frame costs little.
 const PIECE_BYTES_MAX: usize = 128 << 10;
@@ -53,6 +54,9 @@ impl WindowReader {
     /// Makes a window, and the descriptor by which the worker opens it.
     pub(crate) fn create() -> io::Result<(WindowReader, OwnedFd)> {
         let fd = memory::create_file(HEAD_BYTES + RING_BYTES)?;
+        // The one page that the master writes to. Of the ring it reads what the worker has written, and where there is
+        // no memory for that, the write ends the worker.
+        memory_file::reserve(&fd, 0, HEAD_BYTES)?;
         let head = Memory::map(&fd, HEAD_BYTES, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         let ring = Memory::map(&fd, HEAD_BYTES + RING_BYTES, ProtFlags::PROT_READ)?;
         Ok((WindowReader { head, ring, taken: 0 }, fd))

@@ -37,7 +37,7 @@ pub(crate) type EncodedCall = (u32, Vec<u8>);
 /// Finished results wait at most this long for company, if items are short enough for the clock to be read meanwhile.
 const FLUSH_AFTER_NS: u64 = 500_000;
 
-/// A worker that had large items gives memory back when it has had nothing to do for so long.
+/// A worker that had large items or shared data gives memory back when it has had nothing to do for so long.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// What a worker does before it takes work.
@@ -185,10 +185,8 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
     }
 
     fn serve_frame(&mut self) -> Step {
-        if self.heap.is_kept_warm() && !self.source.is_ready_within(IDLE) {
-            self.executor.give_back();
-            self.outbox.give_back();
-            self.heap.give_back();
+        if (self.heap.is_kept_warm() || region::has_mapped()) && !self.source.is_ready_within(IDLE) {
+            self.give_back();
         }
         let frame = self.receive()?;
         broadcast::forget_retired();
@@ -197,6 +195,16 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             ToWorker::LargeWork(large) => self.run_large(&large),
             ToWorker::Part(_) => Err(WorkerEnd::Protocol("a part belongs to no item".to_owned())),
             ToWorker::Stop => Err(WorkerEnd::Stopped),
+        }
+    }
+
+    /// Once each time it falls idle: an idle pool sleeps. What is retired later goes with the next frame.
+    fn give_back(&mut self) {
+        broadcast::forget_retired();
+        if self.heap.is_kept_warm() {
+            self.executor.give_back();
+            self.outbox.give_back();
+            self.heap.give_back();
         }
     }
 
