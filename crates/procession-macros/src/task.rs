@@ -23,7 +23,6 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
     let (outer, inner) = split_attributes(std::mem::take(&mut function.attrs));
     function.attrs = inner;
 
-    let cfgs = outer.iter().filter(|attribute| attribute.path().is_ident("cfg"));
     let bare_name = name.unraw().to_string();
     let docs = docs(&outer);
     let types: Vec<_> = params.iter().map(|param| &*param.ty).collect();
@@ -42,10 +41,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStr
     );
     let result = quote_spanned!(returns.span()=> { #private::result::<#returns>(); <#private::Passage<#returns>>::CARRIER });
 
-    let is_free = quote_spanned!(handle.span()=> #private::a_task_is_a_free_function! {});
     Ok(quote! {
-        #(#cfgs)*
-        #is_free
         #(#outer)*
         #visibility const #handle: #private::Task<#pointer> = {
             #function

@@ -9,18 +9,6 @@ pub use crate::registry::{
 };
 pub use crate::task::Task;
 
-/// An item that modules and blocks can have and `impl` blocks cannot: an attribute does not see what is around its
-/// function, so the compiler has to say that a task is not an associated one. It names this macro.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __a_task_is_a_free_function {
-    () => {
-        #[expect(unused_imports, reason = "it is here to be refused where a task cannot be")]
-        use $crate::__private as _;
-    };
-}
-pub use crate::__a_task_is_a_free_function as a_task_is_a_free_function;
-
 /// Joins a function to its registry entry.
 #[must_use]
 pub const fn task<F: Copy>(function: F, info: &'static TaskInfo) -> Task<F> {

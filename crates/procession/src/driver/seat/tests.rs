@@ -43,11 +43,7 @@ impl Scene {
         let (goodbye, _) = ipc::bytes_channel().unwrap();
         let link = Link { sender, goodbye, nudger: None, page, pid: 1 };
         for &size in item_sizes {
-            let encoded: Result<(), ()> = segment.push(|sink| {
-                sink.put(&vec![7; size]);
-                Ok(())
-            });
-            encoded.unwrap();
+            segment.push(|sink| sink.put(&vec![7; size])).unwrap();
         }
         let mut backlog = Backlog::default();
         backlog.push(segment, 0);
