@@ -55,7 +55,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Report, Box<dyn Error>> {
             for peer in Peers::of_case(case) {
                 match peers.measure(peer, case, scale).and_then(planned) {
                     Ok(figures) => figures.into_iter().for_each(|figure| results.record(pass, figure)),
-                    Err(need) => drop(needs.insert(format!("{peer}: {need}"))),
+                    Err(need) if need.starts_with("needs ") => drop(needs.insert(format!("{peer}: {need}"))),
+                    Err(error) => drop(needs.insert(format!("{peer} in {case}: {error}"))),
                 }
             }
         }

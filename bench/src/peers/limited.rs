@@ -47,10 +47,16 @@ pub(crate) fn run_limited(command: &mut Command, limit: Duration) -> Result<Stri
         return Err(format!("`{program}` was stopped after {limit:?}"));
     };
     if !status.success() {
-        let last = complaints.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
-        return Err(format!("{status}: {}", last.trim()));
+        return Err(format!("{status}: {}", complaint(&complaints)));
     }
     Ok(output)
+}
+
+/// The line that says what is wrong: the last one, as Python has it, or what comes after Rust names the place of a panic.
+fn complaint(text: &str) -> &str {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let after_panic = lines().skip_while(|line| !line.contains("panicked at ")).nth(1);
+    after_panic.or_else(|| lines().last()).unwrap_or("it says nothing")
 }
 
 fn read_all(mut stream: impl Read) -> String {
@@ -77,6 +83,9 @@ mod tests {
             sh("echo one; echo 'it broke' >&2; exit 3", LONG),
             Err("exit status: 3: it broke".to_owned())
         );
+        let panic = "thread 'main' panicked at a.rs:1:2:\nno such case\nnote: run with `RUST_BACKTRACE=1`\n";
+        assert_eq!(complaint(panic), "no such case");
+        assert_eq!(complaint("\n"), "it says nothing");
         let missing = run_limited(&mut Command::new("/nowhere/program"), LONG).expect_err("it is not there");
         assert!(missing.starts_with("cannot run `/nowhere/program`: "), "{missing}");
     }

@@ -14,6 +14,8 @@ use crate::wire::{self, PanicReport, Record, Status};
 pub(crate) enum Arrival {
     /// Replies of a worker, still encoded.
     Replies { first: u64, items: u32, attempt: u32, records: Records },
+    /// One short value by itself. `None`: it was taken.
+    Short { first: u64, attempt: u32, value: Option<Short> },
     /// One reply that is too large to be among others. `None`: it was taken.
     Large { first: u64, attempt: u32, outcome: Option<Large> },
     /// Items that ended without a reply, or whose outcome is the same error.
@@ -29,6 +31,16 @@ pub(crate) struct Records {
     end: usize,
 }
 
+/// A value that is copied sooner than its reply is shared: the count of a reply's owners would go to and fro between the
+/// cores for each of them, and one handle that is kept would keep the whole reply.
+pub(crate) struct Short {
+    len: u8,
+    bytes: [u8; SHORT_BYTES_MAX],
+}
+
+/// As much as the other kinds of arrivals take.
+const SHORT_BYTES_MAX: usize = 40;
+
 /// A large reply.
 pub(crate) struct Large {
     pub(crate) status: Status,
@@ -36,17 +48,31 @@ pub(crate) struct Large {
 }
 
 impl Arrival {
+    /// The reply to the only item of a call. `share` makes it a part of its frame.
+    pub(crate) fn single(
+        attempt: u32,
+        mut record: wire::Records<'_>,
+        share: impl FnOnce() -> Records,
+    ) -> Arrival {
+        match Short::new(record.take()) {
+            Some(value) => Arrival::Short { first: 0, attempt, value: Some(value) },
+            None => Arrival::Replies { first: 0, items: 1, attempt, records: share() },
+        }
+    }
+
     pub(crate) fn first(&self) -> u64 {
         match self {
-            Arrival::Replies { first, .. } | Arrival::Large { first, .. } | Arrival::Failed { first, .. } => {
-                *first
-            }
+            Arrival::Replies { first, .. }
+            | Arrival::Short { first, .. }
+            | Arrival::Large { first, .. }
+            | Arrival::Failed { first, .. } => *first,
         }
     }
 
     pub(crate) fn items(&self) -> u64 {
         match self {
             Arrival::Replies { items, .. } => u64::from(*items),
+            Arrival::Short { value, .. } => u64::from(value.is_some()),
             Arrival::Large { outcome, .. } => u64::from(outcome.is_some()),
             Arrival::Failed { items, .. } => *items,
         }
@@ -55,7 +81,9 @@ impl Arrival {
     /// How often its items were started.
     pub(crate) fn attempts(&self) -> u32 {
         match self {
-            Arrival::Replies { attempt, .. } | Arrival::Large { attempt, .. } => *attempt,
+            Arrival::Replies { attempt, .. }
+            | Arrival::Short { attempt, .. }
+            | Arrival::Large { attempt, .. } => *attempt,
             Arrival::Failed { error, .. } => error.attempts(),
         }
     }
@@ -78,6 +106,13 @@ impl Arrival {
                 *first += 1;
                 *items -= 1;
                 Some((index, value_of(record, task, index, *attempt, decode)))
+            }
+            Arrival::Short { first, attempt, value } => {
+                let value = value.take()?;
+                let index = *first;
+                *first += 1;
+                let outcome = decode(&value.bytes[..usize::from(value.len)]);
+                Some((index, outcome.map_err(|error| error.of_item(task, index, *attempt))))
             }
             Arrival::Large { first, attempt, outcome } => {
                 let Large { status, payload } = outcome.take()?;
@@ -125,6 +160,15 @@ impl Arrival {
             values.push(outcome?);
         }
         Ok(())
+    }
+}
+
+impl Short {
+    fn new(Record { status, payload }: Record<'_>) -> Option<Short> {
+        let mut bytes = [0; SHORT_BYTES_MAX];
+        let place = bytes.get_mut(..payload.len()).filter(|_| status == Status::Ok)?;
+        place.copy_from_slice(payload);
+        Some(Short { len: payload.len() as u8, bytes })
     }
 }
 

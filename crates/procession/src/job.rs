@@ -27,8 +27,6 @@ pub(crate) const SPIN_MAX: Duration = Duration::from_micros(25);
 /// The caller's and the driver's common view of a job.
 pub(crate) struct Job {
     pub(crate) task: &'static TaskInfo,
-    /// Its index in the registry: a search, so done once a job.
-    pub(crate) task_index: u32,
     /// The thread that made a lazy call, and pulls its input; `None` for a call whose input is there.
     pub(crate) puller: Option<ThreadId>,
     /// A call of one item, which is there when the call is made.
@@ -90,7 +88,6 @@ impl Job {
             puller: None,
             is_single: false,
             id: OnceLock::new(),
-            task_index: task.index() as u32,
             wanted: AtomicU64::new(0),
             news: AtomicU32::new(0),
             complete: AtomicBool::new(false),

@@ -165,7 +165,10 @@ impl Pool {
             Ok(options)
         });
         match options {
-            Ok(options) => make(driver, NewCall { job: Arc::clone(&job), options, segment }),
+            Ok(options) => {
+                let segment = segment.complete();
+                make(driver, NewCall { job: Arc::clone(&job), options, segment });
+            }
             Err(error) => self.refuse(&job, error),
         }
         AsyncResult::new(Arc::clone(driver), job, |job| decode_one(job, F::decode_output))

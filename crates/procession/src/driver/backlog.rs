@@ -60,6 +60,12 @@ impl Segment {
         Segment { arena: Some(Arc::clone(arena)), ..Segment::default() }
     }
 
+    /// It takes no more items. Whoever drops it need not touch what all segments share.
+    pub(crate) fn complete(mut self) -> Segment {
+        self.arena = None;
+        self
+    }
+
     /// Room for `encode` to append one item's encoding; on an error the segment is as before.
     #[inline]
     pub(crate) fn push<E>(&mut self, encode: impl FnOnce(&mut Sink<'_>) -> Result<(), E>) -> Result<(), E> {

@@ -3,6 +3,7 @@
 //! The argument types are behind `dyn Function`: this file sees only bytes and serde's erased traits.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use erased_serde::{Deserializer, Serializer};
 
@@ -28,7 +29,11 @@ use crate::registry::tasks;
 /// assert_eq!(info.docs(), "Raises `x` to the power `n`.");
 /// assert!(info.is_idempotent());
 /// ```
-pub struct TaskInfo(Definition);
+pub struct TaskInfo {
+    definition: Definition,
+    /// Found once: it is a search.
+    index: OnceLock<usize>,
+}
 
 /// What `#[task]` states about a function. Only its expansion makes one.
 pub struct Definition {
@@ -82,13 +87,13 @@ impl TaskInfo {
     #[doc(hidden)]
     #[must_use]
     pub const fn new(definition: Definition) -> TaskInfo {
-        TaskInfo(definition)
+        TaskInfo { definition, index: OnceLock::new() }
     }
 
     /// The full path, `crate::module::name`: a task's identity.
     #[must_use]
     pub fn path(&self) -> &'static str {
-        self.0.path
+        self.definition.path
     }
 
     /// The path without its crate: `module::name`.
@@ -106,19 +111,19 @@ impl TaskInfo {
     /// The arguments, in order.
     #[must_use]
     pub fn params(&self) -> &'static [ParamInfo] {
-        self.0.params
+        self.definition.params
     }
 
     /// The result type, as the source writes it; `()` if it writes none.
     #[must_use]
     pub fn returns(&self) -> &'static str {
-        self.0.returns
+        self.definition.returns
     }
 
     /// The function's doc comment, without its indentation; empty if there is none.
     #[must_use]
     pub fn docs(&self) -> &'static str {
-        self.0.docs
+        self.definition.docs
     }
 
     /// `name(argument: type, …) -> type`, as the source writes it.
@@ -135,7 +140,7 @@ impl TaskInfo {
     /// Whether the task was registered with `#[task(idempotent)]`: a call whose worker is lost may be repeated.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        self.0.idempotent
+        self.definition.idempotent
     }
 
     /// How often an item is started, if neither the call nor the pool says otherwise: 3 if idempotent, else 1.
@@ -147,13 +152,13 @@ impl TaskInfo {
     /// Position in [`tasks`]. Equal in every process of one program.
     #[must_use]
     pub fn index(&self) -> usize {
-        tasks().partition_point(|task| task.path() < self.path())
+        *self.index.get_or_init(|| tasks().partition_point(|task| task.path() < self.path()))
     }
 
     /// Where the function is written: source file and line.
     #[must_use]
     pub fn place(&self) -> (&'static str, u32) {
-        (self.0.file, self.0.line)
+        (self.definition.file, self.definition.line)
     }
 
     /// Reads argument `index` from any self-describing format and appends it to `out`.
@@ -183,7 +188,7 @@ impl TaskInfo {
         from: &mut dyn Deserializer<'_>,
         out: &mut Payload,
     ) -> Result<(), erased_serde::Error> {
-        self.0.function.transcode_arg(index, from, out.bytes_mut())
+        self.definition.function.transcode_arg(index, from, out.bytes_mut())
     }
 
     /// Decodes a call's arguments and writes them, as a sequence, to any format.
@@ -191,7 +196,7 @@ impl TaskInfo {
     /// # Errors
     /// If the bytes are not this task's arguments, or the format refuses a value.
     pub fn decode_args(&self, bytes: &[u8], to: &mut dyn Serializer) -> Result<(), erased_serde::Error> {
-        self.0.function.write_args(self.params(), bytes, to)
+        self.definition.function.write_args(self.params(), bytes, to)
     }
 
     /// Decodes a result and writes it to any format.
@@ -199,21 +204,21 @@ impl TaskInfo {
     /// # Errors
     /// If the bytes are not this task's result, or the format refuses the value.
     pub fn decode_result(&self, bytes: &[u8], to: &mut dyn Serializer) -> Result<(), erased_serde::Error> {
-        self.0.function.write_result(bytes, to)
+        self.definition.function.write_result(bytes, to)
     }
 
     /// Decodes arguments, calls the function here, and appends its encoded result to `out`.
     ///
     /// On failure `out` is unchanged. A panic of the function passes through: catching it is the worker's business.
     pub(crate) fn run(&self, args: &[u8], out: &mut Vec<u8>) -> Result<(), TaskFault> {
-        self.0.function.run(self.params(), args, out)
+        self.definition.function.run(self.params(), args, out)
     }
 
     /// Runs the items of a batch, one after another, until it says that it is enough.
     ///
     /// A fault is that of the item under way. A panic of the function passes through.
     pub(crate) fn run_batch(&self, batch: &mut Batch<'_, '_>) -> Result<(), TaskFault> {
-        self.0.function.run_batch(self.params(), batch)
+        self.definition.function.run_batch(self.params(), batch)
     }
 }
 

@@ -88,7 +88,7 @@ impl State {
         total: u64,
         backlog: Backlog,
     ) -> (JobId, JobOptions) {
-        let task = job.task_index;
+        let task = job.task.index() as u32;
         let id = self.jobs.insert(JobEntry {
             job: Arc::clone(&job),
             task,

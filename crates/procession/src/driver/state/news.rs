@@ -161,16 +161,15 @@ impl State {
                     start + wire::Records { each, bytes: &buffer[start..] }.length_of(piece)
                 };
                 if let Some(entry) = &entry {
-                    let records = Records::new(Arc::clone(buffer), each, start, end);
-                    effects.deliveries.push((
-                        Arc::clone(&entry.job),
-                        Arrival::Replies {
-                            first: input_first,
-                            items: piece as u32,
-                            attempt: run.attempt,
-                            records,
-                        },
-                    ));
+                    let share = || Records::new(Arc::clone(buffer), each, start, end);
+                    let arrival = if entry.job.takes_input() {
+                        let (items, attempt) = (piece as u32, run.attempt);
+                        Arrival::Replies { first: input_first, items, attempt, records: share() }
+                    } else {
+                        let record = wire::Records { each, bytes: &buffer[start..end] };
+                        Arrival::single(run.attempt, record, share)
+                    };
+                    effects.deliveries.push((Arc::clone(&entry.job), arrival));
                 }
                 start = end;
                 first += piece;
