@@ -56,7 +56,7 @@ pub(crate) fn run_limited(command: &mut Command, limit: Duration) -> Result<Stri
 fn complaint(text: &str) -> &str {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let after_panic = lines().skip_while(|line| !line.contains("panicked at ")).nth(1);
-    after_panic.or_else(|| lines().last()).unwrap_or("it says nothing")
+    after_panic.or_else(|| lines().next_back()).unwrap_or("it says nothing")
 }
 
 fn read_all(mut stream: impl Read) -> String {
