@@ -22,20 +22,26 @@ pub(crate) fn set_len(file: impl AsFd, len: usize) -> io::Result<()> {
     Ok(ftruncate(file, len as i64)?)
 }
 
-/// Most bytes that are asked for at once: a signal makes the system begin anew.
+/// Most bytes that are asked for at once.
 const STEP_BYTES: usize = 4 << 20;
+
+/// Least bytes that are asked for at once.
+const PAGE_BYTES: usize = 4096;
 
 /// Gives memory to a range within a memory file. On an error some of it may have memory.
 ///
 /// A mapping takes it with the first write, too, but where there is none that write is a SIGBUS.
 pub(crate) fn reserve(file: impl AsFd, start: usize, len: usize) -> io::Result<()> {
-    let end = start + len;
-    for at in (start..end).step_by(STEP_BYTES) {
-        let step = STEP_BYTES.min(end - at);
-        while let Err(errno) = fallocate(&file, FallocateFlags::empty(), at as i64, step as i64) {
-            if errno != Errno::EINTR {
-                return Err(in_words(errno.into()));
-            }
+    let (mut at, end, mut step) = (start, start + len, STEP_BYTES);
+    while at < end {
+        let here = step.min(end - at);
+        match fallocate(&file, FallocateFlags::empty(), at as i64, here as i64) {
+            Ok(()) => at += here,
+            // A signal undoes the whole step, and a host may have a timer that sends them faster than that.
+            Err(Errno::EINTR) => step = (step / 2).max(PAGE_BYTES),
+            // Not offered here: memory is taken with the first write, as it is everywhere else.
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM) => break,
+            Err(errno) => return Err(in_words(errno.into())),
         }
     }
     Ok(())

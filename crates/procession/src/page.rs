@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use claims::{Barrier, Slot, own_barrier};
 pub(crate) use claims::{Begun, Claims};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
@@ -58,8 +59,7 @@ impl PageMaster {
     pub(crate) fn create() -> io::Result<(PageMaster, OwnedFd)> {
         let fd = memfd_create(c"procession-page", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         memory_file::set_len(&fd, PAGE_BYTES)?;
-        // What the master writes to has memory, lest its write be a SIGBUS. Of the area it reads what the worker has
-        // written, and where there is no memory for that, the write ends the worker.
+        // What the master writes to has memory, lest its write be a SIGBUS. The area gets it when the worker writes there.
         memory_file::reserve(&fd, 0, HEAD_BYTES)?;
         // A shrunk file would turn the master's next read into SIGBUS.
         fcntl(
@@ -112,6 +112,10 @@ impl PageMaster {
         let word = committed.load(Ordering::Acquire);
         let (found_epoch, len) = ((word >> 32) as u32, (word & u64::from(u32::MAX)) as usize);
         if found_epoch != epoch || len > AREA_BYTES {
+            return None;
+        }
+        // The worker may have committed what it never wrote, and there need not be memory for that.
+        if !self.area.populate(len) {
             return None;
         }
         let bytes = self.area.copy(len);
@@ -291,6 +295,14 @@ impl Mapping {
         // SAFETY: the range is this mapping; the advice changes only what a later fork copies.
         unsafe { madvise(self.start, self.len, MmapAdvise::MADV_DONTFORK)? };
         Ok(())
+    }
+
+    /// Sees to it that the first bytes can be read without a SIGBUS; `false`: there is no memory for them. A system that
+    /// does not offer it lets them be read as they are.
+    fn populate(&self, len: usize) -> bool {
+        // SAFETY: the range is within this mapping; what is in it does not change.
+        let populated = unsafe { madvise(self.start, len.min(self.len), MmapAdvise::MADV_POPULATE_READ) };
+        matches!(populated, Ok(()) | Err(Errno::EINVAL))
     }
 
     fn words(&self) -> &Head {

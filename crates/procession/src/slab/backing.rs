@@ -51,7 +51,7 @@ impl Backing {
         }
     }
 
-    /// The whole pages of a range are about to lose their memory.
+    /// The whole pages of a range, of which there is one at least, are about to lose their memory.
     pub(super) fn forget(&self, start: usize, len: usize) {
         for (word, mask) in masks(start / PAGE_BYTES, (start + len) / PAGE_BYTES) {
             self.words[word].fetch_and(!mask, Ordering::Relaxed);
@@ -76,6 +76,7 @@ impl Backing {
 
 /// The words of a range of pages, each with the range's bits in it.
 fn masks(start: usize, end: usize) -> impl Iterator<Item = (usize, u64)> {
+    assert!(start < end, "a range of pages has some");
     (start / WORD_PAGES..end.div_ceil(WORD_PAGES)).map(move |word| {
         let first = start.max(word * WORD_PAGES) - word * WORD_PAGES;
         let pages = end.min((word + 1) * WORD_PAGES) - word * WORD_PAGES - first;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
@@ -73,6 +74,15 @@ impl Memory {
         // range is this mapping; the advice changes only what a dump has in it.
         unsafe { madvise(start, len, MmapAdvise::MADV_DONTDUMP)? };
         Ok(memory)
+    }
+
+    /// Sees to it that a range can be read without a SIGBUS; `false`: there is no memory for it. A system that does not
+    /// offer it lets the range be read as it is. `at` is a multiple of the page's size.
+    pub(super) fn populate(&self, at: usize, len: usize) -> bool {
+        assert!(at.is_multiple_of(PAGE_BYTES) && at + len <= self.len, "pages within the mapping");
+        // SAFETY: the range is within this mapping; what is in it does not change.
+        let populated = unsafe { madvise(self.start.add(at), len, MmapAdvise::MADV_POPULATE_READ) };
+        matches!(populated, Ok(()) | Err(Errno::EINVAL))
     }
 
     pub(super) fn len(&self) -> usize {

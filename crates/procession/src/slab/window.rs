@@ -31,6 +31,8 @@ pub(crate) struct WindowReader {
     head: Memory,
     ring: Memory,
     taken: u64,
+    /// Up to where the ring was seen to have memory.
+    populated: usize,
 }
 
 /// The worker's side.
@@ -54,12 +56,11 @@ impl WindowReader {
     /// Makes a window, and the descriptor by which the worker opens it.
     pub(crate) fn create() -> io::Result<(WindowReader, OwnedFd)> {
         let fd = memory::create_file(HEAD_BYTES + RING_BYTES)?;
-        // The one page that the master writes to. Of the ring it reads what the worker has written, and where there is
-        // no memory for that, the write ends the worker.
+        // The one page that the master writes to. The ring gets memory when the worker writes there.
         memory_file::reserve(&fd, 0, HEAD_BYTES)?;
         let head = Memory::map(&fd, HEAD_BYTES, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
         let ring = Memory::map(&fd, HEAD_BYTES + RING_BYTES, ProtFlags::PROT_READ)?;
-        Ok((WindowReader { head, ring, taken: 0 }, fd))
+        Ok((WindowReader { head, ring, taken: 0, populated: 0 }, fd))
     }
 
     /// Appends the next piece to `out`. The error says what is wrong with its length.
@@ -67,6 +68,14 @@ impl WindowReader {
         let (start, room) = place(self.taken);
         if len > room {
             return Err(format!("a piece of {len} bytes where at most {room} can be"));
+        }
+        if start + len > self.populated {
+            // The worker may have announced what it never wrote, and there need not be memory for that.
+            let end = (start + len).next_multiple_of(PAGE_BYTES);
+            if !self.ring.populate(HEAD_BYTES + self.populated, end - self.populated) {
+                return Err(format!("a piece of {len} bytes for which there is no memory"));
+            }
+            self.populated = end;
         }
         self.ring.copy_out(HEAD_BYTES + start, len, out);
         self.taken = after(self.taken, len);
