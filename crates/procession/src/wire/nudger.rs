@@ -5,6 +5,8 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::thread;
+use std::time::Duration;
 
 use ipc_channel::ipc::IpcBytesSender;
 use nix::errno::Errno;
@@ -12,6 +14,12 @@ use nix::sys::socket::{self, MsgFlags, UnixAddr};
 
 use super::inbox::PACKET_HEADER_BYTES;
 use super::nudge;
+
+/// Until the system is asked for memory again.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A second in all.
+const PAUSES_MAX: u32 = 1_000;
 
 /// A sending end of a channel that is used for nothing but nudges.
 pub(crate) struct Nudger {
@@ -36,10 +44,16 @@ impl Nudger {
     pub(crate) fn nudge(&self) -> io::Result<()> {
         let packet = packet();
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_EOR;
+        let mut pauses = 0;
         loop {
             match socket::send(self.fd, &packet, flags) {
                 Err(Errno::EINTR) => {}
                 Ok(_) | Err(Errno::EAGAIN) => return Ok(()),
+                // Without memory for a few bytes nothing else gets on either; and nobody would nudge again.
+                Err(Errno::ENOMEM | Errno::ENOBUFS) if pauses < PAUSES_MAX => {
+                    pauses += 1;
+                    thread::sleep(PAUSE);
+                }
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -59,8 +73,6 @@ fn packet() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::thread;
-    use std::time::Duration;
 
     use ipc_channel::ipc;
 
