@@ -38,8 +38,10 @@ pub(crate) struct Short {
     bytes: [u8; SHORT_BYTES_MAX],
 }
 
-/// As much as the other kinds of arrivals take.
+/// As much as the other kinds of arrivals take: no call's outcome grows by it.
 const SHORT_BYTES_MAX: usize = 40;
+
+const _: () = assert!(size_of::<Arrival>() == size_of::<Records>() + 24);
 
 /// A large reply.
 pub(crate) struct Large {

@@ -72,24 +72,30 @@ pub trait RunItem {
 /// Consecutive items to run before the worker looks at the clock again.
 pub struct Batch<'a, 'f> {
     claims: Claims<'a>,
-    payloads: Payloads<'f>,
     /// Where the running item's index is to be noted.
     index: &'a Cell<u64>,
     /// Index of the item at position 0, if the run went back so far.
     first_index: u64,
     frame_no: u32,
-    /// Position in the frame of the item that is under way, or next.
-    position: u32,
-    /// Position behind the last item that was begun.
-    begun: u32,
     end: u32,
     area: Area<'a>,
-    collected: Collected,
+    at: At<'f>,
     /// A result that cannot be written where it should.
     aside: &'a mut Vec<u8>,
     is_aside: bool,
     is_taken_back: bool,
     damage: Option<WireError>,
+}
+
+/// How far a batch has come: all that changes from item to item.
+#[derive(Clone, Copy)]
+struct At<'f> {
+    payloads: Payloads<'f>,
+    /// Position in the frame of the item that is under way, or next.
+    position: u32,
+    /// Position behind the last item that was begun.
+    begun: u32,
+    collected: Collected,
 }
 
 /// What a batch is made from.
@@ -140,15 +146,12 @@ impl<'a, 'f> Batch<'a, 'f> {
         } = parts;
         Batch {
             claims,
-            payloads,
             index,
             first_index: item_index.wrapping_sub(u64::from(position)),
             frame_no,
-            position,
-            begun: position,
             end,
             area,
-            collected,
+            at: At { payloads, position, begun: position, collected },
             aside,
             is_aside: false,
             is_taken_back: false,
@@ -158,10 +161,10 @@ impl<'a, 'f> Batch<'a, 'f> {
 
     pub(crate) fn finish(self) -> Progress<'f> {
         Progress {
-            payloads: self.payloads,
-            collected: self.collected,
-            position: self.position,
-            is_under_way: self.begun > self.position,
+            payloads: self.at.payloads,
+            collected: self.at.collected,
+            position: self.at.position,
+            is_under_way: self.at.begun > self.at.position,
             is_aside: self.is_aside,
             is_taken_back: self.is_taken_back,
             damage: self.damage,
@@ -199,34 +202,34 @@ impl<'a, 'f> Batch<'a, 'f> {
     /// Begins the next item and returns its arguments. `None`: that is all.
     #[inline]
     fn begin(&mut self) -> Option<&'f [u8]> {
-        if self.position == self.end {
+        if self.at.position == self.end {
             return None;
         }
-        let payload = match self.payloads.next() {
+        let payload = match self.at.payloads.next() {
             Ok(payload) => payload,
             Err(damage) => {
                 self.damage = Some(damage);
                 return None;
             }
         };
-        match self.claims.begin(self.position) {
+        match self.claims.begin(self.at.position) {
             Begun::Yes => {}
-            Begun::Hastily => self.end = self.position + 1,
+            Begun::Hastily => self.end = self.at.position + 1,
             Begun::No => {
                 self.is_taken_back = true;
                 return None;
             }
         }
-        self.begun = self.position + 1;
-        self.index.set(self.first_index.wrapping_add(u64::from(self.position)));
+        self.at.begun = self.at.position + 1;
+        self.index.set(self.first_index.wrapping_add(u64::from(self.at.position)));
         Some(payload)
     }
 
     /// Where the result of the item under way goes.
     #[inline]
     fn room(&mut self) -> Room<'_> {
-        let header = if self.collected.is_uniform { 0 } else { RECORD_HEADER_BYTES };
-        let free = self.area.bytes.get_mut(self.collected.end + header..).unwrap_or_default();
+        let header = if self.at.collected.is_uniform { 0 } else { RECORD_HEADER_BYTES };
+        let free = self.area.bytes.get_mut(self.at.collected.end + header..).unwrap_or_default();
         Room::new(free, self.aside)
     }
 
@@ -238,25 +241,25 @@ impl<'a, 'f> Batch<'a, 'f> {
             self.is_aside = true;
             return false;
         }
-        if self.collected.is_uniform && len == self.collected.each {
-            self.collected.end += len;
-        } else if !self.collected.is_uniform && self.collected.header.items > 0 {
-            self.collected.next_is_uniform &= len == self.collected.each;
-            put_record_header(&mut self.area.bytes[self.collected.end..], Status::Ok, len);
-            self.collected.end += RECORD_HEADER_BYTES + len;
+        if self.at.collected.is_uniform && len == self.at.collected.each {
+            self.at.collected.end += len;
+        } else if !self.at.collected.is_uniform && self.at.collected.header.items > 0 {
+            self.at.collected.next_is_uniform &= len == self.at.collected.each;
+            put_record_header(&mut self.area.bytes[self.at.collected.end..], Status::Ok, len);
+            self.at.collected.end += RECORD_HEADER_BYTES + len;
         } else if !self.end_unlike(len) {
             return false;
         }
-        self.collected.header.items += 1;
-        self.area.commit(self.collected.end);
-        self.position = self.begun;
-        !self.collected.is_full()
+        self.at.collected.header.items += 1;
+        self.area.commit(self.at.collected.end);
+        self.at.position = self.at.begun;
+        !self.at.collected.is_full()
     }
 
     /// The first record of a frame, or one that is unlike those before it.
     #[cold]
     fn end_unlike(&mut self, len: usize) -> bool {
-        let Batch { area, collected, .. } = self;
+        let Batch { area, at: At { collected, .. }, .. } = self;
         if collected.header.items > 0 {
             collected.next_is_uniform = false;
             self.aside.clear();
@@ -269,7 +272,7 @@ impl<'a, 'f> Batch<'a, 'f> {
         collected.next_is_uniform = len > 0;
         let each = if collected.is_uniform { len as u32 } else { 0 };
         collected.header =
-            ResultsHeader { frame_no: self.frame_no, first: self.position, items: 0, busy_ns: 0, each };
+            ResultsHeader { frame_no: self.frame_no, first: self.at.position, items: 0, busy_ns: 0, each };
         put_results_header(area.bytes, &collected.header);
         if collected.is_uniform {
             collected.end += len;

@@ -271,16 +271,10 @@ impl<'a> Payloads<'a> {
         self.each
     }
 
-    /// What is left of the frame, from the next item's arguments on.
+    /// The arguments of the next item, where all are of one length. `None`: there are not so many bytes.
     #[inline]
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.cursor.rest()
-    }
-
-    /// Goes on with `rest`, an end of what was left.
-    #[inline]
-    pub(crate) fn set_rest(&mut self, rest: &'a [u8]) {
-        self.cursor = Cursor::new(rest);
+    pub(crate) fn next_alike(&mut self) -> Option<&'a [u8]> {
+        self.cursor.bytes(self.each, "item").ok()
     }
 
     /// The arguments of the next item.

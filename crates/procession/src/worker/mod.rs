@@ -185,10 +185,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
     }
 
     fn serve_frame(&mut self) -> Step {
-        if (self.heap.is_kept_warm() || region::has_mapped()) && !self.source.is_ready_within(IDLE) {
-            self.give_back();
-        }
-        let frame = self.receive()?;
+        let frame = self.next_frame()?;
         broadcast::forget_retired();
         match ToWorker::parse(&frame)? {
             ToWorker::Work(work) => self.run_work(work),
@@ -208,13 +205,18 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         }
     }
 
-    fn receive(&self) -> Result<Vec<u8>, WorkerEnd> {
-        match self.source.receive() {
-            Received::Frame(frame) => Ok(frame),
-            Received::Disconnected => Err(WorkerEnd::Disconnected),
-            // The master sends frames only, so the channel itself is broken: a task closed or replaced it.
-            Received::Violation(_) => Err(WorkerEnd::ChannelClosed),
+    fn next_frame(&mut self) -> Result<Vec<u8>, WorkerEnd> {
+        if self.heap.is_kept_warm() || region::has_mapped() {
+            match self.source.receive_within(IDLE) {
+                Some(received) => return frame_of(received),
+                None => self.give_back(),
+            }
         }
+        self.receive()
+    }
+
+    fn receive(&self) -> Result<Vec<u8>, WorkerEnd> {
+        frame_of(self.source.receive())
     }
 
     fn run_work(&mut self, mut work: WorkView<'_>) -> Step {
@@ -362,6 +364,16 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             self.outbox.send_with(|frame| wire::frame_done(frame, large.frame_no))?;
         }
         Ok(())
+    }
+}
+
+/// What a worker can be sent is a frame, or the end.
+fn frame_of(received: Received) -> Result<Vec<u8>, WorkerEnd> {
+    match received {
+        Received::Frame(frame) => Ok(frame),
+        Received::Disconnected => Err(WorkerEnd::Disconnected),
+        // The master sends frames only, so the channel itself is broken: a task closed or replaced it.
+        Received::Violation(_) => Err(WorkerEnd::ChannelClosed),
     }
 }
 

@@ -28,8 +28,8 @@ impl WorkSource for Script {
         self.0.borrow_mut().pop_front().map_or(Received::Disconnected, Received::Frame)
     }
 
-    fn is_ready_within(&self, _time: Duration) -> bool {
-        false
+    fn receive_within(&self, _time: Duration) -> Option<Received> {
+        None
     }
 }
 
@@ -119,6 +119,10 @@ impl Tasks for Numbered<'_> {
                 b"short" => out.push(b's'),
                 b"bad" | b"fault" => return Err(TaskFault::Decode("no such argument".to_owned())),
                 b"big" | b"bulky" => out.resize(BIG_BYTES, 7),
+                b"haste" => {
+                    self.page.hasten(1);
+                    out.extend_from_slice(args);
+                }
                 b"large" => out.extend_from_slice(b"larger"),
                 b"take back" | b"taken" => {
                     self.page.reclaim(1).unwrap();

@@ -40,7 +40,7 @@ fn whatever_happens_in_a_stride_is_the_outcome_of_its_item_alone() {
 /// The same where arguments have one length, and most results.
 #[test]
 fn whatever_happens_among_items_that_are_alike_is_the_outcome_of_its_item_alone() {
-    let ends: [&[u8]; 5] = [b"panic", b"fault", b"short", b"large", b"bulky"];
+    let ends: [&[u8]; 6] = [b"panic", b"fault", b"short", b"large", b"bulky", b"haste"];
     for end in ends {
         let mut payloads = after_quick_ones(&[end, b"quick", b"quick", end, b"quick"]);
         payloads.extend(after_quick_ones(&[b"taken", b"never"]));
