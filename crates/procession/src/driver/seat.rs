@@ -414,27 +414,34 @@ impl Seat {
 
     /// Whether the first item without a reply has been started.
     pub(crate) fn is_running(&self) -> bool {
-        self.begun() > 0
+        self.may_have_begun() > 0
     }
 
     /// How many of the items it owes, from the first on, the worker has begun or cannot be shown not to have begun. Of a
     /// dead one it is one at most, unless results of it could not be had.
-    pub(crate) fn begun(&self) -> u64 {
+    pub(crate) fn may_have_begun(&self) -> u64 {
         let Some(link) = &self.link else { return 0 };
         let (mut before, mut begun) = (0, 0);
         for frame in self.frames.iter().filter(|frame| frame.owed() > 0) {
-            match frame.begun(&link.page) {
-                0 => {}
-                here => begun = before + here,
+            // It comes to the next frame only once it has sent all results of this one. If nothing of it was refused, a
+            // later frame counts by a sound note alone: what was sent before went elsewhere, over a replaced descriptor.
+            let is_next = before == 0;
+            let here = match frame.noted(&link.page) {
+                Some(noted) => noted,
+                None if is_next || self.violation.is_some() => u64::from(frame.owed()),
+                None => 0,
+            };
+            if here > 0 {
+                begun = before + here;
             }
             before += u64::from(frame.owed());
-            // It comes to the next frame only once it has sent all results of this one. Sent is heard, unless something
-            // of it was refused: then it may be in any frame, whatever is missing of those before.
-            if self.violation.is_none() {
-                break;
-            }
         }
         begun
+    }
+
+    /// Whether results are to come.
+    pub(crate) fn owes_results(&self) -> bool {
+        !self.frames.is_empty()
     }
 
     /// Results the worker had ready and did not get to send. Only when it is dead and its channel is drained.
@@ -450,7 +457,7 @@ impl Seat {
             note: self.violation.clone(),
             ran: death.and_then(|death| {
                 // Of several it is not known which one was running.
-                let since = self.running_since().filter(|_| self.begun() == 1)?;
+                let since = self.running_since().filter(|_| self.may_have_begun() == 1)?;
                 (since.as_nanos() > 0 && since <= death.at).then(|| death.at.saturating_since(since))
             }),
             peak_rss: death.and_then(|death| death.peak_rss),

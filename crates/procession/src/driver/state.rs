@@ -9,10 +9,11 @@ mod news;
 mod verdicts;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) use calls::CallOptions;
-use procession_core::{Command, Event as CoreEvent, JobId, Policy, Scheduler, Time, WorkerId};
+use procession_core::{Command, Event as CoreEvent, JobId, Policy, Run, Scheduler, Time, WorkerId};
 
 use super::effects::{Effects, Order};
 use super::intake::NewCall;
@@ -36,8 +37,10 @@ pub(crate) struct State {
     is_aborted: bool,
     /// The scheduler has given up since this was last cleared.
     gave_up: bool,
-    /// Items that were running when the event that is being handled came: if it ends the pool, they have been started.
-    running: Vec<(JobId, u64)>,
+    /// What workers, by slot, had when the event that is being handled came.
+    held: Vec<(u32, Vec<Run>)>,
+    /// What of that may have been started, if the event ends the pool.
+    started: Vec<(JobId, Range<u64>)>,
     /// What killed the worker whose exit is being handled.
     loss: Option<Loss>,
     /// When the supervisor will look at the clock next.
@@ -71,7 +74,8 @@ impl State {
             broken: None,
             is_aborted: false,
             gave_up: false,
-            running: Vec::new(),
+            held: Vec::new(),
+            started: Vec::new(),
             loss: None,
             armed: None,
             look_at: None,
@@ -143,23 +147,39 @@ impl State {
             self.broken = Some(error);
         }
         self.gave_up = false;
-        self.running = self.running_items();
+        self.held = self.held_runs();
         tell(self);
-        self.running.clear();
+        self.held.clear();
+        self.started.clear();
         if !was_broken && !self.gave_up {
             self.broken = None;
         }
     }
 
-    /// What workers are running, by their pages.
-    fn running_items(&self) -> Vec<(JobId, u64)> {
-        let seats = (0..).zip(&self.seats).filter(|(_, seat)| seat.is_running());
-        let fronts = seats.filter_map(|(slot, seat)| {
+    /// What workers have, before the scheduler hears of something after which it may have forgotten.
+    fn held_runs(&self) -> Vec<(u32, Vec<Run>)> {
+        let seats = (0..).zip(&self.seats).filter(|(_, seat)| seat.owes_results());
+        let held = seats.map(|(slot, seat)| {
             let worker = WorkerId { slot, generation: seat.generation };
-            let run = self.core.front_runs(worker).next()?;
-            Some((run.job, run.first))
+            (slot, self.core.front_runs(worker).collect())
         });
-        fronts.collect()
+        held.collect()
+    }
+
+    /// The pool ends: settles what of all that workers have was begun. The rest is taken from them, so that it never is.
+    fn end_begins(&mut self) {
+        for (slot, runs) in std::mem::take(&mut self.held) {
+            let seat = &mut self.seats[slot as usize];
+            seat.reclaim();
+            let mut begun = seat.may_have_begun();
+            for run in runs {
+                let here = begun.min(u64::from(run.items));
+                begun -= here;
+                if here > 0 {
+                    self.started.push((run.job, run.first..run.first + here));
+                }
+            }
+        }
     }
 
     fn tell(&mut self, now: Time, event: CoreEvent, effects: &mut Effects) {
@@ -246,6 +266,7 @@ impl State {
                 tracing::error!("{error}");
                 self.broken = Some(error);
                 self.gave_up = true;
+                self.end_begins();
                 self.jobs.stop_all(effects);
                 self.drop_queues();
             }

@@ -24,11 +24,11 @@ impl InFlight {
         self.items - self.done - self.reclaimed
     }
 
-    /// How many of those it has begun, by its page. A damaged page cannot vouch that any of them was not begun, nor can
-    /// one that knows less than was answered.
-    pub(super) fn begun(&self, page: &PageMaster) -> u64 {
-        let noted = page.claimed(self.number).and_then(|claimed| claimed.checked_sub(self.done));
-        u64::from(noted.unwrap_or(u32::MAX).min(self.owed()))
+    /// How many of those it has begun, by its page. `None`: it cannot vouch that any of them was not begun, as it is
+    /// damaged, or knows less than was answered.
+    pub(super) fn noted(&self, page: &PageMaster) -> Option<u64> {
+        let noted = page.claimed(self.number)?.checked_sub(self.done)?;
+        Some(u64::from(noted.min(self.owed())))
     }
 }
 

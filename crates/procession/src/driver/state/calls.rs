@@ -165,9 +165,10 @@ impl State {
             self.phase = Phase::Terminating;
             self.jobs.stop_all(effects);
             self.drop_queues();
-            self.running = self.running_items();
+            self.held = self.held_runs();
+            self.end_begins();
             self.tell(now, CoreEvent::Terminate, effects);
-            self.running.clear();
+            self.started.clear();
         }
     }
 }

@@ -187,7 +187,7 @@ impl State {
     /// The worker is dead and everything it ever sent has been handled.
     pub(crate) fn exited(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) {
         let Some(seat) = self.seat(worker) else { return };
-        let begun = seat.begun();
+        let begun = seat.may_have_begun();
         let loss = seat.loss();
         // A worker that was ready has items, and an end like any other; a status it left with means nothing then.
         seat.let_go();

@@ -51,16 +51,16 @@ impl State {
     }
 
     /// How many items from `first` on have started equally often, and how often beyond what the scheduler knows: when
-    /// the pool ends, it cannot tell which of the items that workers hold is running.
+    /// the pool ends, it cannot tell which of the items that workers hold were begun.
     fn alike(&self, id: JobId, first: u64, items: u64, outcome: Outcome) -> (u64, u32) {
         if !matches!(outcome, Outcome::Terminated | Outcome::NotRun) {
             return (items, 0);
         }
-        let running =
-            self.running.iter().filter(|(job, item)| *job == id && *item >= first).map(|(_, item)| item);
-        match running.min() {
-            Some(item) if *item == first => (1, 1),
-            Some(item) => (items.min(item - first), 0),
+        let started =
+            self.started.iter().filter(|(job, run)| *job == id && run.end > first).map(|(_, run)| run);
+        match started.min_by_key(|run| run.start) {
+            Some(run) if run.start <= first => (items.min(run.end - first), 1),
+            Some(run) => (items.min(run.start - first), 0),
             None => (items, 0),
         }
     }
