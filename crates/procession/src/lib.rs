@@ -146,7 +146,7 @@ pub use pool::{Pool, StreamOptions};
 pub use process::{Output, StartMethod, WorkerExit, init};
 pub use procession_macros::{main, task};
 pub use registry::{NotFound, ParamInfo, TaskInfo, find, tasks};
-pub use shared::{Element, Shared};
+pub use shared::{Shared, SharedElement};
 pub use slice::slice_data;
 pub use stats::{SlowItem, Stats, WorkerStats};
 pub use task::{Argument, Task, TaskFn, TaskOutput};

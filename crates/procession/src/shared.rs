@@ -73,16 +73,16 @@ pub struct Shared<T> {
     note = "plain data are numbers, arrays of them, and structs that derive `bytemuck::Pod`",
     note = "strings, vectors, maps and structs that have them travel with `Pool::broadcast(&value)`"
 )]
-pub trait Element: Pod {}
+pub trait SharedElement: Pod {}
 
-impl<T: Pod> Element for T {}
+impl<T: Pod> SharedElement for T {}
 
 impl Pool {
     /// Copies a slice into memory that the workers share, once, for any number of calls. See [`Shared`].
     ///
     /// # Errors
     /// [`ErrorKind::Share`] if there is no memory or no descriptor for it.
-    pub fn share<T: Element>(&self, data: &[T]) -> Result<Shared<T>, Error> {
+    pub fn share<T: SharedElement>(&self, data: &[T]) -> Result<Shared<T>, Error> {
         let content: &[u8] = bytemuck::cast_slice(data);
         let region = Region::create(Kind::Slice, Shared::<T>::ELEMENT_BYTES, content, Regions::default());
         let region = region.map_err(|error| {

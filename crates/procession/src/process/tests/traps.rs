@@ -148,8 +148,8 @@ fn what_credits_allow_never_blocks() {
     // Sizes that leave the most unused in the memory they are copied to.
     let uneven = [9_000, 9_000, rest - 18_000, FRAME_BYTES_MAX];
     let parts = [64, PART_BYTES_MAX + 1, PART_BYTES_MAX + 1, PART_BYTES_MAX + 1];
-    // Four full frames are over the limit on bytes, and rightly so.
     let full = [FRAME_BYTES_MAX, FRAME_BYTES_MAX, 1, 1];
+    // Four full frames are over the limit on bytes, and rightly so.
     let cases = [(even, true), (uneven, true), (full, true), (parts, true), ([FRAME_BYTES_MAX; 4], false)];
     for (sizes, fits) in cases {
         let (sender, receiver) = ipc::bytes_channel().unwrap();
