@@ -2,8 +2,8 @@
 //!
 //! The master hands out blocks and is alone in writing; workers map the whole read-only and are told offset and length.
 //! A block lives as long as whoever might still send it or have it read: [`Block`] is dropped, and only then is its place
-//! used again. Memory is asked for before it is written to; an arena that gets none has no room. What was touched stays, so that the next block finds it warm; what exceeds [`KEPT_BYTES`] goes
-//! back to the system after [`IDLE`] without use.
+//! used again. Memory is asked for before it is written to; an arena that gets none has no room. What was touched stays, so
+//! that the next block finds it warm; what exceeds [`KEPT_BYTES`] goes back to the system after [`IDLE`] without use.
 
 #[cfg(test)]
 mod tests;
