@@ -39,9 +39,18 @@ pub(crate) struct Arguments {
     pub(crate) role: Option<Role>,
 }
 
-/// What a process of this program does that another one started.
+/// What else this program does; most of it in a process that another one started.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Role {
+    /// Shows what the pool and its peers do when an item goes wrong
+    Faults {
+        /// Write the tables into this document, between its two marks, such as docs/reliability.md
+        #[arg(long, value_name = "FILE")]
+        document: Option<PathBuf>,
+    },
+    /// Commits one fault in a pool of ours and prints what came of it.
+    #[command(hide = true)]
+    Fault { verb: String, fault: String },
     /// Measures one case and prints a line for each figure.
     #[command(hide = true)]
     Measure {

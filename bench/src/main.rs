@@ -7,6 +7,7 @@
 
 mod arguments;
 mod cases;
+mod faults;
 mod limits;
 mod machine;
 mod peers;
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
     let ended = match &arguments.role {
         Some(Role::Measure { case, quick }) => measure(case, *quick),
         Some(Role::Echo { kind, name }) => limits::ipc::echo(*kind, name).map(|()| ExitCode::SUCCESS),
+        Some(Role::Faults { document }) => faults::compare(document.as_deref()),
+        Some(Role::Fault { verb, fault }) => faults::commit(verb, fault),
         Some(Role::Nothing) => Ok(ExitCode::SUCCESS),
         None => run_all(&arguments),
     };

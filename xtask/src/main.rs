@@ -10,6 +10,7 @@ usage: cargo xtask <command>
 
   ci                  everything the continuous integration runs (the same as .ci/run)
   bench [options]     every benchmark, beside its limits and its peers; `bench --help` lists the options
+  bench faults        what the pool and its peers do when an item goes wrong: a table of docs/reliability.md
   scaling-study       how far one master reaches: the tables and the figure of docs/scaling.md
 ";
 

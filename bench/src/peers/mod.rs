@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub(crate) use limited::run_limited;
+pub(crate) use python::Python;
 
 use crate::cases::WORKERS;
 use crate::plan::{BILLIARD, EXECUTOR, GNU_PARALLEL, JOBLIB, LOKY, MP_POOL, MPIRE, PEBBLE, PROCSPAWN};

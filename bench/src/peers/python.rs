@@ -9,18 +9,19 @@ use std::time::Duration;
 use super::run_limited;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/peers.py");
+const FAULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/faults.py");
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/requirements.txt");
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 
 /// A Python that has the peers.
-pub(super) struct Python {
+pub(crate) struct Python {
     program: PathBuf,
 }
 
 impl Python {
     /// Makes the environment below `directory`, unless the one that is there has the same requirements.
-    pub(super) fn prepare(directory: &Path) -> Result<Python, String> {
+    pub(crate) fn prepare(directory: &Path) -> Result<Python, String> {
         let environment = directory.join("python");
         let python = Python { program: environment.join("bin/python") };
         let wanted = fs::read_to_string(REQUIREMENTS).map_err(|error| format!("{REQUIREMENTS}: {error}"))?;
@@ -44,14 +45,23 @@ impl Python {
 
     /// The command that measures one peer.
     pub(super) fn peer(&self, peer: &str) -> Command {
+        self.script(SCRIPT, peer)
+    }
+
+    /// The command that shows what one peer does about a fault.
+    pub(crate) fn faulty(&self, peer: &str) -> Command {
+        self.script(FAULTS, peer)
+    }
+
+    fn script(&self, script: &str, peer: &str) -> Command {
         let mut command = Command::new(&self.program);
-        command.args([SCRIPT, peer]);
+        command.args([script, peer]);
         // Its bytecode would lie in the source tree.
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
 
-    pub(super) fn versions(&self) -> Vec<(String, String)> {
+    pub(crate) fn versions(&self) -> Vec<(String, String)> {
         let found = run_limited(&mut self.peer("versions"), INSTALL_LIMIT).ok();
         let versions: Option<BTreeMap<String, String>> =
             found.and_then(|text| serde_json::from_str(&text).ok());

@@ -5,15 +5,18 @@ use std::fmt::Write;
 use super::Report;
 use super::table::{HEADINGS, cells};
 
-const BEGIN: &str = "<!-- run: begin -->\n";
-const END: &str = "<!-- run: end -->";
-
 /// The document with the tables of this run.
 pub(super) fn fill_in(document: &str, report: &Report) -> Result<String, String> {
-    let marks = || format!("it has no line `{}` before a line `{END}`", BEGIN.trim_end());
-    let (before, rest) = document.split_once(BEGIN).ok_or_else(marks)?;
-    let (_, after) = rest.split_once(END).ok_or_else(marks)?;
-    Ok(format!("{before}{BEGIN}{}{END}{after}", tables(report)))
+    between_marks(document, "run", &tables(report))
+}
+
+/// The document with `text` between the two lines that are marked with `name`.
+pub(crate) fn between_marks(document: &str, name: &str, text: &str) -> Result<String, String> {
+    let (begin, end) = (format!("<!-- {name}: begin -->"), format!("<!-- {name}: end -->"));
+    let marks = || format!("it has no line `{begin}` before a line `{end}`");
+    let (before, rest) = document.split_once(&format!("{begin}\n")).ok_or_else(marks)?;
+    let (_, after) = rest.split_once(&end).ok_or_else(marks)?;
+    Ok(format!("{before}{begin}\n{text}{end}{after}"))
 }
 
 fn tables(report: &Report) -> String {
@@ -55,8 +58,8 @@ mod tests {
         let mut results = Results::default();
         results.record(0, Measurement::ours("B4", 5.0));
         let report = Report { results, passes: 1, ..Report::default() };
-        let document = format!("# Figures\n\n{BEGIN}old\n{END}\n\nThe rest.\n");
-        let filled = fill_in(&document, &report).expect("it has both marks");
+        let document = "# Figures\n\n<!-- run: begin -->\nold\n<!-- run: end -->\n\nThe rest.\n";
+        let filled = fill_in(document, &report).expect("it has both marks");
         assert!(filled.starts_with("# Figures\n\n<!-- run: begin -->\n\n1 passes"), "{filled}");
         assert!(filled.ends_with("\n<!-- run: end -->\n\nThe rest.\n"), "{filled}");
         assert!(filled.contains("| B4 map, 10 M i64 |") && !filled.contains("old"), "{filled}");

@@ -5,6 +5,8 @@ mod document;
 mod json;
 pub(crate) mod table;
 
+pub(crate) use document::between_marks;
+
 use std::error::Error;
 use std::fs;
 use std::path::Path;
