@@ -150,7 +150,7 @@ impl Listener<'_> {
             return;
         };
         // Who cannot be woken must not sleep here.
-        if link.nudger.is_none() {
+        if !link.goodbye.can_nudge() {
             return;
         }
         let waker = Waker::from(Arc::new(Nudge { link, listener: thread::current().id() }));
@@ -207,9 +207,7 @@ impl Wake for Nudge {
         if thread::current().id() == self.listener {
             return;
         }
-        if let Some(nudger) = &self.link.nudger
-            && let Err(error) = nudger.nudge()
-        {
+        if let Err(error) = self.link.goodbye.nudge() {
             // Nobody receives any more: the caller has left, or the worker was buried, which wakes it.
             tracing::debug!(pid = self.link.pid, %error, "nobody listens to the worker");
         }

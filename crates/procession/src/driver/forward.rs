@@ -6,6 +6,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::process;
+
 /// Pieces that wait to be written, at most. Of a flood nobody reads, the rest is not repeated; its end is still kept
 /// for error reports.
 const PIECES_MAX: usize = 256;
@@ -50,6 +52,7 @@ fn start() -> io::Result<Running> {
     let (pieces, queue) = sync_channel::<Vec<u8>>(PIECES_MAX);
     let (done, written) = sync_channel::<()>(0);
     thread::Builder::new().name("procession-output".to_owned()).spawn(move || {
+        process::block_broken_pipe();
         for piece in queue {
             // Our own stderr being closed is not the worker's fault.
             let _ = io::stderr().write_all(&piece);

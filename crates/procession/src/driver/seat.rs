@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use in_flight::{InFlight, expect_frame};
-use ipc_channel::ipc::IpcBytesSender;
 use procession_core::{JobId, Time};
 
 use super::backlog::{Segment, Slice};
@@ -20,7 +19,7 @@ use crate::error::{Error, Loss};
 use crate::page::PageMaster;
 use crate::process::WorkerExit;
 use crate::slab::Block;
-use crate::wire::{self, Nudger, ResultsHeader, Run, ToMaster};
+use crate::wire::{self, Outlet, ResultsHeader, Run, ToMaster};
 
 /// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
 const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
@@ -35,11 +34,9 @@ const RUNS_EXPECTED_MAX: usize = 256;
 
 /// The connection to a worker process, shared with whoever is sending to it just now.
 pub(crate) struct Link {
-    pub(crate) sender: IpcBytesSender,
-    /// A clone of the worker's own sending end, for the farewell.
-    pub(crate) goodbye: IpcBytesSender,
-    /// The same, to wake a caller that listens; `None`: callers do not listen to this worker.
-    pub(crate) nudger: Option<Nudger>,
+    pub(crate) sender: Outlet,
+    /// A clone of the worker's own sending end, for the farewell and to wake a caller that listens.
+    pub(crate) goodbye: Outlet,
     pub(crate) page: PageMaster,
     pub(crate) pid: u32,
 }

@@ -7,8 +7,6 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 
-use ipc_channel::ipc::IpcBytesSender;
-
 use super::message::{Message, WorkRun};
 use super::seat::Link;
 use super::{Driver, now};
@@ -95,16 +93,6 @@ fn transmit(link: &Link, message: &Message) -> io::Result<()> {
             }
             Message::Stop => wire::stop(frame),
         }
-        send(&link.sender, frame)
+        link.sender.send(frame)
     })
-}
-
-/// Sends one frame; a signal that interrupts it changes nothing.
-pub(super) fn send(sender: &IpcBytesSender, frame: &[u8]) -> io::Result<()> {
-    loop {
-        match sender.send(frame) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }

@@ -21,12 +21,11 @@ use super::effects::Order;
 use super::forward::Forwarder;
 use super::reader::Reader;
 use super::seat::{BootFailure, Death, Link};
-use super::sender;
 use super::{Driver, Phase, now};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::process::{LaunchError, Launched, Launcher, PendingBoot, WorkerExit, WorkerProcess};
-use crate::wire::{self, Nudger};
+use crate::process::{self, LaunchError, Launched, Launcher, PendingBoot, WorkerExit, WorkerProcess};
+use crate::wire;
 
 /// How much of a worker's latest output is kept.
 const OUTPUT_KEPT_BYTES: usize = 64 << 10;
@@ -126,6 +125,7 @@ impl Supervisor {
         launcher: impl FnOnce() -> Result<Launcher, LaunchError> + Send + 'static,
     ) -> Result<JoinHandle<()>, Error> {
         let body = move || {
+            process::block_broken_pipe();
             driver.guard(|| match Supervisor::new(&driver, launcher) {
                 Ok(supervisor) => supervisor.run(),
                 Err(error) => driver.enter_stage(Stage::Failed(error)),
@@ -277,8 +277,7 @@ impl Supervisor {
         let Launched { process, page, window, sender, receiver, goodbye, output, boot } = launched;
         let slot = worker.slot;
         let pid = process.pid();
-        let nudger = Nudger::new(&goodbye);
-        let link = Arc::new(Link { sender, goodbye, nudger, page, pid });
+        let link = Arc::new(Link { sender, goodbye, page, pid });
         {
             let mut state = self.driver.state.lock();
             let seat = state.seat(worker).expect("a seat waits for the worker that was ordered for it");
@@ -411,7 +410,7 @@ impl Supervisor {
         // The reader takes whatever is before it off the channel, so this cannot block for long.
         let mut farewell = Vec::new();
         wire::goodbye(&mut farewell);
-        if let Err(error) = sender::send(&child.link.goodbye, &farewell) {
+        if let Err(error) = child.link.goodbye.send(&farewell) {
             tracing::error!(slot, %error, "could not say farewell for a dead worker");
         }
         // Last, since nobody waits for it, and before the descriptors are closed.

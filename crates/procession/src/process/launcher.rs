@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use ipc_channel::ipc::{self, IpcBytesSender};
+use ipc_channel::ipc;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 use procession_core::WorkerId;
@@ -22,7 +22,7 @@ use super::worker_process::{Parent, WorkerProcess};
 use super::zygote::{ForkError, Zygote};
 use crate::page::PageMaster;
 use crate::slab::{Arena, WindowReader};
-use crate::wire::Inbox;
+use crate::wire::{Inbox, Outlet};
 
 /// Makes worker processes for one pool.
 ///
@@ -42,11 +42,11 @@ pub(crate) struct Launched {
     pub(crate) page: PageMaster,
     pub(crate) window: WindowReader,
     /// Work to the worker.
-    pub(crate) sender: IpcBytesSender,
+    pub(crate) sender: Outlet,
     /// Results from the worker.
     pub(crate) receiver: Inbox,
     /// A second sending end of the results channel, for a last word once the process is known dead.
-    pub(crate) goodbye: IpcBytesSender,
+    pub(crate) goodbye: Outlet,
     /// What the worker prints; does not block.
     pub(crate) output: Option<OwnedFd>,
     /// With `spawn`: the handshake to finish once its descriptor is readable. The worker is silent until then.
@@ -205,9 +205,9 @@ impl ForkFailure {
 struct MasterHalf {
     page: PageMaster,
     window: WindowReader,
-    sender: IpcBytesSender,
+    sender: Outlet,
     receiver: Inbox,
-    goodbye: IpcBytesSender,
+    goodbye: Outlet,
     output: Option<OwnedFd>,
 }
 
@@ -252,7 +252,8 @@ impl MasterHalf {
                 (Some(read_end), Some(write_end))
             }
         };
-        let goodbye = results.clone();
+        let goodbye = Outlet::new(results.clone());
+        let sender = Outlet::new(sender);
         let half =
             MasterHalf { page, window, sender, receiver: Inbox::new(receiver), goodbye, output: read_end };
         let channels = Ends { slot: worker.slot, work, results };
@@ -285,5 +286,5 @@ const _: () = {
     is_send::<Launched>();
     is_sync::<PageMaster>();
     is_sync::<WorkerProcess>();
-    is_sync::<IpcBytesSender>();
+    is_sync::<Outlet>();
 };

@@ -34,6 +34,7 @@ pub(crate) use error::LaunchError;
 pub(crate) use launcher::{Launched, Launcher, PendingBoot};
 pub(crate) use pidfd::number_readable_within;
 pub(crate) use settings::LaunchSettings;
+pub(crate) use signals::block_broken_pipe;
 pub(crate) use worker_process::WorkerProcess;
 
 #[cfg(test)]

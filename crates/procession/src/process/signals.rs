@@ -34,6 +34,14 @@ pub(super) fn unblock_all() {
         .expect("an empty signal mask is valid");
 }
 
+/// Lets the calling thread of the master write to who may be gone: an error says so, and the signal that would come with it
+/// ends a program whose host left it at its default. The disposition is the host's; the mask is this thread's alone.
+pub(crate) fn block_broken_pipe() {
+    let mut broken_pipe = SigSet::empty();
+    broken_pipe.add(Signal::SIGPIPE);
+    broken_pipe.thread_block().expect("a signal that exists can be blocked");
+}
+
 fn set(number: libc::c_int, disposition: libc::sighandler_t) {
     // SAFETY: default and ignore run no code of ours. Numbers that libc keeps for itself are refused, harmlessly.
     unsafe { libc::signal(number, disposition) };

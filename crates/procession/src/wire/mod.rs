@@ -7,7 +7,7 @@
 
 mod cursor;
 mod inbox;
-mod nudger;
+mod outlet;
 mod part;
 mod reply;
 mod report;
@@ -15,7 +15,7 @@ mod work;
 
 pub(crate) use cursor::WireError;
 pub(crate) use inbox::{Inbox, Received};
-pub(crate) use nudger::Nudger;
+pub(crate) use outlet::Outlet;
 #[cfg(test)]
 pub(crate) use part::parts;
 pub(crate) use part::{PART_BYTES_MAX, PartAssembler, part};
