@@ -14,7 +14,10 @@ pub struct Policy {
     pub start_timeout: Duration,
     /// How long a worker may take to exit once it was told to stop. 10 s.
     pub stop_timeout: Duration,
-    /// More deaths before readiness than this, within that time, break the pool.
+    /// How long a worker may leave items that have a time limit without beginning any. 10 s.
+    pub stall_timeout: Duration,
+    /// More deaths than this within that time, of workers that were not ready yet, or ready for less than a second
+    /// without having done an item, break the pool.
     /// `None`: `max(5, 3 · workers)` in 30 s.
     pub restart_limit: Option<(u32, Duration)>,
     /// The first pause before a seat is filled again (the very first refill has none); each further pause is twice
@@ -56,6 +59,7 @@ impl Policy {
             grace: Duration::from_secs(2),
             start_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(10),
             restart_limit: None,
             back_off_first: Duration::from_millis(100),
             back_off_max: Duration::from_secs(30),

@@ -34,8 +34,12 @@ pub(crate) struct Seat {
     pub(crate) listed: bool,
     /// Items handed to this incarnation and not taken back.
     pub(crate) handed_out: u64,
-    /// Starts in a row of this seat that ended before readiness.
+    /// Starts in a row of this seat that came to nothing.
     pub(crate) failed_starts: u32,
+    /// When this incarnation became ready.
+    pub(crate) ready_at: Time,
+    /// It has done an item.
+    pub(crate) is_productive: bool,
     pub(crate) completed: u64,
     pub(crate) restarts: u32,
 }
@@ -77,6 +81,8 @@ pub(crate) enum Watch {
 /// What the closer look is about, the least grave first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Concern {
+    /// It has not begun what it was given for so long that it may never.
+    Stalled,
     /// Its running item seems to have run for too long.
     Overdue,
     /// Its running item may belong to a job that was cancelled or whose deadline passed.
@@ -121,6 +127,8 @@ impl Seat {
             listed: false,
             handed_out: 0,
             failed_starts: 0,
+            ready_at: Time::ZERO,
+            is_productive: false,
             completed: 0,
             restarts: 0,
         }

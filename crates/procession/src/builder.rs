@@ -187,7 +187,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Gives up when more than `starts` workers within `window` end before they are ready.
+    /// Gives up when more than `starts` workers within `window` end before they are ready, or within a second of it without
+    /// having done an item.
     /// Default: 3 a worker, at least 5, in 30 s.
     pub fn restart_limit(mut self, starts: u32, window: Duration) -> PoolBuilder {
         self.restart_limit = Some((starts, window));

@@ -9,6 +9,9 @@ use super::Scheduler;
 use crate::seat::{Cause, Seat, State};
 use crate::{BrokenReason, Command, Outcome, Signal, StartFailure, WorkerId};
 
+/// A worker that has been ready for so long did not fail to start, whatever ends it.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
 /// The window of the default restart limit.
 const RESTART_WINDOW: Duration = Duration::from_secs(30);
 
@@ -39,6 +42,7 @@ impl Scheduler {
         seat.reclaiming = false;
         seat.asked = false;
         seat.asked_in_vain = 0;
+        seat.is_productive = false;
         let worker = seat.id;
         self.set_state(slot, State::Starting { deadline });
         self.say(Command::Start { worker });
@@ -73,7 +77,7 @@ impl Scheduler {
         let Some(slot) = self.slot_of(worker) else { return };
         match self.at(slot).state {
             State::Starting { .. } => {
-                self.at_mut(slot).failed_starts = 0;
+                self.at_mut(slot).ready_at = self.now;
                 self.barren_since = None;
                 self.rest(slot);
             }
@@ -96,8 +100,14 @@ impl Scheduler {
         }
     }
 
-    /// A worker died before it was ready. Too many of those, and there is no point in starting more.
-    pub(super) fn crashed_unready(&mut self) {
+    /// Whether a worker that was ready has shown that it can live: by an item, or by time.
+    pub(super) fn has_settled_in(&self, slot: u32) -> bool {
+        let seat = self.at(slot);
+        seat.is_productive || self.now >= seat.ready_at + SETTLED_AFTER
+    }
+
+    /// A worker died before it was of use. Too many of those, and there is no point in starting more.
+    pub(super) fn crashed_early(&mut self) {
         let default = ((3 * self.policy.workers).max(5), RESTART_WINDOW);
         let (limit, window) = self.policy.restart_limit.unwrap_or(default);
         self.crashes.push_back(self.now);

@@ -23,6 +23,7 @@ impl Scheduler {
         let now = self.now;
         let seat = self.at_mut(slot);
         seat.completed += items;
+        seat.is_productive = true;
         seat.progress = now;
         seat.asked = false;
         seat.asked_in_vain = 0;

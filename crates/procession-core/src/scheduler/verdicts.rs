@@ -12,8 +12,8 @@ use crate::{BrokenReason, Command, JobId, Outcome, WorkerId};
 /// What a worker's end was.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// It never became ready.
-    Unready,
+    /// It never became ready, or did so and died at once, idle.
+    Early,
     /// It was lost while it held work, and not by our doing.
     Loss,
     /// It was stopped because of this item.
@@ -29,11 +29,12 @@ impl Scheduler {
         let Some(slot) = self.slot_of(worker) else { return };
         let held = self.at(slot).backlog.items();
         let end = match self.at(slot).state {
-            State::Starting { .. } => End::Unready,
+            State::Starting { .. } => End::Early,
             State::Busy { .. } if held > 0 => End::Loss,
+            State::Idle { .. } if !self.has_settled_in(slot) => End::Early,
             State::Idle { .. } | State::Busy { .. } => End::Harmless,
             State::Ending { cause, .. } => match cause {
-                Cause::Unready => End::Unready,
+                Cause::Unready => End::Early,
                 Cause::Faulty if held > 0 => End::Loss,
                 Cause::Overdue { job, item } => End::Overdue { job, item },
                 Cause::Faulty | Cause::Ordered => End::Harmless,
@@ -48,9 +49,12 @@ impl Scheduler {
             self.charge(held.run, end);
         }
         self.set_state(slot, State::Vacant);
+        if self.has_settled_in(slot) && end != End::Early {
+            self.at_mut(slot).failed_starts = 0;
+        }
         match end {
-            End::Unready => {
-                self.crashed_unready();
+            End::Early => {
+                self.crashed_early();
                 self.retry_start(slot);
             }
             End::Loss => {

@@ -13,7 +13,7 @@ impl Scheduler {
     /// A run with that time limit joined the worker's queue: it starts now at the earliest.
     pub(super) fn watch_run(&mut self, slot: u32, timeout: Option<Duration>) {
         let Some(timeout) = timeout else { return };
-        let at = self.now + timeout;
+        let at = self.now + timeout.min(self.policy.stall_timeout);
         match self.watch_of(slot) {
             Watch::Off => self.watch(slot, Watch::Until(at)),
             Watch::Until(until) => self.watch(slot, Watch::Until(until.min(at))),
@@ -24,12 +24,17 @@ impl Scheduler {
     /// An item of this worker may be overdue by now: asks since when it has been running its present one, unless
     /// it got on in the meantime.
     pub(super) fn look_after(&mut self, slot: u32) {
-        let due = self.shortest_timeout(slot).map(|timeout| self.at(slot).progress + timeout);
-        match due {
+        match self.look_at(slot) {
             None => self.watch(slot, Watch::Off),
             Some(at) if self.now < at => self.watch(slot, Watch::Until(at)),
             Some(_) => self.probe(slot, Watch::Probing),
         }
+    }
+
+    /// When a worker that gets on no further must be looked at.
+    fn look_at(&self, slot: u32) -> Option<Time> {
+        let timeout = self.shortest_timeout(slot)?;
+        Some(self.at(slot).progress + timeout.min(self.policy.stall_timeout))
     }
 
     /// Asks since when a worker has been running its present item.
@@ -54,9 +59,12 @@ impl Scheduler {
         let Some(timeout) = timeout else {
             return self.resume(slot, Watch::Off);
         };
+        let Some(since) = since else {
+            return self.check_stall(slot, timeout);
+        };
         // What the worker's page says is a hint from a suspect: a start in the future counts as one just now.
-        let overdue_at = since.unwrap_or(self.now).min(self.now) + timeout;
-        if since.is_none() || self.now < overdue_at {
+        let overdue_at = since.min(self.now) + timeout;
+        if self.now < overdue_at {
             self.resume(slot, Watch::Until(overdue_at));
         } else if watch == Watch::Confirming {
             let last = self.at(slot).backlog.back().expect("its time limit was just looked at");
@@ -64,6 +72,17 @@ impl Scheduler {
             self.terminate_worker(slot, Cause::Overdue { job, item });
         } else {
             self.withdraw(slot, Concern::Overdue);
+        }
+    }
+
+    /// The worker runs nothing. If that has been so for too long, it is stopped or hangs between items, and no time limit
+    /// of theirs would ever begin.
+    fn check_stall(&mut self, slot: u32, timeout: Duration) {
+        let stalled_at = self.at(slot).progress + self.policy.stall_timeout;
+        if self.now < stalled_at {
+            self.resume(slot, Watch::Until(stalled_at.min(self.now + timeout)));
+        } else {
+            self.withdraw(slot, Concern::Stalled);
         }
     }
 
@@ -84,11 +103,17 @@ impl Scheduler {
         let is_doomed = last.and_then(|job| job.fate).is_some_and(|fate| fate.stops_running());
         match concern {
             Concern::Faulty => self.kill(slot, Cause::Faulty),
+            // Nothing of it was begun, so its end costs nobody anything.
+            Concern::Stalled if last.is_none() => self.kill(slot, Cause::Ordered),
             Concern::Overdue | Concern::Doomed if is_doomed => self.terminate_worker(slot, Cause::Ordered),
             Concern::Overdue => self.probe(slot, Watch::Confirming),
+            // It began one just now, or says so: its limit, if it has one, is counted from the next look.
+            Concern::Stalled => {
+                let wait = self.shortest_timeout(slot).map(|timeout| timeout.min(self.policy.stall_timeout));
+                self.resume(slot, wait.map_or(Watch::Off, |wait| Watch::Until(self.now + wait)));
+            }
             Concern::Doomed => {
-                let due = self.shortest_timeout(slot).map(|timeout| self.at(slot).progress + timeout);
-                self.resume(slot, due.map_or(Watch::Off, Watch::Until));
+                self.resume(slot, self.look_at(slot).map_or(Watch::Off, Watch::Until));
             }
         }
     }

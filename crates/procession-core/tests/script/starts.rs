@@ -25,9 +25,9 @@ fn the_first_respawn_is_immediate_then_pauses_double() {
         assert!(wake.as_nanos() > 0);
         pause *= 2;
     }
-    // Ready at last: the count begins anew.
+    // Ready at last, and for long enough: the count begins anew.
     s.check(ready(0, generation), &[]);
-    s.check(exited(0, generation, false), &[start(0, generation + 1)]);
+    s.after(ms(1_000)).check(exited(0, generation, false), &[start(0, generation + 1)]);
     s.check(ready(0, generation + 1), &[]);
 }
 
@@ -40,6 +40,32 @@ fn a_crash_loop_breaks_the_pool() {
     s.wake_within(ms(125), &[start(0, 3)]);
     s.check(exited(0, 3, false), &[Command::Broken { reason: BrokenReason::CrashLoop }]);
     s.check(Event::Close, &[Command::Finished]);
+}
+
+#[test]
+fn workers_that_are_ready_and_die_at_once_are_a_crash_loop_too() {
+    let mut s = Script::new(Policy { restart_limit: Some((2, ms(10_000))), ..Policy::new(1) });
+    s.check(Event::Tick, &[start(0, 1)]);
+    s.check(ready(0, 1), &[]);
+    s.check(exited(0, 1, false), &[start(0, 2)]);
+    s.check(ready(0, 2), &[]);
+    s.check(exited(0, 2, false), &[]);
+    s.wake_within(ms(125), &[start(0, 3)]);
+    s.check(ready(0, 3), &[]);
+    s.check(exited(0, 3, false), &[Command::Broken { reason: BrokenReason::CrashLoop }]);
+    s.check(Event::Close, &[Command::Finished]);
+}
+
+#[test]
+fn an_idle_worker_that_was_of_use_is_replaced_at_once_however_often() {
+    let mut s = Script::ready(Policy { restart_limit: Some((2, ms(10_000))), ..Policy::new(1) });
+    for generation in 1..10 {
+        let job = u64::from(generation) - 1;
+        s.submit(job as u32, 1, JobOptions::new(0));
+        s.check(done(0, generation, 1, us(10)), &[settled(job as u32)]);
+        s.check(exited(0, generation, false), &[start(0, generation + 1)]);
+        s.check(ready(0, generation + 1), &[]);
+    }
 }
 
 #[test]

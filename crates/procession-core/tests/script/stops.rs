@@ -38,6 +38,30 @@ fn the_clock_runs_for_the_item_not_for_the_queue() {
 }
 
 #[test]
+fn a_worker_that_begins_nothing_is_replaced_and_nobody_charged() {
+    let mut s = Script::ready(Policy::new(1));
+    s.teach(us(100));
+    s.submit(0, 5, limited(60_000));
+    s.wake_within(ms(10_000), &[probe(0, 1)]);
+    s.check(running(0, 1, None), &[reclaim(0, 1)]);
+    s.check(reclaimed(0, 1, 5), &[kill(0, 1)]);
+    s.check(exited(0, 1, false), &[start(0, 2)]);
+    s.check(ready(0, 2), &[dispatch(worker(0, 2), 0, 0, 5)]);
+}
+
+#[test]
+fn a_worker_that_begins_just_in_time_goes_on() {
+    let mut s = Script::ready(Policy::new(1));
+    s.teach(us(100));
+    s.submit(0, 5, limited(60_000));
+    s.wake_within(ms(10_000), &[probe(0, 1)]);
+    s.check(running(0, 1, None), &[reclaim(0, 1)]);
+    // Its first item was claimed just before the rest was taken back.
+    s.check(reclaimed(0, 1, 4), &[]);
+    s.check(done(0, 1, 1, ms(1)), &[dispatch(worker(0, 1), 0, 1, 4)]);
+}
+
+#[test]
 fn a_reply_that_comes_first_counts() {
     let mut s = Script::ready(Policy::new(1));
     s.submit(0, 1, limited(50));
