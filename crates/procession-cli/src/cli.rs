@@ -12,7 +12,7 @@ use crate::job::Call;
 use crate::output::Format;
 use crate::spec::{START_METHODS, WORKERS_MAX, units};
 
-/// Run tasks in worker processes: results in order, nothing lost when a worker crashes.
+/// Run tasks in worker processes: results in order, and a crash costs only the item that ran.
 #[derive(Debug, Parser)]
 #[command(name = "procession", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "\
@@ -43,7 +43,7 @@ pub(crate) enum Command {
 #[command(after_help = "\
 Examples:
   procession run examples/pi.toml
-  procession run examples/pi.toml --set pool.workers=8 --set 'input.repeat=16'
+  procession run examples/squares.toml --set pool.workers=8 --set input.range.stop=1000
   procession run examples/faults.toml --dry-run")]
 pub(crate) struct Run {
     /// The job spec
@@ -159,7 +159,7 @@ pub(crate) struct Scale {
     /// The job spec
     #[arg(value_name = "JOB.toml", value_hint = ValueHint::FilePath)]
     pub(crate) spec: PathBuf,
-    /// Change a key of the spec, such as input.repeat=16 (may be given more than once)
+    /// Change a key of the spec, such as input.range.stop=1000 (may be given more than once)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
     /// Numbers of worker processes [default: 1, 2, 4, … up to the usable cores]
