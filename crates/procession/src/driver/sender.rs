@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use ipc_channel::ipc::IpcBytesSender;
 
+use super::Driver;
 use super::message::{Message, WorkRun};
 use super::seat::Link;
-use super::{Driver, now};
 use crate::wire::{self, WorkBuilder};
 
 thread_local! {
@@ -57,7 +57,7 @@ impl Driver {
         seat.sending = planned.is_some();
         let (generation, message) = (seat.generation, planned?);
         let summoned = seat.ear.summon();
-        let is_earlier = message.holds_several_items() && state.expect_late_results(now());
+        let is_earlier = message.holds_several_items() && state.expect_late_results();
         drop(state);
         if let Some(reader) = summoned {
             reader.unpark();
