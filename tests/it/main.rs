@@ -12,6 +12,7 @@ mod lives;
 mod masters;
 mod mixed;
 mod options;
+mod pauses;
 mod pools;
 mod preload;
 mod rest;
