@@ -5,6 +5,7 @@ mod calls;
 mod crashes;
 mod descriptors;
 mod exec;
+mod heavy_ends;
 mod kills;
 mod large;
 mod limits;
