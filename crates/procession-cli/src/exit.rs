@@ -4,6 +4,8 @@
 
 use std::process::ExitCode;
 
+use signal_hook::consts::SIGPIPE;
+
 use crate::diagnostic::Diagnostic;
 use crate::terminal;
 
@@ -51,11 +53,7 @@ pub(crate) fn status(end: Result<Ending, Stop>) -> ExitCode {
     match end {
         Ok(Ending::Complete) => ExitCode::SUCCESS,
         Ok(Ending::Incomplete) => ExitCode::from(INCOMPLETE),
-        Ok(Ending::Signalled(signal)) => {
-            crate::signals::die_of(signal);
-            // Only reached where the signal is blocked: the conventional code then.
-            ExitCode::from(128 + signal as u8)
-        }
+        Ok(Ending::Signalled(signal)) => died_of(signal),
         Err(Stop::Refused(diagnostic)) => {
             terminal::say_error(&diagnostic.to_string());
             ExitCode::from(REFUSED)
@@ -68,7 +66,13 @@ pub(crate) fn status(end: Result<Ending, Stop>) -> ExitCode {
             terminal::say_error(&terminal::printable(&message));
             ExitCode::from(UNWRITABLE)
         }
-        // A reader that leaves early, as `head` does, has what it wanted.
-        Err(Stop::Unread) => ExitCode::SUCCESS,
+        // A reader that leaves early, as `head` does, has what it wanted; and who waits for us learns that there was more.
+        Err(Stop::Unread) => died_of(SIGPIPE),
     }
+}
+
+fn died_of(signal: i32) -> ExitCode {
+    crate::signals::die_of(signal);
+    // Only reached where that fails: the conventional code then.
+    ExitCode::from(128 + signal as u8)
 }

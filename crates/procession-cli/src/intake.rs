@@ -113,6 +113,11 @@ impl Desk {
         index
     }
 
+    /// How many items were read so far.
+    pub(crate) fn items(&self) -> u64 {
+        self.items
+    }
+
     /// The item that payload number `payload` belongs to.
     pub(crate) fn item(&self, payload: u64) -> u64 {
         let before = self.shifts.partition_point(|(from, _)| *from <= payload);

@@ -55,7 +55,8 @@ use std::process::ExitCode;
 /// It must be the first thing `main` does: in a worker process it never returns.
 ///
 /// Exit status: 0 every item has a value, 1 some do not, 2 bad spec, input or usage (nothing ran), 70 the pool broke,
-/// 74 results cannot be written; a run stopped by SIGINT or SIGTERM dies by that signal.
+/// 74 results cannot be written; a run stopped by SIGINT, SIGTERM or SIGHUP
+/// dies by that signal, one whose reader has gone by SIGPIPE.
 #[must_use]
 pub fn main() -> ExitCode {
     procession::init();

@@ -159,6 +159,11 @@ impl Values {
         self.flush()
     }
 
+    /// How many values have certainly been written.
+    pub(crate) fn certain(&self) -> u64 {
+        self.seen
+    }
+
     /// Says which values are in it all the same.
     fn count_lost(&self, stop: Stop) -> Stop {
         match stop {

@@ -21,6 +21,19 @@ pub(crate) enum Progress {
     Silent,
 }
 
+/// A terminal that may show a bar.
+pub(crate) struct Screen(Option<ProgressBar>);
+
+impl Screen {
+    /// Runs `write` while the bar is not there.
+    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
 /// Progress as lines of a log.
 pub(crate) struct Lines {
     total: Option<u64>,
@@ -72,9 +85,14 @@ impl Progress {
 
     /// Writes something else to the same terminal without tearing the bar.
     pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.screen().aside(write)
+    }
+
+    /// What there is of it on the terminal, for other threads.
+    pub(crate) fn screen(&self) -> Screen {
         match self {
-            Progress::Bar(bar) => bar.suspend(write),
-            Progress::Lines(_) | Progress::Silent => write(),
+            Progress::Bar(bar) => Screen(Some(bar.clone())),
+            Progress::Lines(_) | Progress::Silent => Screen(None),
         }
     }
 

@@ -18,8 +18,9 @@ use crate::intake::{Desk, Intake};
 use crate::job::{Call, Job};
 use crate::output::{Sink, Values};
 use crate::progress::Progress;
+use crate::progress::Screen;
 use crate::reduce::Reducer;
-use crate::signals::{self, Request, Watch};
+use crate::signals::{self, Host, Request, Watch};
 use crate::summary::{Summary, Tally, counted};
 use crate::terminal;
 
@@ -53,6 +54,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let watch = Watch::start().map_err(|error| {
         Stop::Broken(format!("cannot watch for signals: {}", crate::output::reason(&error)))
     })?;
+    let _hosting = watch.host(Suspendable { pool: pool.clone(), screen: books.screen() });
     let mut run = Run { job, books: &books, results, pool, watch, stage: Request::Run };
     let intake = Intake::new(&rows, &books, run.watch.clone(), keep_args);
     let desk = intake.desk();
@@ -68,6 +70,10 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     // What was never taken in, because a signal or a failure came first, was not run either.
     tally.fail_many(NOT_RUN, total.map_or(0, |total| total.saturating_sub(tally.items())));
     let done = done.and_then(|()| run.results.finish(&books, &tally)).and_then(|()| books.flush());
+    let done = done.map_err(|stop| {
+        let items = total.unwrap_or_else(|| desk.borrow().items());
+        run.count_unrecorded(stop, items)
+    });
     run.end_pool(&done);
 
     if talk.summary && done.is_ok() {
@@ -154,12 +160,15 @@ impl Run<'_> {
             Request::Run => {}
             Request::Drain => {
                 stream.drain();
-                let warning = format!("{name}: finishing what runs; once more to stop it");
+                let warning =
+                    format!("{name}: finishing what runs, beginning nothing new; once more to stop it");
                 self.books.aside(|| terminal::say_warning(&warning));
             }
             Request::Stop => {
                 self.pool.terminate();
-                self.books.aside(|| terminal::say_warning("stopping what runs; once more to kill it"));
+                // Whatever comes now may come at any time: the bar is in its way.
+                self.books.end_progress();
+                terminal::say_warning(&format!("{name}: stopping what runs; once more to kill it"));
             }
         }
     }
@@ -205,6 +214,17 @@ impl Run<'_> {
         self.books.failed(item, args, error, &message)
     }
 
+    /// Says for how many items nothing was written.
+    fn count_unrecorded(&self, stop: Stop, items: u64) -> Stop {
+        match stop {
+            Stop::Unwritable(what) => {
+                let unrecorded = items.saturating_sub(self.results.certain() + self.books.recorded());
+                Stop::Unwritable(format!("{what}; {unrecorded} of {} unrecorded", counted(items, "outcome")))
+            }
+            other => other,
+        }
+    }
+
     /// Lets the workers leave, or makes them.
     fn end_pool(&self, done: &Result<(), Stop>) {
         let in_order = done.is_ok() && self.stage < Request::Stop && self.books.broken().is_none();
@@ -230,6 +250,30 @@ impl Run<'_> {
                 None => Ending::Complete,
             }),
         }
+    }
+}
+
+/// What signals reach while the run's own thread is at work.
+struct Suspendable {
+    pool: Pool,
+    screen: Screen,
+}
+
+impl Host for Suspendable {
+    fn suspend(&self, stop: &dyn Fn()) {
+        self.screen.aside(|| {
+            self.pool.pause();
+            stop();
+            self.pool.resume();
+        });
+    }
+
+    fn terminate(&self) {
+        self.pool.terminate();
+    }
+
+    fn say(&self, warning: &str) {
+        self.screen.aside(|| terminal::say_warning(warning));
     }
 }
 
@@ -272,6 +316,11 @@ impl Results {
     /// Whether values appear where progress does.
     fn go_to_terminal(&self) -> bool {
         self.values.as_ref().is_some_and(Values::go_to_terminal)
+    }
+
+    /// How many values have certainly been written. A reduction that has no result has none.
+    fn certain(&self) -> u64 {
+        self.values.as_ref().map_or(0, Values::certain)
     }
 
     fn flush(&mut self) -> Result<(), Stop> {

@@ -1,15 +1,23 @@
-//! Ctrl-C and SIGTERM: the first drains, the second stops, the third kills at once.
+//! Signals: Ctrl-C and SIGTERM drain, stop and kill, in turn; SIGHUP stops; Ctrl-Z suspends the pool with the program.
 //!
-//! A thread counts; the run looks at the count. It knows nothing of pools or items.
+//! A thread counts and suspends; the run looks at the count. What a run can be asked to do is behind [`Host`]: nothing
+//! is known here of pools or items. Signals that were ignored when the program started (`nohup`, background jobs of
+//! scripts) stay ignored.
 
+use std::fs;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
+
+/// A run looks at the count every 50 ms. One that has not by then is stuck, most likely in a read that will never end or
+/// a write that nobody reads.
+const HEAR_WITHIN: Duration = Duration::from_millis(500);
 
 /// What the signals so far ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,39 +30,59 @@ pub(crate) enum Request {
     Stop,
 }
 
+/// A run, as far as it must be reached whatever its own thread does.
+pub(crate) trait Host: Send {
+    /// Calls `stop` while nothing runs, no clock goes on, and nothing of ours is on the terminal.
+    fn suspend(&self, stop: &dyn Fn());
+    /// Stops what runs.
+    fn terminate(&self);
+    /// Says something without tearing what is on the terminal.
+    fn say(&self, warning: &str);
+}
+
 /// The signals that have come. Cheap to clone and to ask.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Watch {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
+    /// How many have come; one that asks for more than the count says lifts it.
     count: AtomicU32,
-    /// How many of them the run has acted on.
-    heard: AtomicU32,
     first: AtomicI32,
+    /// How many of them the run has acted on.
+    heard: Mutex<u32>,
+    has_heard: Condvar,
+    host: Mutex<Option<Box<dyn Host>>>,
 }
+
+/// As long as it lives, signals reach the run that it was given for.
+pub(crate) struct Hosting(Watch);
 
 impl Watch {
     /// Starts watching. From here on the signals no longer end the program by themselves, until the third.
     pub(crate) fn start() -> io::Result<Watch> {
         let watch = Watch::default();
         let seen = watch.clone();
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let ignored = ignored();
+        let wanted = [SIGINT, SIGTERM, SIGHUP, SIGTSTP].into_iter();
+        let mut signals = Signals::new(wanted.filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
-                let heard = seen.shared.heard.load(Ordering::Acquire);
-                let count = seen.note(signal);
-                // A run that did not hear of the first is stuck, most likely in a read that will never end.
-                let is_stuck = count > 1 && heard == 0;
-                if count > 2 || is_stuck {
-                    // The workers die with us, by their parent-death signal.
-                    die_of(signal);
+                match signal {
+                    SIGTSTP => seen.suspend(),
+                    signal => seen.ask(signal),
                 }
             }
         })?;
         Ok(watch)
+    }
+
+    /// Lets signals reach a run until the value that is returned is dropped.
+    pub(crate) fn host(&self, host: impl Host + 'static) -> Hosting {
+        *lock(&self.shared.host) = Some(Box::new(host));
+        Hosting(self.clone())
     }
 
     /// What is asked for now.
@@ -68,7 +96,8 @@ impl Watch {
 
     /// Says that the run acts on what is asked for now.
     pub(crate) fn hear(&self) {
-        self.shared.heard.store(self.shared.count.load(Ordering::Acquire), Ordering::Release);
+        *lock(&self.shared.heard) = self.shared.count.load(Ordering::Acquire);
+        self.shared.has_heard.notify_all();
     }
 
     /// The first signal that came, by which the program will end.
@@ -76,13 +105,71 @@ impl Watch {
         (self.request() != Request::Run).then(|| self.shared.first.load(Ordering::Acquire))
     }
 
-    /// Counts one signal and tells how many there have been.
+    /// Acts on a signal that asks the program to end.
+    fn ask(&self, signal: i32) {
+        let was_heard = *lock(&self.shared.heard) > 0;
+        let before = self.shared.count.load(Ordering::Acquire);
+        let count = self.note(signal);
+        // A terminal that goes may say so several times.
+        let is_news = count > before;
+        // The workers die with us, by their parent-death signal.
+        if is_news && (count > 2 || (before > 0 && !was_heard)) {
+            die_of(signal);
+        }
+        if count > 1
+            && let Some(host) = &*lock(&self.shared.host)
+        {
+            host.terminate();
+        }
+        if is_news && !self.is_heard() {
+            if signal == SIGHUP {
+                die_of(signal);
+            }
+            if let Some(host) = &*lock(&self.shared.host) {
+                let name = name(signal);
+                host.say(&format!(
+                    "{name}: waiting for input that does not come or for output that nobody reads; once more to end at once"
+                ));
+            }
+        }
+    }
+
+    /// Whether the run acts on what is asked for, after a moment.
+    fn is_heard(&self) -> bool {
+        let heard = lock(&self.shared.heard);
+        let waited = self.shared.has_heard.wait_timeout_while(heard, HEAR_WITHIN, |heard| *heard == 0);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 > 0
+    }
+
+    /// Stops the program, and all that it runs before.
+    fn suspend(&self) {
+        // The default action of SIGTSTP, by its twin that cannot be caught.
+        let stop = || drop(low_level::emulate_default_handler(SIGTSTP));
+        match &*lock(&self.shared.host) {
+            Some(host) => host.suspend(&stop),
+            None => stop(),
+        }
+    }
+
+    /// Counts one signal and tells how many there have been. Only the thread that watches writes.
     fn note(&self, signal: i32) -> u32 {
-        // Only this thread writes, so the first is stored before the count says there is one.
-        if self.shared.count.load(Ordering::Acquire) == 0 {
+        let count = self.shared.count.load(Ordering::Acquire);
+        if count == 0 {
+            // Stored before the count says that there is one.
             self.shared.first.store(signal, Ordering::Release);
         }
-        self.shared.count.fetch_add(1, Ordering::AcqRel) + 1
+        // Nobody is left to press Ctrl-C again.
+        let count = if signal == SIGHUP { count.max(2) } else { count + 1 };
+        self.shared.count.store(count, Ordering::Release);
+        count
+    }
+}
+
+impl Drop for Hosting {
+    fn drop(&mut self) {
+        // Not under the lock: dropping the host may drop a pool.
+        let host = lock(&self.0.shared.host).take();
+        drop(host);
     }
 }
 
@@ -97,6 +184,17 @@ pub(crate) fn die_of(signal: i32) {
     let _ = low_level::emulate_default_handler(signal);
 }
 
+/// The signals that are ignored, a bit each. Where `/proc` does not tell, none is.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +207,20 @@ mod tests {
         assert_eq!((watch.request(), watch.signal()), (Request::Drain, Some(SIGTERM)));
         watch.note(SIGINT);
         assert_eq!((watch.request(), watch.signal()), (Request::Stop, Some(SIGTERM)));
+    }
+
+    #[test]
+    fn a_hangup_stops_however_often_it_comes() {
+        let watch = Watch::default();
+        assert_eq!([watch.note(SIGHUP), watch.note(SIGHUP)], [2, 2]);
+        assert_eq!((watch.request(), watch.signal()), (Request::Stop, Some(SIGHUP)));
+        assert_eq!(watch.note(SIGINT), 3);
+    }
+
+    #[test]
+    fn ignored_signals_are_known() {
+        // As every Rust program, this one ignores SIGPIPE.
+        let bit = |signal: i32| ignored() >> (signal - 1) & 1;
+        assert_eq!((bit(signal_hook::consts::SIGPIPE), bit(SIGTSTP)), (1, 0));
     }
 }

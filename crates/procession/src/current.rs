@@ -66,7 +66,7 @@ impl Current {
         self.worker_id
     }
 
-    /// When the item's time limit is over, if it has one.
+    /// When the item's time limit is over, if it has one and the pool is not paused meanwhile.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline

@@ -37,6 +37,8 @@ const PAGE_BYTES: usize = HEAD_BYTES + AREA_BYTES;
 struct Head {
     slots: [Slot; SLOTS],
     started_ns: AtomicU64,
+    /// How much of the monotonic clock does not count: the master's word to the worker.
+    skipped_ns: AtomicU64,
     committed: AtomicU64,
     /// Not 0: the master passes barriers on behalf of workers that have agreed to it.
     has_far_barrier: AtomicU32,
@@ -97,7 +99,12 @@ impl PageMaster {
         self.slot(frame_no).hasten(frame_no);
     }
 
-    /// When the running item started, as [`monotonic_ns`]; the last stamp, so possibly that of an earlier item. 0: never.
+    /// Sets the worker's clock: how much of the monotonic clock does not count.
+    pub(crate) fn set_skipped_ns(&self, skipped_ns: u64) {
+        self.head.words().skipped_ns.store(skipped_ns, Ordering::Release);
+    }
+
+    /// When the running item started, on the pool's clock; the last stamp, so possibly that of an earlier item. 0: never.
     pub(crate) fn started_ns(&self) -> u64 {
         self.head.words().started_ns.load(Ordering::Acquire)
     }
@@ -167,6 +174,21 @@ impl PageWorker {
         let claims = Claims::new(&head.slots[slot(frame_no)], frame_no, self.has_light_claims);
         let area = Area { bytes: self.area.bytes_mut(), committed: &head.committed, epoch: self.epoch };
         (claims, area)
+    }
+
+    /// Nanoseconds on the pool's clock, which stands still while the pool is paused.
+    pub(crate) fn now_ns(&self) -> u64 {
+        let skipped = &self.head.words().skipped_ns;
+        let mut before = skipped.load(Ordering::Acquire);
+        loop {
+            let now = monotonic_ns();
+            // Between the two this process may have been stopped, and the clock been set.
+            let after = skipped.load(Ordering::Acquire);
+            if after == before {
+                return now.saturating_sub(after);
+            }
+            before = after;
+        }
     }
 
     /// Notes when the running item started.

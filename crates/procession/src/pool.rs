@@ -2,6 +2,8 @@
 //!
 //! Arguments are encoded and results decoded here, on the caller's own thread.
 
+mod pauses;
+
 use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -484,6 +486,7 @@ impl Drop for Handle {
             tracing::warn!("a running pool was dropped: it is terminated; call `close` to let it finish");
             self.driver.terminate();
         }
+        self.driver.resume();
         self.wait_stopped(Some(DROP_PATIENCE));
     }
 }

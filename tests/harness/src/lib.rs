@@ -23,7 +23,7 @@ pub use gate::Gate;
 pub use linkme;
 pub use nix::sys::signal::Signal;
 pub use part::{Part, start_part};
-pub use tools::{Ledger, alive, children, parent_of, send_signal, stop, wait_until};
+pub use tools::{Ledger, alive, children, parent_of, send_signal, state_of, stop, wait_until};
 
 /// One test.
 pub struct Case {

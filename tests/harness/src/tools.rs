@@ -62,7 +62,8 @@ pub fn parent_of(pid: u32) -> Option<u32> {
     status.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn state_of(pid: u32) -> Option<char> {
+/// The state of a process as `/proc` has it (`R`, `S`, `T`, `Z`, …), while the process exists.
+pub fn state_of(pid: u32) -> Option<char> {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command may contain anything but ends with the last parenthesis.
     status.rsplit_once(')')?.1.trim_start().chars().next()

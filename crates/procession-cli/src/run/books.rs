@@ -1,6 +1,6 @@
 //! The books of a run: what became of every item, in the tally, in the failures file and on the progress bar.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use procession::{Error, Payload};
 
@@ -8,7 +8,7 @@ use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
 use crate::failures::{self, Failures, INVALID, NOT_RUN, UNWRITTEN};
 use crate::intake::Hearer;
-use crate::progress::Progress;
+use crate::progress::{Progress, Screen};
 use crate::summary::Tally;
 use crate::terminal;
 
@@ -23,6 +23,8 @@ pub(super) struct Books {
     broken: RefCell<Option<String>>,
     /// Why the pool took no more items although it is well.
     cut_short: RefCell<Option<String>>,
+    /// A failure could not be written, and with it nobody knows which before.
+    unrecorded: Cell<bool>,
 }
 
 impl Books {
@@ -34,6 +36,7 @@ impl Books {
             stop: RefCell::default(),
             broken: RefCell::default(),
             cut_short: RefCell::default(),
+            unrecorded: Cell::default(),
         }
     }
 
@@ -90,6 +93,11 @@ impl Books {
         self.stop.borrow_mut().take()
     }
 
+    /// How many failures have certainly been told.
+    pub(super) fn recorded(&self) -> u64 {
+        if self.unrecorded.get() { 0 } else { self.tally.borrow().failures() }
+    }
+
     pub(super) fn tally(&self) -> Tally {
         self.tally.borrow().clone()
     }
@@ -102,6 +110,11 @@ impl Books {
         self.progress.borrow_mut().update(&self.tally.borrow());
     }
 
+    /// Where the progress is shown.
+    pub(super) fn screen(&self) -> Screen {
+        self.progress.borrow().screen()
+    }
+
     pub(super) fn end_progress(&self) {
         self.progress.borrow().finish();
     }
@@ -112,7 +125,9 @@ impl Books {
     }
 
     fn record(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {
-        self.failures.borrow_mut().as_mut().map_or(Ok(()), write)
+        let done = self.failures.borrow_mut().as_mut().map_or(Ok(()), write);
+        self.unrecorded.set(self.unrecorded.get() || done.is_err());
+        done
     }
 }
 

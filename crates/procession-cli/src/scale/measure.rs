@@ -1,5 +1,6 @@
 //! One run of a job for its time alone: values are digested, not written.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use procession::{Payload, Pool};
@@ -8,7 +9,7 @@ use super::sameness::{Digest, Outcome};
 use crate::exit::Stop;
 use crate::job::Job;
 use crate::run::{options, unstarted};
-use crate::signals::{Request, Watch};
+use crate::signals::{Host, Request, Watch};
 use crate::terminal;
 
 /// How long to wait for an outcome before looking at signals again.
@@ -22,6 +23,8 @@ pub(super) fn measure(job: &Job, watch: &Watch) -> Result<(Duration, Outcome), S
     let items = job.source.rows(job.task)?.collect::<Result<Vec<Payload>, _>>()?;
     items.iter().for_each(|item| digest.item(item));
     let pool = job.pool.configure(Pool::builder()).build().map_err(|error| unstarted(&error))?;
+    let away = Arc::new(Mutex::new(Duration::ZERO));
+    let _hosting = watch.host(Measured { pool: pool.clone(), away: Arc::clone(&away) });
     let start = Instant::now();
     let mut stream = pool.stream(job.task, items, options(job));
     let mut stage = Request::Run;
@@ -52,12 +55,37 @@ pub(super) fn measure(job: &Job, watch: &Watch) -> Result<(Duration, Outcome), S
             }
         }
     }
-    let time = start.elapsed();
+    let time = start.elapsed().saturating_sub(*away.lock().unwrap_or_else(PoisonError::into_inner));
     drop(stream);
     if stage == Request::Stop || pool.close().is_err() {
         pool.terminate();
     }
     Ok((time, digest.finish()))
+}
+
+/// What signals reach while a run is measured.
+struct Measured {
+    pool: Pool,
+    /// For how long the run was suspended.
+    away: Arc<Mutex<Duration>>,
+}
+
+impl Host for Measured {
+    fn suspend(&self, stop: &dyn Fn()) {
+        let start = Instant::now();
+        self.pool.pause();
+        stop();
+        self.pool.resume();
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) += start.elapsed();
+    }
+
+    fn terminate(&self) {
+        self.pool.terminate();
+    }
+
+    fn say(&self, warning: &str) {
+        terminal::say_warning(warning);
+    }
 }
 
 /// Whether it is not an item's error but the end of the pool.

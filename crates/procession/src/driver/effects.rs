@@ -33,6 +33,8 @@ pub(crate) struct Effects {
 pub(crate) enum Order {
     Start(WorkerId),
     Signal(WorkerId, Signal),
+    /// The pool was paused, or goes on: the state knows which.
+    Halt,
 }
 
 impl Effects {

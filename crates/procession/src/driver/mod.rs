@@ -16,11 +16,13 @@
 
 mod backlog;
 mod callbacks;
+mod clock;
 mod ear;
 mod effects;
 mod forward;
 mod intake;
 mod jobs;
+mod mailbox;
 mod message;
 mod reader;
 mod seat;
@@ -51,14 +53,13 @@ use crate::buffer::Buffers;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::job::{Callbacks, Job};
-use crate::page::monotonic_ns;
 use crate::slab::Arena;
 
 /// What all threads of a pool share.
 pub(crate) struct Driver {
     state: Mutex<State>,
     intake: Intake,
-    mailbox: supervisor::Mailbox,
+    mailbox: mailbox::Mailbox,
     callbacks: CallbackThread,
     observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
     /// Protects the stage of the supervisor's life; a leaf.
@@ -77,11 +78,6 @@ pub(crate) struct Settings {
     pub(crate) forward_output: bool,
 }
 
-/// The monotonic clock, the same the workers stamp their pages with.
-pub(crate) fn now() -> Time {
-    Time::from_nanos(monotonic_ns())
-}
-
 impl Driver {
     pub(crate) fn new(
         policy: Policy,
@@ -92,7 +88,7 @@ impl Driver {
         Ok(Driver {
             state: Mutex::new(State::new(policy)),
             intake: Intake::default(),
-            mailbox: supervisor::Mailbox::new()?,
+            mailbox: mailbox::Mailbox::new()?,
             callbacks: CallbackThread::default(),
             observer,
             stage: Mutex::new(supervisor::Stage::Starting),
@@ -149,11 +145,32 @@ impl Driver {
     }
 
     pub(crate) fn close(&self) {
-        self.with_state(|state, now, effects| state.close(now, effects));
+        self.with_state(|state, now, effects| {
+            state.resume(effects);
+            state.close(now, effects);
+        });
     }
 
     pub(crate) fn terminate(&self) {
-        self.with_state(|state, now, effects| state.terminate(now, effects));
+        self.with_state(|state, now, effects| {
+            state.resume(effects);
+            state.terminate(now, effects);
+        });
+    }
+
+    /// Stops the workers and the clock. Returns once the workers were sent the signal.
+    pub(crate) fn pause(&self) {
+        let pause = self.with_state(|state, _, effects| state.pause(effects));
+        self.wait_stage(None, |stage| match stage {
+            supervisor::Stage::Starting => false,
+            supervisor::Stage::Running { pauses } => *pauses >= pause,
+            supervisor::Stage::Failed(_) | supervisor::Stage::Stopped => true,
+        });
+    }
+
+    /// Lets the workers and the clock go on.
+    pub(crate) fn resume(&self) {
+        self.with_state(|state, _, effects| state.resume(effects));
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -169,7 +186,9 @@ impl Driver {
         self.wait_stage(None, |stage| !matches!(stage, supervisor::Stage::Starting));
         match &*self.stage.lock() {
             supervisor::Stage::Failed(error) => Err(error.duplicate()),
-            supervisor::Stage::Starting | supervisor::Stage::Running | supervisor::Stage::Stopped => Ok(()),
+            supervisor::Stage::Starting | supervisor::Stage::Running { .. } | supervisor::Stage::Stopped => {
+                Ok(())
+            }
         }
     }
 
@@ -218,7 +237,7 @@ impl Driver {
         let told = catch_unwind(AssertUnwindSafe(|| {
             let mut effects = Effects::default();
             let mut state = self.state.lock();
-            let now = now();
+            let now = state.now();
             self.intake.serve(&mut state.new_calls);
             state.make_calls(now, &mut effects);
             let result = tell(&mut state, now, &mut effects);

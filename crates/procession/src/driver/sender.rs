@@ -7,9 +7,9 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 
+use super::Driver;
 use super::message::{Message, WorkRun};
 use super::seat::Link;
-use super::{Driver, now};
 use crate::wire::{self, WorkBuilder};
 
 thread_local! {
@@ -55,7 +55,7 @@ impl Driver {
         seat.sending = planned.is_some();
         let (generation, message) = (seat.generation, planned?);
         let summoned = seat.ear.summon();
-        let is_earlier = message.holds_several_items() && state.expect_late_results(now());
+        let is_earlier = message.holds_several_items() && state.expect_late_results();
         drop(state);
         if let Some(reader) = summoned {
             reader.unpark();

@@ -6,6 +6,7 @@
 mod calls;
 mod late;
 mod news;
+mod pauses;
 mod verdicts;
 
 use std::collections::VecDeque;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub(crate) use calls::CallOptions;
 use procession_core::{Command, Event as CoreEvent, JobId, Policy, Run, Scheduler, Time, WorkerId};
 
+use super::clock::Clock;
 use super::effects::{Effects, Order};
 use super::intake::NewCall;
 use super::jobs::Jobs;
@@ -23,11 +25,15 @@ use super::seat::Seat;
 use crate::error::{Error, Loss};
 use crate::event::Event;
 use crate::job::{Job, StopReason};
+use crate::page::monotonic_ns;
 use crate::stats::{Counters, Stats};
 
 /// Everything the driver's mutex protects.
 pub(crate) struct State {
     core: Scheduler,
+    clock: Clock,
+    /// How often the pool was paused.
+    pauses: u64,
     jobs: Jobs,
     seats: Vec<Seat>,
     phase: Phase,
@@ -68,6 +74,8 @@ impl State {
     pub(crate) fn new(policy: Policy) -> State {
         State {
             core: Scheduler::new(policy),
+            clock: Clock::default(),
+            pauses: 0,
             jobs: Jobs::default(),
             seats: Vec::new(),
             phase: Phase::Open,
@@ -107,7 +115,7 @@ impl State {
 
     pub(crate) fn stats(&self) -> Stats {
         let statuses = self.core.seats().zip(&self.seats);
-        let now = super::now();
+        let now = self.clock.peek(monotonic_ns());
         let workers = statuses.map(|(status, seat)| {
             let link = seat.link.as_ref();
             self.counters.worker(status.worker.slot, link.map(|link| link.pid), status.restarts, now)
@@ -124,10 +132,6 @@ impl State {
         self.armed = None;
         self.look_for_late_results(now, effects);
         self.tell(now, CoreEvent::Tick, effects);
-    }
-
-    pub(crate) fn armed(&self) -> Option<Time> {
-        self.armed
     }
 
     /// The driver has failed: whatever is open ends with `error`.
@@ -198,6 +202,7 @@ impl State {
             && self.armed.is_none_or(|armed| due < armed)
         {
             self.armed = Some(due);
+            self.clock.call(now);
             effects.rearm = true;
         }
     }

@@ -13,17 +13,17 @@ use std::thread::{self, JoinHandle};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use parking_lot::Mutex;
-use procession_core::{Signal, Time, WorkerId};
+use nix::sys::signal::Signal::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM};
+use procession_core::{Signal, WorkerId};
 
 use super::effects::Order;
 use super::forward::Forwarder;
 use super::reader::Reader;
 use super::seat::{BootFailure, Death, Link};
-use super::{Driver, Phase, now};
+use super::{Driver, Phase};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
+use crate::page::monotonic_ns;
 use crate::process::{self, LaunchError, Launched, Launcher, PendingBoot, WorkerExit, WorkerProcess};
 use crate::wire;
 
@@ -46,18 +46,12 @@ const EXIT_MISMATCH: i32 = 78;
 pub(crate) enum Stage {
     /// The first workers are being started.
     Starting,
-    Running,
+    /// At work. It has taken account of so many pauses.
+    Running { pauses: u64 },
     /// It could not begin.
     Failed(Error),
     /// Every worker is reaped and every reader has ended.
     Stopped,
-}
-
-/// Where other threads leave orders. Nobody waits here but the supervisor.
-pub(crate) struct Mailbox {
-    /// Protects the orders alone; a leaf.
-    orders: Mutex<Vec<Order>>,
-    bell: EventFd,
 }
 
 /// The thread's own state.
@@ -70,6 +64,8 @@ pub(crate) struct Supervisor {
     readers: HashMap<u32, ReaderThread>,
     /// `None`: what workers print is not repeated.
     forwarder: Option<Forwarder>,
+    /// The pool is paused: every worker is stopped.
+    halted: bool,
 }
 
 struct ReaderThread {
@@ -93,28 +89,6 @@ enum Source {
     Death(u32),
     Output(u32),
     Boot(u32),
-}
-
-impl Mailbox {
-    pub(crate) fn new() -> Result<Mailbox, Error> {
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let bell = EventFd::from_flags(flags).map_err(|errno| {
-            Error::new(ErrorKind::Spawn, format!("no event descriptor to be had: {errno}"))
-        })?;
-        Ok(Mailbox { orders: Mutex::new(Vec::new()), bell })
-    }
-
-    /// Leaves orders (or none, to have the clock looked at) and rings.
-    pub(crate) fn post(&self, mut orders: Vec<Order>) {
-        self.orders.lock().append(&mut orders);
-        // It can only fail when the counter is full, and then the bell is ringing anyway.
-        let _ = self.bell.write(1);
-    }
-
-    fn take(&self) -> Vec<Order> {
-        let _ = self.bell.read();
-        std::mem::take(&mut *self.orders.lock())
-    }
 }
 
 impl Supervisor {
@@ -154,8 +128,9 @@ impl Supervisor {
             children: HashMap::new(),
             readers: HashMap::new(),
             forwarder: driver.settings.forward_output.then(Forwarder::default),
+            halted: false,
         };
-        let bell = driver.mailbox.bell.as_fd();
+        let bell = driver.mailbox.bell();
         supervisor.watch(bell, Source::Bell).map_err(|error| {
             Error::new(ErrorKind::Spawn, format!("the supervisor's bell cannot be watched: {error}"))
         })?;
@@ -165,7 +140,7 @@ impl Supervisor {
     fn run(mut self) {
         self.driver.with_state(|state, now, effects| state.tick(now, effects));
         self.obey_orders();
-        self.driver.enter_stage(Stage::Running);
+        self.driver.enter_stage(Stage::Running { pauses: 0 });
         let mut events = [EpollEvent::empty(); 64];
         while !self.is_done() {
             let count = match self.epoll.wait(&mut events, self.patience()) {
@@ -194,21 +169,21 @@ impl Supervisor {
         self.driver.phase() == Phase::Finished && self.children.is_empty()
     }
 
-    /// How long to wait: until the scheduler's next deadline, rounded up to the clock of epoll.
+    /// How long to wait: until the next look at the pool's clock or the arena, rounded up to the clock of epoll.
     fn patience(&self) -> EpollTimeout {
-        let tend_at = self.driver.arena.tend_at().map(Time::from_nanos);
-        let armed = self.driver.state.lock().armed();
-        let Some(due) = [armed, tend_at].into_iter().flatten().min() else {
+        let tend = self.driver.arena.tend_at().map(|at| at.saturating_sub(monotonic_ns()));
+        let look = self.driver.state.lock().sleep();
+        let look = look.map(|(now, due)| due.as_nanos().saturating_sub(now.as_nanos()));
+        let Some(wait) = [look, tend].into_iter().flatten().min() else {
             return EpollTimeout::NONE;
         };
-        let wait = due.saturating_since(now()).as_nanos().div_ceil(1_000_000);
+        let wait = wait.div_ceil(1_000_000);
         EpollTimeout::try_from(i32::try_from(wait).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::MAX)
     }
 
     fn mind_the_clock(&self) {
-        let time = now();
-        self.driver.arena.tend(time.as_nanos());
-        if self.driver.state.lock().armed().is_some_and(|due| due <= time) {
+        self.driver.arena.tend(monotonic_ns());
+        if self.driver.state.lock().wake() {
             self.driver.with_state(|state, now, effects| state.tick(now, effects));
         }
     }
@@ -225,9 +200,22 @@ impl Supervisor {
                     Order::Start(_) if self.driver.phase() == Phase::Finished => {}
                     Order::Start(worker) => self.start_worker(worker),
                     Order::Signal(worker, signal) => self.signal(worker, signal),
+                    Order::Halt => self.halt_or_go_on(),
                 }
             }
         }
+    }
+
+    /// Stops every worker or lets them go on, as the state says: of two orders the later may come first.
+    fn halt_or_go_on(&mut self) {
+        let (halted, pauses) = self.driver.state.lock().is_paused();
+        if halted != std::mem::replace(&mut self.halted, halted) {
+            let signal = if halted { SIGSTOP } else { SIGCONT };
+            for child in self.children.values() {
+                child.process.signal(signal);
+            }
+        }
+        self.driver.enter_stage(Stage::Running { pauses });
     }
 
     /// Normally the last worker is gone when the pool is finished. If the driver failed there is nobody left to
@@ -278,10 +266,10 @@ impl Supervisor {
         let slot = worker.slot;
         let pid = process.pid();
         let link = Arc::new(Link { sender, goodbye, page, pid });
-        {
-            let mut state = self.driver.state.lock();
-            let seat = state.seat(worker).expect("a seat waits for the worker that was ordered for it");
-            seat.link = Some(Arc::clone(&link));
+        let is_expected = self.driver.state.lock().connect(worker, Arc::clone(&link));
+        assert!(is_expected, "a seat waits for the worker that was ordered for it");
+        if self.halted {
+            process.signal(SIGSTOP);
         }
         let child = Child {
             worker,
@@ -372,8 +360,8 @@ impl Supervisor {
 
     fn signal(&self, worker: WorkerId, signal: Signal) {
         let signal = match signal {
-            Signal::Terminate => nix::sys::signal::Signal::SIGTERM,
-            Signal::Kill => nix::sys::signal::Signal::SIGKILL,
+            Signal::Terminate => SIGTERM,
+            Signal::Kill => SIGKILL,
         };
         if let Some(child) = self.children.get(&worker.slot)
             && child.worker == worker
@@ -390,7 +378,8 @@ impl Supervisor {
         let exit = self.launcher.reap(&child.process);
         let forward = self.forwarder.as_mut();
         child.drain_output(OUTPUT_LAST_BYTES, forward);
-        let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail: child.tail(), at: now() };
+        let at = self.driver.state.lock().now();
+        let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail: child.tail(), at };
         let listener = {
             let mut state = self.driver.state.lock();
             state.seat(child.worker).and_then(|seat| {

@@ -24,7 +24,7 @@ pub(crate) use streams::{ReplySink, WorkSource};
 
 use crate::broadcast;
 use crate::current::with_current;
-use crate::page::{Begun, PageWorker, monotonic_ns};
+use crate::page::{Begun, PageWorker};
 use crate::region;
 use crate::slab::{ArenaReader, WindowWriter};
 use crate::wire::{
@@ -256,7 +256,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         };
         if self.outbox.waiting_ns(*clock) >= FLUSH_AFTER_NS {
             self.outbox.flush()?;
-            *clock = monotonic_ns();
+            *clock = self.outbox.page().now_ns();
         } else {
             self.outbox.note_busy(*clock);
         }
@@ -289,7 +289,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
             }
             None => self.outbox.flush_if_full()?,
         }
-        let now = monotonic_ns();
+        let now = self.outbox.page().now_ns();
         self.pace.note(done, now.saturating_sub(*clock));
         *clock = now;
         Ok(!progress.is_taken_back)
@@ -311,7 +311,8 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         run: Run,
         payload: &[u8],
     ) -> Result<bool, WorkerEnd> {
-        self.outbox.page().stamp(monotonic_ns());
+        let page = self.outbox.page();
+        page.stamp(page.now_ns());
         if self.outbox.page().claims(frame_no).begin(position) == Begun::No {
             return Ok(false);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::streams::ReplySink;
 use crate::batch::{Batch, BatchParts, Collected, Progress};
-use crate::page::{AREA_BYTES, PageWorker, monotonic_ns};
+use crate::page::{AREA_BYTES, PageWorker};
 use crate::slab::WindowWriter;
 use crate::wire::{
     self, LargeResult, Payloads, RECORD_HEADER_BYTES, RESULTS_HEADER_BYTES, ResultsHeader, Status,
@@ -65,7 +65,7 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
 
     /// Time counts as busy from now, which is returned.
     pub(super) fn begin_segment(&mut self) -> u64 {
-        self.segment_start_ns = monotonic_ns();
+        self.segment_start_ns = self.page.now_ns();
         self.segment_start_ns
     }
 
@@ -250,7 +250,7 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
     }
 
     fn end_segment(&mut self) -> u64 {
-        let now_ns = monotonic_ns();
+        let now_ns = self.page.now_ns();
         let busy_ns = now_ns.saturating_sub(self.segment_start_ns);
         self.segment_start_ns = now_ns;
         busy_ns

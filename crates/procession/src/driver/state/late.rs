@@ -16,15 +16,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 impl State {
     /// A worker was sent several items at once. `true`: the supervisor must look at the clock earlier than it
     /// planned to.
-    pub(crate) fn expect_late_results(&mut self, now: Time) -> bool {
+    pub(crate) fn expect_late_results(&mut self) -> bool {
         if self.look_at.is_some() {
             return false;
         }
+        let now = self.now();
         let due = now + LOOK_EVERY;
         self.look_at = Some(due);
         let is_earlier = self.armed.is_none_or(|armed| due < armed);
         if is_earlier {
             self.armed = Some(due);
+            self.clock.call(now);
         }
         is_earlier
     }
