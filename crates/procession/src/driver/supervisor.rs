@@ -23,6 +23,7 @@ use super::reader::Reader;
 use super::seat::{BootFailure, Death, Link};
 use super::sender;
 use super::{Driver, Phase, now};
+use crate::crash_report::CrashReport;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::process::{LaunchError, Launched, Launcher, PendingBoot, WorkerExit, WorkerProcess};
@@ -391,7 +392,8 @@ impl Supervisor {
         let exit = self.launcher.reap(&child.process);
         let forward = self.forwarder.as_mut();
         child.drain_output(OUTPUT_LAST_BYTES, forward);
-        let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail: child.tail(), at: now() };
+        let crash = child.link.page.last_words().map(|words| Arc::new(CrashReport::new(words)));
+        let death = Death { exit, output_tail: child.tail(), crash, at: now() };
         let listener = {
             let mut state = self.driver.state.lock();
             state.seat(child.worker).and_then(|seat| {
