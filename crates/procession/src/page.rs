@@ -1,4 +1,5 @@
-//! The page of memory that a worker shares with its master: which items it has started, and results not yet sent.
+//! The page of memory that a worker shares with its master: which items it has started, results not yet sent, last
+//! words.
 //!
 //! What is written here survives the worker. The master treats all of it as a hint from a suspect: it checks bounds,
 //! copies, and keeps its own books. Each side gets a view with the operations that side may do. This file must not

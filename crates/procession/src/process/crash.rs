@@ -90,37 +90,45 @@ fn leave_last_words(context: &CrashContext) -> CrashEventResult {
 
 fn say_where(words: &LastWords, signal: libc::c_int, context: &CrashContext) {
     let at = stopped_at(context);
-    let mut frames = 0;
-    if has_room() {
-        walk(at, |address| {
-            frames += 1;
+    let mut is_walked = false;
+    match at {
+        // To walk on from what is no code is to read it, which may well be the next fault. Usually it was called through
+        // a bad pointer, and the call has left its address.
+        Some(at) if !is_code(at) => {
+            words.push_frame(at);
+            is_walked = true;
+            if signal == libc::SIGSEGV {
+                let caller = called_from(context);
+                if is_code(caller) {
+                    words.push_frame(caller);
+                }
+            }
+        }
+        Some(_) | None if has_room() => walk(at, |address| {
+            is_walked = true;
             words.push_frame(address)
-        });
+        }),
+        Some(_) | None => {}
     }
-    let at = at.unwrap_or_default();
-    if frames == 0 {
-        words.push_frame(at);
+    if !is_walked {
+        words.push_frame(at.unwrap_or_default());
     }
-    let is_in_code = say_modules(words, at);
-    // A call through a bad pointer ends where nothing can be walked from; who called has just left its address.
-    if !is_in_code && frames == 1 && signal == libc::SIGSEGV {
-        words.push_frame(called_from(context));
-        say_modules(words, at);
-    }
-}
-
-/// Says which files the frames are in; whether that place is in one.
-fn say_modules(words: &LastWords, at: u64) -> bool {
-    let program = PROGRAM.module();
-    words.push_module(&program);
-    let mut is_in_one = program.range.contains(&at);
+    words.push_module(&PROGRAM.module());
     modules::each(|module| {
-        is_in_one |= module.range.contains(&at);
         if !module.name.is_empty() {
             words.push_module(module);
         }
     });
-    is_in_one
+}
+
+/// Whether the address is in a file that is loaded.
+fn is_code(address: u64) -> bool {
+    // The program first, which needs no lock.
+    let mut is_found = PROGRAM.module().range.contains(&address);
+    if !is_found {
+        modules::each(|module| is_found |= module.range.contains(&address));
+    }
+    is_found
 }
 
 /// Visits this thread's frames from the one at that address on, the innermost first, until told not to go on.
