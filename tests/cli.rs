@@ -8,6 +8,8 @@ mod program;
 mod faults;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/reports.rs"]
+mod reports;
 #[path = "cli/results.rs"]
 mod results;
 #[path = "cli/signals.rs"]

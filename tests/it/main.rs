@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod calls;
+mod crash_reports;
 mod crashes;
 mod descriptors;
 mod exec;

@@ -27,7 +27,9 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
             let conduct = command.conduct;
             conduct_job(&starmap_job(command)?, conduct)
         }
-        Command::Apply(command) => run::run(&apply_job(command)?, Talk { progress: false, summary: false }),
+        Command::Apply(command) => {
+            run::run(&apply_job(command)?, Talk { progress: false, summary: false, backtrace: true })
+        }
         Command::Scale(command) => scale::scale(&command),
         Command::Tasks(command) => listing::show(command.json),
     }
@@ -37,7 +39,8 @@ fn conduct_job(job: &Job, conduct: ConductFlags) -> Result<Ending, Stop> {
     if conduct.dry_run {
         return plan::show(job);
     }
-    let talk = Talk { progress: !conduct.quiet && !conduct.no_progress, summary: !conduct.quiet };
+    let loud = !conduct.quiet;
+    let talk = Talk { progress: loud && !conduct.no_progress, summary: loud, backtrace: loud };
     run::run(job, talk)
 }
 

@@ -2,23 +2,25 @@
 
 use std::path::Path;
 
-use erased_serde::Serializer as Erased;
 use procession::{Error, ErrorKind, Payload, TaskInfo, WorkerExit};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
+use crate::job::Job;
 use crate::output::Sink;
+use crate::reproduce::{Reproduction, args_json};
 
 /// The failures of a run, being written.
 pub(crate) struct Failures {
     sink: Sink,
     task: &'static TaskInfo,
+    reproduction: Reproduction,
 }
 
 /// One line of the file.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Failure<'a> {
     index: u64,
     /// Absent where the row was malformed.
@@ -34,8 +36,24 @@ struct Failure<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<i32>,
     error: &'a str,
+    /// The process that was lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_rss_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args_digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backtrace: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stderr_tail: Option<&'a str>,
+    /// What to type to run it alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reproduce: Option<String>,
 }
 
 /// Which item it is: by its arguments, or by its row where that makes none.
@@ -46,8 +64,8 @@ struct Item<'a> {
 }
 
 impl Failures {
-    pub(crate) fn open(path: &Path, task: &'static TaskInfo) -> Result<Failures, Stop> {
-        Ok(Failures { sink: Sink::file(path)?, task })
+    pub(crate) fn open(path: &Path, job: &Job) -> Result<Failures, Stop> {
+        Ok(Failures { sink: Sink::file(path)?, task: job.task, reproduction: Reproduction::new(job) })
     }
 
     /// Records an item that ended without a value.
@@ -66,14 +84,23 @@ impl Failures {
         };
         let failure = Failure {
             index,
-            args: args.and_then(|args| self.args(args)),
+            args: args.and_then(|args| args_json(self.task, args)),
             input: None,
             outcome: outcome(error).id,
             attempts: error.attempts(),
             exit,
             signal,
             error: message,
+            pid: error.pid(),
+            run_s: error.run_time().map(|time| time.as_secs_f64()),
+            cpu_s: error.cpu_time().map(|time| time.as_secs_f64()),
+            peak_rss_bytes: error.peak_rss(),
+            args_digest: error.args_digest(),
+            backtrace: error.backtrace(),
             stderr_tail: error.stderr_tail().filter(|tail| !tail.is_empty()),
+            reproduce: args
+                .filter(|_| outcome(error).is_reproducible())
+                .and_then(|args| self.reproduction.line(args)),
         };
         self.write(&failure)
     }
@@ -100,19 +127,9 @@ impl Failures {
 
     fn plain(&mut self, item: Item<'_>, outcome: &Outcome, attempts: u32, error: &str) -> Result<(), Stop> {
         let Item { index, args, input } = item;
-        let args = args.and_then(|args| self.args(args));
+        let args = args.and_then(|args| args_json(self.task, args));
         let outcome = outcome.id;
-        self.write(&Failure {
-            index,
-            args,
-            input,
-            outcome,
-            attempts,
-            exit: None,
-            signal: None,
-            error,
-            stderr_tail: None,
-        })
+        self.write(&Failure { index, args, input, outcome, attempts, error, ..Failure::default() })
     }
 
     fn write(&mut self, failure: &Failure<'_>) -> Result<(), Stop> {
@@ -120,14 +137,6 @@ impl Failures {
             .map_err(|error| Stop::Unwritable(format!("cannot write a failure as JSON: {error}")))?;
         line.push(b'\n');
         self.sink.write(&line)
-    }
-
-    /// The arguments as a JSON array; None where JSON cannot say them.
-    fn args(&self, args: &Payload) -> Option<Box<RawValue>> {
-        let mut json = Vec::new();
-        let mut serializer = serde_json::Serializer::new(&mut json);
-        self.task.decode_args(args.as_bytes(), &mut <dyn Erased>::erase(&mut serializer)).ok()?;
-        RawValue::from_string(String::from_utf8(json).ok()?).ok()
     }
 }
 
@@ -156,6 +165,11 @@ impl Outcome {
     /// Whether the item ran, so that it says something of how fast items run.
     pub(crate) fn ran(self) -> bool {
         ![INVALID, NOT_RUN, CANCELLED].contains(&self)
+    }
+
+    /// Whether the item itself came to this, so that it may again: nobody stopped it.
+    pub(crate) fn is_reproducible(self) -> bool {
+        self.ran() && ![UNWRITTEN, TERMINATED].contains(&self)
     }
 }
 

@@ -120,6 +120,7 @@ pub(crate) struct PoolSettings {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) lazy_start: Option<bool>,
     pub(crate) output: Option<Output>,
+    pub(crate) crash_reports: Option<bool>,
 }
 
 impl PoolSettings {
@@ -138,7 +139,7 @@ impl PoolSettings {
                 }
             )*};
         }
-        set!(start_method grace max_tasks_per_worker nice cpu_affinity idle_timeout lazy_start output);
+        set!(start_method grace max_tasks_per_worker nice cpu_affinity idle_timeout lazy_start output crash_reports);
         if let Some((restarts, within)) = self.restart_limit {
             pool = pool.restart_limit(restarts, within);
         }

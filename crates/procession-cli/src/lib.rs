@@ -41,6 +41,7 @@ mod output;
 mod plan;
 mod progress;
 mod reduce;
+mod reproduce;
 mod run;
 mod scale;
 mod signals;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
 
-use self::books::Books;
+use self::books::{Books, Lost};
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
@@ -20,6 +20,7 @@ use crate::output::{Sink, Values};
 use crate::progress::Progress;
 use crate::progress::Screen;
 use crate::reduce::Reducer;
+use crate::reproduce::{self, Reproduction};
 use crate::signals::{self, Host, Request, Watch};
 use crate::summary::{Summary, Tally, counted};
 use crate::terminal;
@@ -34,6 +35,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(12);
 pub(crate) struct Talk {
     pub(crate) progress: bool,
     pub(crate) summary: bool,
+    /// Where the first item that was lost had been.
+    pub(crate) backtrace: bool,
 }
 
 /// Runs `job` to its end. Nothing has started when this returns a refusal.
@@ -43,7 +46,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     job.refuse_overwriting()?;
     let results = Results::open(job)?;
     let path = job.results.failures.as_deref();
-    let failures = path.map(|path| Failures::open(path, job.task)).transpose()?;
+    let failures = path.map(|path| Failures::open(path, job)).transpose()?;
     let keep_args = failures.is_some();
     let progress = Progress::new(talk.progress, total, results.go_to_terminal());
     let books = Books::new(failures, progress);
@@ -82,7 +85,27 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
         let wall = start.elapsed();
         terminal::say(&Summary { name: &job.name, tally: &tally, wall, workers, restarts }.to_string());
     }
+    if done.is_ok()
+        && let Some(lost) = books.take_first_lost()
+    {
+        explain(job, talk, lost);
+    }
     run.ending(done, &tally)
+}
+
+/// Says of a lost item where it was, and how to run it alone.
+fn explain(job: &Job, talk: Talk, lost: Lost) {
+    let Lost { item, args, backtrace } = lost;
+    if let Some(backtrace) = backtrace.filter(|_| talk.backtrace) {
+        terminal::say(&format!("item {item} was in:"));
+        backtrace.lines().for_each(|line| terminal::say(&terminal::printable(line)));
+    }
+    if talk.summary
+        && let Some(args) = args.or_else(|| reproduce::read_again(job, item))
+        && let Some(line) = Reproduction::new(job).line(&args)
+    {
+        terminal::say(&format!("reproduce item {item} with: {line}"));
+    }
 }
 
 /// A run under way.

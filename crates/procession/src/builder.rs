@@ -48,6 +48,7 @@ pub struct PoolBuilder {
     idle_timeout: Option<Duration>,
     lazy_start: bool,
     pub(crate) output: Output,
+    crash_reports: bool,
     pub(crate) observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
     /// Shared data that the arguments here refer to.
     pub(crate) regions: Regions,
@@ -85,6 +86,7 @@ impl PoolBuilder {
             idle_timeout: None,
             lazy_start: false,
             output: Output::default(),
+            crash_reports: true,
             observer: None,
             regions: Regions::default(),
         }
@@ -231,6 +233,14 @@ impl PoolBuilder {
         self
     }
 
+    /// Whether a worker that dies of SIGSEGV, SIGBUS, SIGILL, SIGFPE or SIGABRT says where, for
+    /// [`Error::backtrace`](crate::Error::backtrace). Default: yes. It takes signal handlers in the workers, which hand on to
+    /// those that were there before: a preload's, or Rust's own. Handlers that a task installs later take their place.
+    pub fn crash_reports(mut self, reports: bool) -> PoolBuilder {
+        self.crash_reports = reports;
+        self
+    }
+
     /// Calls `observer` with everything that happens to workers, in order, on the pool's callback thread.
     pub fn on_event(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> PoolBuilder {
         self.observer = Some(Arc::new(observer));
@@ -328,6 +338,7 @@ impl PoolBuilder {
             preload_limit: self.preload_limit(),
             initializer: self.initializer.as_ref().map(|call| call.encoded("the initializer")).transpose()?,
             output: self.output,
+            crash_reports: self.crash_reports,
             workers,
             ..LaunchSettings::default()
         })

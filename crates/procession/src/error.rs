@@ -3,8 +3,13 @@
 //! It knows nothing of how a failure was found; the driver, the worker's replies and the callers fill it in.
 
 use std::fmt;
+use std::hash::Hasher;
+use std::sync::Arc;
 use std::time::Duration;
 
+use siphasher::sip::SipHasher13;
+
+use crate::crash_report::CrashReport;
 use crate::process::{LaunchError, WorkerExit};
 use crate::registry::TaskInfo;
 
@@ -62,9 +67,12 @@ pub enum ErrorKind {
 pub(crate) struct Loss {
     pub(crate) exit: Option<WorkerExit>,
     pub(crate) note: Option<String>,
+    pub(crate) pid: Option<u32>,
     pub(crate) ran: Option<Duration>,
+    pub(crate) cpu: Option<Duration>,
     pub(crate) peak_rss: Option<u64>,
     pub(crate) stderr_tail: Option<String>,
+    pub(crate) crash: Option<Arc<CrashReport>>,
 }
 
 #[derive(Debug, Clone)]
@@ -74,10 +82,10 @@ struct Inner {
     item: Option<u64>,
     attempts: u32,
     reason: String,
-    exit: Option<WorkerExit>,
+    args_digest: Option<String>,
     panic_message: Option<String>,
-    stderr_tail: Option<String>,
-    backtrace: Option<String>,
+    panic_backtrace: Option<String>,
+    loss: Option<Arc<Loss>>,
 }
 
 impl Error {
@@ -101,9 +109,35 @@ impl Error {
         self.0.attempts
     }
 
+    /// A digest of the item's arguments, 16 hexadecimal digits, where its worker was lost: equal arguments of one build of
+    /// the program have equal digests.
+    pub fn args_digest(&self) -> Option<&str> {
+        self.0.args_digest.as_deref()
+    }
+
     /// How the worker ended, where the failure is a worker's end.
     pub fn exit(&self) -> Option<WorkerExit> {
-        self.0.exit
+        self.loss()?.exit
+    }
+
+    /// The lost worker's process id. The system may have given it to another process since.
+    pub fn pid(&self) -> Option<u32> {
+        self.loss()?.pid
+    }
+
+    /// How long the item had run when its worker was lost, if that is known.
+    pub fn run_time(&self) -> Option<Duration> {
+        self.loss()?.ran
+    }
+
+    /// The user and system time that the lost worker had used for all its items, as its parent was told.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        self.loss()?.cpu
+    }
+
+    /// The most memory the lost worker had resident, in bytes.
+    pub fn peak_rss(&self) -> Option<u64> {
+        self.loss()?.peak_rss
     }
 
     /// The message the task panicked with.
@@ -113,12 +147,29 @@ impl Error {
 
     /// The last lines (at most 8 KiB) the lost worker wrote to stderr.
     pub fn stderr_tail(&self) -> Option<&str> {
-        self.0.stderr_tail.as_deref()
+        self.loss()?.stderr_tail.as_deref()
     }
 
-    /// The task's own backtrace, where one was taken.
+    /// Where the task was when it ended: the backtrace of its panic, where one was taken, or of the thread that crashed
+    /// (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT). The innermost function comes first, as the standard library prints it.
+    ///
+    /// Of a crash, the functions' names are looked up by the first call, which may take a second for a large program.
+    /// See [`PoolBuilder::crash_reports`](crate::PoolBuilder::crash_reports).
+    ///
+    /// ```no_run
+    /// # fn show(error: &procession::Error) {
+    /// if let Some(backtrace) = error.backtrace() {
+    ///     eprintln!("{error}\n{backtrace}");
+    /// }
+    /// # }
+    /// ```
     pub fn backtrace(&self) -> Option<&str> {
-        self.0.backtrace.as_deref()
+        let crash = || self.loss()?.crash.as_deref().map(CrashReport::text).filter(|text| !text.is_empty());
+        self.0.panic_backtrace.as_deref().or_else(crash)
+    }
+
+    fn loss(&self) -> Option<&Loss> {
+        self.0.loss.as_deref()
     }
 
     pub(crate) fn new(kind: ErrorKind, reason: impl Into<String>) -> Error {
@@ -128,10 +179,10 @@ impl Error {
             item: None,
             attempts: 0,
             reason: reason.into(),
-            exit: None,
+            args_digest: None,
             panic_message: None,
-            stderr_tail: None,
-            backtrace: None,
+            panic_backtrace: None,
+            loss: None,
         }))
     }
 
@@ -157,16 +208,22 @@ impl Error {
     }
 
     pub(crate) fn with_loss(mut self, loss: &Loss) -> Error {
-        self.0.exit = loss.exit;
-        self.0.stderr_tail.clone_from(&loss.stderr_tail);
+        self.0.loss = Some(Arc::new(loss.clone()));
         self
+    }
+
+    /// Notes which arguments they were, by their encoding.
+    pub(crate) fn digest_args(&mut self, args: &[u8]) {
+        let mut hasher = SipHasher13::new();
+        hasher.write(args);
+        self.0.args_digest = Some(format!("{:016x}", hasher.finish()));
     }
 
     pub(crate) fn panicked(message: String, location: &str, backtrace: Option<String>) -> Error {
         let reason = if location.is_empty() { message.clone() } else { format!("{message}, at {location}") };
         let mut error = Error::new(ErrorKind::Panicked, reason);
         error.0.panic_message = Some(message);
-        error.0.backtrace = backtrace;
+        error.0.panic_backtrace = backtrace;
         error
     }
 
@@ -177,7 +234,8 @@ impl Error {
 }
 
 impl Loss {
-    /// `signal 11 (SIGSEGV), ran 3 ms, peak rss 14 MiB`
+    /// `signal 11 (SIGSEGV), ran 3 ms, peak rss 14 MiB`. Where it was, which process it was and how much processor time
+    /// it used is for whoever asks: of a thousand losses each is to be a line.
     pub(crate) fn describe(&self) -> String {
         let mut text = match self.exit {
             Some(exit) => exit.to_string(),

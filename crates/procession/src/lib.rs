@@ -102,6 +102,7 @@ mod builder;
 mod codec;
 mod coding;
 mod cpu;
+mod crash_report;
 mod current;
 mod driver;
 mod error;
@@ -109,6 +110,8 @@ mod event;
 mod imap;
 mod job;
 mod memory_file;
+#[expect(unsafe_code, reason = "asks the dynamic loader")]
+mod modules;
 #[expect(unsafe_code, reason = "maps memory that two processes share")]
 mod page;
 #[expect(unsafe_code, reason = "advises the kernel about memory")]

@@ -1,4 +1,5 @@
-//! The page of memory that a worker shares with its master: which items it has started, and results not yet sent.
+//! The page of memory that a worker shares with its master: which items it has started, results not yet sent, last
+//! words.
 //!
 //! What is written here survives the worker. The master treats all of it as a hint from a suspect: it checks bounds,
 //! copies, and keeps its own books. Each side gets a view with the operations that side may do. This file must not
@@ -7,6 +8,7 @@
 //! A frame occupies slot `frame_no % 8`. How its items are claimed and taken back is told in `claims`.
 
 mod claims;
+mod last_words;
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -16,6 +18,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use claims::{Barrier, Slot, own_barrier};
 pub(crate) use claims::{Begun, Claims};
+#[cfg(test)]
+pub(crate) use last_words::Loaded;
+pub(crate) use last_words::{Frame, LastWords, Words, name_kept};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -28,7 +33,7 @@ use crate::wire::{FRAME_BYTES_MAX, seal_results};
 pub(crate) const AREA_BYTES: usize = FRAME_BYTES_MAX;
 
 const SLOTS: usize = 8;
-/// Claims, stamp and committed length; a page of its own, so that the area can be mapped read-only.
+/// Claims, stamp, committed length and last words; a page of its own, so that the area can be mapped read-only.
 const HEAD_BYTES: usize = 4096;
 const PAGE_BYTES: usize = HEAD_BYTES + AREA_BYTES;
 
@@ -42,6 +47,7 @@ struct Head {
     committed: AtomicU64,
     /// Not 0: the master passes barriers on behalf of workers that have agreed to it.
     has_far_barrier: AtomicU32,
+    last_words: LastWords,
 }
 
 const _: () = assert!(size_of::<Head>() <= HEAD_BYTES);
@@ -132,6 +138,11 @@ impl PageMaster {
         if unchanged { seal_results(bytes) } else { None }
     }
 
+    /// What the worker said when it died, if it did.
+    pub(crate) fn last_words(&self) -> Option<Words> {
+        self.head.words().last_words.read()
+    }
+
     fn slot(&self, frame_no: u32) -> &Slot {
         &self.head.words().slots[slot(frame_no)]
     }
@@ -161,6 +172,11 @@ impl PageWorker {
         let has_light_claims =
             head.words().has_far_barrier.load(Ordering::Acquire) != 0 && agree_to_far_barrier();
         Ok(PageWorker { head, area, epoch: 0, has_light_claims })
+    }
+
+    /// This process is to leave its last words here, if it dies of a fault.
+    pub(crate) fn take_last_words(&self) {
+        self.head.words().last_words.aim();
     }
 
     /// The way through a frame, item by item.
@@ -218,6 +234,12 @@ impl PageWorker {
         self.commit(0);
         // Nothing written to the area from now on may be seen before the new epoch.
         fence(Ordering::Release);
+    }
+}
+
+impl Drop for PageWorker {
+    fn drop(&mut self) {
+        self.head.words().last_words.withdraw();
     }
 }
 

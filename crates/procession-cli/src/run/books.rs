@@ -25,6 +25,16 @@ pub(super) struct Books {
     cut_short: RefCell<Option<String>>,
     /// A failure could not be written, and with it nobody knows which before.
     unrecorded: Cell<bool>,
+    first_lost: RefCell<Option<Lost>>,
+}
+
+/// An item that failed by itself.
+pub(super) struct Lost {
+    pub(super) item: u64,
+    /// If they were kept.
+    pub(super) args: Option<Payload>,
+    /// Where it was when it ended, if that is known.
+    pub(super) backtrace: Option<String>,
 }
 
 impl Books {
@@ -37,6 +47,7 @@ impl Books {
             broken: RefCell::default(),
             cut_short: RefCell::default(),
             unrecorded: Cell::default(),
+            first_lost: RefCell::default(),
         }
     }
 
@@ -53,7 +64,15 @@ impl Books {
         error: &Error,
         message: &str,
     ) -> Result<(), Stop> {
-        self.tally.borrow_mut().fail(failures::outcome(error));
+        let outcome = failures::outcome(error);
+        self.tally.borrow_mut().fail(outcome);
+        let mut first = self.first_lost.borrow_mut();
+        if outcome.is_reproducible() && first.as_ref().is_none_or(|first| item < first.item) {
+            // Of a crash: the worker prints that of a panic itself, if it is to.
+            let backtrace = error.exit().and_then(|_| error.backtrace()).map(str::to_owned);
+            *first = Some(Lost { item, args: args.cloned(), backtrace });
+        }
+        drop(first);
         self.record(|failures| failures.item(item, args, error, message))
     }
 
@@ -78,6 +97,11 @@ impl Books {
 
     pub(super) fn cut_short(&self, why: String) {
         self.cut_short.borrow_mut().get_or_insert(why);
+    }
+
+    /// The one with the lowest number.
+    pub(super) fn take_first_lost(&self) -> Option<Lost> {
+        self.first_lost.borrow_mut().take()
     }
 
     pub(super) fn why_cut_short(&self) -> Option<String> {

@@ -6,7 +6,7 @@ use super::document::{Entry, Table, Value};
 use crate::diagnostic::Diagnostic;
 use crate::job::PoolSettings;
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "workers",
     "start_method",
     "timeout",
@@ -23,6 +23,7 @@ const KEYS: [&str; 16] = [
     "idle_timeout",
     "lazy_start",
     "output",
+    "crash_reports",
 ];
 
 /// The names of the ways to start a worker.
@@ -56,6 +57,7 @@ pub(super) fn read(table: &Table) -> Result<PoolSettings, Diagnostic> {
             "idle_timeout" => pool.idle_timeout = Some(entry.duration()?),
             "lazy_start" => pool.lazy_start = Some(entry.boolean()?),
             "output" => pool.output = Some(entry.choice(&OUTPUTS)?),
+            "crash_reports" => pool.crash_reports = Some(entry.boolean()?),
             key => unreachable!("`{key}` is in KEYS and has no reader"),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use procession_core::{Signal, WorkerId};
 
+use super::backlog::Slice;
 use super::seat::Link;
 use crate::arrival::Arrival;
 use crate::event::Event;
@@ -16,6 +17,8 @@ pub(crate) struct Effects {
     pub(crate) pump: Vec<u32>,
     pub(crate) orders: Vec<Order>,
     pub(crate) deliveries: Vec<(Arc<Job>, Arrival)>,
+    /// Of deliveries that tell of a loss, by position: the arguments, for a digest.
+    pub(crate) lost: Vec<(usize, Slice)>,
     pub(crate) totals: Vec<(Arc<Job>, u64)>,
     /// Jobs whose further input would not run.
     pub(crate) stopped: Vec<(Arc<Job>, StopReason)>,

@@ -40,6 +40,7 @@ use parking_lot::{Condvar, Mutex};
 use procession_core::{JobId, Policy, Time};
 
 pub(crate) use backlog::Segment;
+use backlog::Slice;
 pub(crate) use callbacks::{CallbackThread, run_one as run_callback};
 use effects::Effects;
 use intake::Intake;
@@ -259,7 +260,8 @@ impl Driver {
         if effects.is_empty() {
             return;
         }
-        let Effects { pump, orders, deliveries, totals, stopped, events, rearm, finished, links } = effects;
+        let Effects { pump, orders, mut deliveries, lost, totals, stopped, events, rearm, finished, links } =
+            effects;
         // Before the supervisor is told anything, or its news of what comes next would overtake these.
         for event in events {
             self.observe(event);
@@ -269,6 +271,11 @@ impl Driver {
         }
         if rearm || finished || !orders.is_empty() {
             self.mailbox.post(orders);
+        }
+        for (position, Slice { segment, start, .. }) in lost {
+            if let Arrival::Failed { error, .. } = &mut deliveries[position].1 {
+                error.digest_args(segment.item(start));
+            }
         }
         for (job, arrival) in deliveries {
             let callbacks = job.deliver(arrival);

@@ -15,9 +15,10 @@ use super::backlog::{Segment, Slice};
 use super::ear::Ear;
 use super::jobs::Jobs;
 use super::message::{Handout, Message, WorkRun};
+use crate::crash_report::CrashReport;
 use crate::error::{Error, Loss};
 use crate::page::PageMaster;
-use crate::process::WorkerExit;
+use crate::process::Exit;
 use crate::slab::Block;
 use crate::wire::{self, Outlet, ResultsHeader, Run, ToMaster};
 
@@ -96,9 +97,9 @@ pub(crate) enum Origin {
 /// How a worker process ended.
 #[derive(Clone)]
 pub(crate) struct Death {
-    pub(crate) exit: WorkerExit,
-    pub(crate) peak_rss: Option<u64>,
+    pub(crate) exit: Exit,
     pub(crate) output_tail: Option<String>,
+    pub(crate) crash: Option<Arc<CrashReport>>,
     pub(crate) at: Time,
 }
 
@@ -448,17 +449,22 @@ impl Seat {
 
     /// What a death tells about the item that was running.
     pub(crate) fn loss(&self) -> Loss {
-        let death = self.death.as_ref();
+        let (pid, note) = (self.link.as_ref().map(|link| link.pid), self.violation.clone());
+        let Some(Death { exit, output_tail, crash, at }) = self.death.clone() else {
+            return Loss { pid, note, ..Loss::default() };
+        };
+        // Of several it is not known which one was running.
+        let is_known = |since: &Time| since.as_nanos() > 0 && self.may_have_begun() == 1;
+        let since = self.running_since().filter(is_known);
         Loss {
-            exit: death.map(|death| death.exit),
-            note: self.violation.clone(),
-            ran: death.and_then(|death| {
-                // Of several it is not known which one was running.
-                let since = self.running_since().filter(|_| self.may_have_begun() == 1)?;
-                (since.as_nanos() > 0 && since <= death.at).then(|| death.at.saturating_since(since))
-            }),
-            peak_rss: death.and_then(|death| death.peak_rss),
-            stderr_tail: death.and_then(|death| death.output_tail.clone()),
+            exit: Some(exit.status),
+            note,
+            pid,
+            ran: since.filter(|since| *since <= at).map(|since| at.saturating_since(since)),
+            cpu: exit.cpu,
+            peak_rss: exit.max_rss,
+            stderr_tail: output_tail,
+            crash: crash.filter(|crash| crash.explains(exit.status, since.map(Time::as_nanos))),
         }
     }
 }

@@ -21,6 +21,7 @@ use super::forward::Forwarder;
 use super::reader::Reader;
 use super::seat::{BootFailure, Death, Link};
 use super::{Driver, Phase};
+use crate::crash_report::CrashReport;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::page::monotonic_ns;
@@ -378,8 +379,9 @@ impl Supervisor {
         let exit = self.launcher.reap(&child.process);
         let forward = self.forwarder.as_mut();
         child.drain_output(OUTPUT_LAST_BYTES, forward);
+        let crash = child.link.page.last_words().map(|words| Arc::new(CrashReport::new(words)));
         let at = self.driver.state.lock().now();
-        let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail: child.tail(), at };
+        let death = Death { exit, output_tail: child.tail(), crash, at };
         let listener = {
             let mut state = self.driver.state.lock();
             state.seat(child.worker).and_then(|seat| {

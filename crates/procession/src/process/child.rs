@@ -1,12 +1,13 @@
 //! What a process does that was executed as a zygote or as a worker: from `init` to its role. It never returns.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver};
+use nix::sys::prctl;
 use nix::unistd::getppid;
 
 use super::boot::{Boot, BootError, Ends, Identity, Nonce, Order, ROLE_VARIABLE, Reply, Role};
@@ -29,6 +30,7 @@ pub(super) fn enter(role: &OsStr) -> ! {
         give_up("the system refused to bind this process to its parent's life");
     }
     signals::reset();
+    take_name();
     sweep_inherited();
     let (ballast, stream) = match take_boot_socket() {
         Ok(taken) => taken,
@@ -59,6 +61,16 @@ pub(super) fn enter(role: &OsStr) -> ! {
     match role {
         Role::Zygote => serve::serve(stream, orders, ballast, boot.settings),
         Role::Worker => become_worker(stream, orders, ballast, boot),
+    }
+}
+
+/// Lists of processes show the name of what was executed, which is a link called `exe`.
+fn take_name() {
+    let name = std::env::args_os().next().map(PathBuf::from);
+    let name = name.as_deref().and_then(Path::file_name).map(OsStr::as_encoded_bytes);
+    // The system cuts it. An argument has no zero byte.
+    if let Some(Ok(name)) = name.map(CString::new) {
+        let _ = prctl::set_name(&name);
     }
 }
 
@@ -112,7 +124,7 @@ fn become_worker(stream: UnixStream, orders: IpcReceiver<Order>, ballast: Ballas
         give_up("the pool is gone");
     }
     limits::become_expendable();
-    seat::prepare();
+    seat::prepare(&boot.settings);
     let Ends { slot, work, results } = ends;
     let work = Inbox::new(work);
     Seat { slot, work, results, files, output, settings: boot.settings, run_preload: true }.take(move || {

@@ -9,6 +9,7 @@
 
 mod boot;
 mod child;
+mod crash;
 mod descriptors;
 mod error;
 mod exit;
@@ -25,6 +26,7 @@ mod spawn;
 mod worker_process;
 mod zygote;
 
+pub(crate) use exit::Exit;
 pub use exit::WorkerExit;
 pub use init::init;
 pub use settings::{Output, StartMethod};

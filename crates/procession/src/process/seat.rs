@@ -8,7 +8,7 @@ use ipc_channel::ipc::IpcBytesSender;
 use super::boot::SharedFiles;
 use super::exit::{code, flush_all_output, leave};
 use super::settings::{Output, SeatSettings};
-use super::{limits, signals};
+use super::{crash, limits, signals};
 use crate::page::PageWorker;
 use crate::slab::{ArenaReader, WindowWriter};
 use crate::wire::{self, Inbox};
@@ -28,9 +28,12 @@ pub(super) struct Seat {
 
 /// What any worker needs and none can tell apart. A zygote does it once, for all that are forked from it: the first touch
 /// of a page costs a forked process more than most of what it runs there.
-pub(super) fn prepare() {
+pub(super) fn prepare(settings: &SeatSettings) {
     signals::unblock_all();
     signals::make_sent_faults_deadly();
+    if settings.crash_reports {
+        crash::install();
+    }
     worker::prepare();
 }
 
@@ -46,6 +49,7 @@ impl Seat {
         drop(files);
         let end = match prepared {
             Ok(shared) => {
+                shared.page.take_last_words();
                 let setup = Setup {
                     slot,
                     preload: if run_preload { settings.preload } else { None },

@@ -64,7 +64,7 @@ pub(super) fn serve(
         let _ = send_reply(&stream, &Reply::PreloadFailed { message });
         leave(code::INIT_FAILED);
     }
-    seat::prepare();
+    seat::prepare(&settings);
     // The master's death must not kill this process before it has killed what its workers have started.
     let parent = getppid();
     if signals::bind_to_parent(OnParentDeath::Interrupt).is_err() {

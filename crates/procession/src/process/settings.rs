@@ -61,6 +61,8 @@ pub(crate) struct LaunchSettings {
     /// Run in each worker before it takes work.
     pub(crate) initializer: Option<EncodedCall>,
     pub(crate) output: Output,
+    /// Whether workers that die of a fault say where.
+    pub(crate) crash_reports: bool,
     /// How many workers there are to be; for the descriptor limit.
     pub(crate) workers: usize,
     /// Where large arguments lie. `None`: whoever starts the workers sends none.
@@ -76,6 +78,7 @@ pub(super) struct SeatSettings {
     pub(super) preload: Option<EncodedCall>,
     pub(super) initializer: Option<EncodedCall>,
     pub(super) output: Output,
+    pub(super) crash_reports: bool,
 }
 
 impl From<&LaunchSettings> for SeatSettings {
@@ -87,6 +90,7 @@ impl From<&LaunchSettings> for SeatSettings {
             preload: settings.preload.clone(),
             initializer: settings.initializer.clone(),
             output: settings.output,
+            crash_reports: settings.crash_reports,
         }
     }
 }

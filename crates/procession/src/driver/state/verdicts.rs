@@ -36,11 +36,16 @@ impl State {
     ) {
         self.touched.push(id);
         while items > 0 {
-            let (piece, starts) = self.alike(id, first, items, outcome);
+            // Each lost item is told apart by its arguments.
+            let items_alike = if is_loss(outcome, attempts) { 1 } else { items };
+            let (piece, starts) = self.alike(id, first, items_alike, outcome);
             let Some(entry) = self.jobs.entry(id) else { return };
             let error = self.outcome_error(entry, first, outcome, attempts + starts);
             let (input_first, piece) = entry.backlog.input_range(first, piece);
             let arrival = Arrival::Failed { first: input_first, items: piece, error };
+            if is_loss(outcome, attempts) {
+                effects.lost.push((effects.deliveries.len(), entry.backlog.slice(first, 1)));
+            }
             effects.deliveries.push((Arc::clone(&entry.job), arrival));
             if let Some(entry) = self.jobs.entry_mut(id) {
                 entry.settle(first, piece);
@@ -111,6 +116,15 @@ impl State {
             }
         };
         error.of_item(entry.job.task, item, attempts)
+    }
+}
+
+/// Whether the items were running when their worker ended.
+fn is_loss(outcome: Outcome, attempts: u32) -> bool {
+    match outcome {
+        Outcome::Lost | Outcome::Quarantined => true,
+        Outcome::TimedOut => attempts > 0,
+        Outcome::Cancelled | Outcome::NotRun | Outcome::Terminated => false,
     }
 }
 

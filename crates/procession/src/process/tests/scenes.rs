@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 
 use super::super::boot::ROLE_VARIABLE;
 use super::super::pidfd::{self, readable_within};
-use super::super::signals;
 use super::super::{LaunchError, LaunchSettings, Launcher, StartMethod, WorkerExit, init};
+use super::super::{crash, signals};
 use super::seat::{LIMIT, Worker, settings};
 use super::{tasks, traps};
 
@@ -38,6 +38,7 @@ fn play() {
         "master" => master(),
         "sent fault" => sent_fault(),
         "real fault" => real_fault(),
+        "hang while dying" => crash::scenes::hang_while_dying(),
         "send one large message" => traps::send_one_large_message(),
         "send many frames" => traps::send_many_frames(),
         "send tiny messages" => traps::send_tiny_messages(),
@@ -203,6 +204,12 @@ fn a_sent_fault_kills_and_a_real_one_reaches_the_earlier_handler() {
     assert_eq!(sent.signal(), Some(libc::SIGSEGV), "{sent}");
     let real = stage("real fault").status().unwrap();
     assert_eq!(real.code(), Some(signals::scenes::EARLIER_STATUS), "{real}");
+}
+
+#[test]
+fn a_handler_that_hangs_does_not_keep_the_process() {
+    let status = stage("hang while dying").status().unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGFPE), "{status}");
 }
 
 fn master() {

@@ -1,0 +1,136 @@
+//! The command that runs one item again, alone: what its failure is looked into with.
+//!
+//! It is only given where it means the same: the words are read back as they would be from the command line.
+
+use std::path::Path;
+
+use erased_serde::Serializer as Erased;
+use procession::{Payload, TaskInfo};
+use serde_json::value::RawValue;
+
+use crate::diagnostic::Text;
+use crate::input::{Cell, CellRow};
+use crate::job::Job;
+use crate::spec::START_METHODS;
+use crate::terminal;
+
+/// A longer line is not copied by hand any more.
+const LINE_BYTES_MAX: usize = 2_000;
+
+/// How an item of a job is run alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Reproduction {
+    task: &'static TaskInfo,
+    /// Everything before the arguments.
+    command: String,
+    /// What limits and starts the job's items, as flags.
+    flags: String,
+}
+
+impl Reproduction {
+    pub(crate) fn new(job: &Job) -> Reproduction {
+        let mut command = String::new();
+        if !job.pool.env.is_empty() {
+            command.push_str("env ");
+            for (name, value) in &job.pool.env {
+                command.push_str(&format!("{} ", quoted(&format!("{name}={value}"))));
+            }
+        }
+        command.push_str(&format!("{} apply {}", quoted(&terminal::program()), job.task.short_path()));
+        let mut flags = String::new();
+        if let Some(timeout) = job.pool.timeout {
+            flags.push_str(&format!(" --timeout {}", timeout.as_secs_f64()));
+        }
+        if let Some(attempts) = job.pool.max_attempts {
+            flags.push_str(&format!(" --max-attempts {attempts}"));
+        }
+        if let Some(method) = job.pool.start_method {
+            let named = START_METHODS.iter().find(|(_, known)| *known == method);
+            flags.extend(named.map(|(name, _)| format!(" --start-method {name}")));
+        }
+        Reproduction { task: job.task, command, flags }
+    }
+
+    /// The command for the item with these arguments; `None`: no line of text means the same.
+    pub(crate) fn line(&self, args: &Payload) -> Option<String> {
+        let json = args_json(self.task, args)?;
+        let values: Vec<&RawValue> = serde_json::from_str(json.get()).ok()?;
+        // Texts as plain words where that does.
+        let words = [true, false].into_iter().find_map(|plain| {
+            let words: Vec<String> = values.iter().map(|value| word(value, plain)).collect();
+            self.means(&words, args).then_some(words)
+        })?;
+        let mut line = self.command.clone();
+        for word in &words {
+            line.push(' ');
+            line.push_str(&quoted(word));
+        }
+        line.push_str(&self.flags);
+        let is_text = line.len() <= LINE_BYTES_MAX && !line.chars().any(char::is_control);
+        is_text.then_some(line)
+    }
+
+    /// Whether the command line reads these words as those arguments.
+    fn means(&self, words: &[String], args: &Payload) -> bool {
+        let cells = words.iter().map(|word| Cell::Word(Text::new("<arguments>", word.as_str()).whole()));
+        let row = CellRow { cells: cells.collect(), at: Text::new("<arguments>", "").whole() };
+        row.encode(self.task).is_ok_and(|read| read == *args)
+    }
+}
+
+/// The arguments as a JSON array; `None` where JSON cannot say them.
+pub(crate) fn args_json(task: &TaskInfo, args: &Payload) -> Option<Box<RawValue>> {
+    let mut json = Vec::new();
+    let mut serializer = serde_json::Serializer::new(&mut json);
+    task.decode_args(args.as_bytes(), &mut <dyn Erased>::erase(&mut serializer)).ok()?;
+    RawValue::from_string(String::from_utf8(json).ok()?).ok()
+}
+
+/// The item with this number, read from its file once more.
+pub(crate) fn read_again(job: &Job, item: u64) -> Option<Payload> {
+    // What is not a file may be read only once.
+    let is_file = |path: &Path| path.metadata().is_ok_and(|file| file.is_file());
+    if !job.source.is_repeatable() || !job.source.path().is_none_or(is_file) {
+        return None;
+    }
+    job.source.rows(job.task).ok()?.nth(usize::try_from(item).ok()?)?.ok()
+}
+
+/// One argument as a word of the command line.
+fn word(value: &RawValue, plain: bool) -> String {
+    let is_plain =
+        |text: &str| !text.is_empty() && !text.starts_with(['-', '"']) && !text.chars().any(char::is_control);
+    match serde_json::from_str::<String>(value.get()) {
+        Ok(text) if plain && is_plain(&text) => text,
+        Ok(_) | Err(_) => value.get().to_owned(),
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        for (word, shown) in [
+            ("3", "3"),
+            ("-1.5e-7", "-1.5e-7"),
+            ("", "''"),
+            ("two words", "'two words'"),
+            ("[1, 2]", "'[1, 2]'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME;`ls`", "'$HOME;`ls`'"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
+    }
+}
