@@ -31,7 +31,7 @@ impl Scheduler {
         let end = match self.at(slot).state {
             State::Starting { .. } => End::Unready,
             State::Busy { .. } if held > 0 => End::Loss,
-            State::Idle { .. } | State::Busy { .. } => End::Harmless,
+            State::Standby | State::Idle { .. } | State::Busy { .. } => End::Harmless,
             State::Ending { cause, .. } => match cause {
                 Cause::Unready => End::Unready,
                 Cause::Faulty if held > 0 => End::Loss,
@@ -48,6 +48,7 @@ impl Scheduler {
             self.charge(held.run, end);
         }
         self.set_state(slot, State::Vacant);
+        self.hand_over(slot);
         match end {
             End::Unready => {
                 self.crashed_unready();
@@ -57,7 +58,10 @@ impl Scheduler {
                 self.count_loss();
                 self.refill(slot);
             }
-            End::Overdue { .. } | End::Harmless => self.refill(slot),
+            End::Overdue { .. } | End::Harmless => {
+                self.refill(slot);
+                self.make_way(slot);
+            }
             End::Rest => {}
         }
     }
@@ -67,7 +71,7 @@ impl Scheduler {
         match self.at(slot).state {
             State::Vacant | State::BackingOff { .. } | State::Ending { kill_at: None, .. } => {}
             State::Starting { .. } => self.kill(slot, Cause::Unready),
-            State::Idle { .. } | State::Stopping { .. } => self.kill(slot, Cause::Ordered),
+            State::Standby | State::Idle { .. } | State::Stopping { .. } => self.kill(slot, Cause::Ordered),
             State::Busy { .. } => self.withdraw(slot, Concern::Faulty),
             State::Ending { kill_at: Some(_), cause } => self.kill(slot, cause),
         }
