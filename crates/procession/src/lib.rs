@@ -108,7 +108,9 @@ mod error;
 mod event;
 mod imap;
 mod job;
+mod memory;
 mod memory_file;
+mod oom_kills;
 #[expect(unsafe_code, reason = "maps memory that two processes share")]
 mod page;
 #[expect(unsafe_code, reason = "advises the kernel about memory")]
@@ -122,6 +124,7 @@ mod region;
 mod registry;
 mod reorder;
 mod shared;
+mod shortage;
 #[expect(unsafe_code, reason = "maps memory that two processes share")]
 mod slab;
 mod slice;

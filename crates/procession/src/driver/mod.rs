@@ -23,6 +23,7 @@ mod intake;
 mod jobs;
 mod message;
 mod reader;
+mod scales;
 mod seat;
 mod sender;
 mod state;
@@ -75,6 +76,10 @@ pub(crate) struct Driver {
 pub(crate) struct Settings {
     /// Whether the workers' stderr is repeated on ours.
     pub(crate) forward_output: bool,
+    /// A worker with more resident memory than this, in bytes, is replaced.
+    pub(crate) max_rss: Option<u64>,
+    /// What workers are limited to, in bytes; for reports.
+    pub(crate) memory_limit: Option<u64>,
 }
 
 /// The monotonic clock, the same the workers stamp their pages with.
@@ -90,7 +95,7 @@ impl Driver {
         arena: Arc<Arena>,
     ) -> Result<Driver, Error> {
         Ok(Driver {
-            state: Mutex::new(State::new(policy)),
+            state: Mutex::new(State::new(policy, settings.max_rss.is_some())),
             intake: Intake::default(),
             mailbox: supervisor::Mailbox::new()?,
             callbacks: CallbackThread::default(),

@@ -19,6 +19,7 @@ use super::message::{Handout, Message, WorkRun};
 use crate::error::{Error, Loss};
 use crate::page::PageMaster;
 use crate::process::WorkerExit;
+use crate::shortage::Shortage;
 use crate::slab::Block;
 use crate::wire::{self, Nudger, ResultsHeader, Run, ToMaster};
 
@@ -48,6 +49,8 @@ pub(crate) struct Link {
 #[derive(Default)]
 pub(crate) struct Seat {
     pub(crate) generation: u32,
+    /// Which of the pool's workers it is. Another seat may be for the same one, while workers are replaced.
+    pub(crate) place: u32,
     pub(crate) link: Option<Arc<Link>>,
     /// Set by the supervisor when the process is dead and its status is read, before the farewell.
     pub(crate) death: Option<Death>,
@@ -66,6 +69,8 @@ pub(crate) struct Seat {
     outbox: VecDeque<Handout>,
     outbox_items: u64,
     stop: bool,
+    /// We have killed it, or are about to.
+    pub(crate) is_killed: bool,
     /// The worker is being ended: what is still queued may have its outcome by now, its arguments gone.
     ending: bool,
     large: Option<LargeSend>,
@@ -102,6 +107,7 @@ pub(crate) struct Death {
     pub(crate) exit: WorkerExit,
     pub(crate) peak_rss: Option<u64>,
     pub(crate) output_tail: Option<String>,
+    pub(crate) shortage: Shortage,
     pub(crate) at: Time,
 }
 
@@ -119,8 +125,8 @@ struct LargeSend {
 
 impl Seat {
     /// Takes its place for a new worker.
-    pub(crate) fn begin(&mut self, generation: u32) {
-        *self = Seat { generation, ..Seat::default() };
+    pub(crate) fn begin(&mut self, generation: u32, place: u32) {
+        *self = Seat { generation, place, ..Seat::default() };
     }
 
     pub(crate) fn queue(&mut self, handout: Handout) {
@@ -462,6 +468,7 @@ impl Seat {
             }),
             peak_rss: death.and_then(|death| death.peak_rss),
             stderr_tail: death.and_then(|death| death.output_tail.clone()),
+            shortage: death.map_or(Shortage::None, |death| death.shortage),
         }
     }
 }

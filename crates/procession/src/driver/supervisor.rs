@@ -20,6 +20,7 @@ use procession_core::{Signal, Time, WorkerId};
 use super::effects::Order;
 use super::forward::Forwarder;
 use super::reader::Reader;
+use super::scales::Scales;
 use super::seat::{BootFailure, Death, Link};
 use super::sender;
 use super::{Driver, Phase, now};
@@ -71,6 +72,7 @@ pub(crate) struct Supervisor {
     readers: HashMap<u32, ReaderThread>,
     /// `None`: what workers print is not repeated.
     forwarder: Option<Forwarder>,
+    scales: Scales,
 }
 
 struct ReaderThread {
@@ -154,6 +156,7 @@ impl Supervisor {
             children: HashMap::new(),
             readers: HashMap::new(),
             forwarder: driver.settings.forward_output.then(Forwarder::default),
+            scales: Scales::new(),
         };
         let bell = driver.mailbox.bell.as_fd();
         supervisor.watch(bell, Source::Bell).map_err(|error| {
@@ -208,6 +211,7 @@ impl Supervisor {
     fn mind_the_clock(&self) {
         let time = now();
         self.driver.arena.tend(time.as_nanos());
+        self.scales.weigh(&self.driver);
         if self.driver.state.lock().armed().is_some_and(|due| due <= time) {
             self.driver.with_state(|state, now, effects| state.tick(now, effects));
         }
@@ -222,8 +226,8 @@ impl Supervisor {
             for order in orders {
                 match order {
                     // Ordered before the driver failed.
-                    Order::Start(_) if self.driver.phase() == Phase::Finished => {}
-                    Order::Start(worker) => self.start_worker(worker),
+                    Order::Start { .. } if self.driver.phase() == Phase::Finished => {}
+                    Order::Start { worker, place } => self.start_worker(worker, place),
                     Order::Signal(worker, signal) => self.signal(worker, signal),
                 }
             }
@@ -260,9 +264,10 @@ impl Supervisor {
 
     // Processes.
 
-    fn start_worker(&mut self, worker: WorkerId) {
-        match self.launcher.launch(worker) {
-            Ok(launched) => self.adopt(worker, launched),
+    fn start_worker(&mut self, worker: WorkerId, place: u32) {
+        // In the process, and for its cores, it is the place that counts: a program may number something after it.
+        match self.launcher.launch(WorkerId { slot: place, ..worker }) {
+            Ok(launched) => self.adopt(worker, place, launched),
             Err(error) => {
                 let fatal = error.is_fatal();
                 let error = Error::from(error);
@@ -273,7 +278,7 @@ impl Supervisor {
         }
     }
 
-    fn adopt(&mut self, worker: WorkerId, launched: Launched) {
+    fn adopt(&mut self, worker: WorkerId, place: u32, launched: Launched) {
         let Launched { process, page, window, sender, receiver, goodbye, output, boot } = launched;
         let slot = worker.slot;
         let pid = process.pid();
@@ -292,11 +297,11 @@ impl Supervisor {
             kept: Vec::new(),
             boot,
         };
-        self.driver.observe(Event::WorkerStarted { slot, pid });
+        self.driver.observe(Event::WorkerStarted { slot: place, pid });
         let reader = Reader::new(Arc::clone(&self.driver), worker, receiver, window);
         let attended = self.watch_child(&child).and_then(|()| self.start_reader(reader, slot));
         if let Err(refused) = attended {
-            return self.disown(&child, refused);
+            return self.disown(&child, place, refused);
         }
         self.children.insert(slot, child);
         // The pool may have been closed meanwhile: then it has been told to leave, and the word waits for its link.
@@ -341,11 +346,11 @@ impl Supervisor {
 
     /// The system has no thread or no watch to spare for a worker that it had a process for: the worker goes, and
     /// this start failed.
-    fn disown(&mut self, child: &Child, refused: io::Error) {
+    fn disown(&mut self, child: &Child, place: u32, refused: io::Error) {
         self.unwatch_child(child);
         let exit = self.launcher.reap(&child.process).status;
         let Child { worker, ref link, .. } = *child;
-        self.driver.observe(Event::WorkerExited { slot: worker.slot, pid: link.pid, exit, running: false });
+        self.driver.observe(Event::WorkerExited { slot: place, pid: link.pid, exit, running: false });
         let error = Error::from(LaunchError::System { what: "attending to a worker", source: refused });
         self.driver.with_state(|state, now, effects| {
             if let Some(seat) = state.seat(worker) {
@@ -391,7 +396,9 @@ impl Supervisor {
         let exit = self.launcher.reap(&child.process);
         let forward = self.forwarder.as_mut();
         child.drain_output(OUTPUT_LAST_BYTES, forward);
-        let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail: child.tail(), at: now() };
+        let output_tail = child.tail();
+        let shortage = self.scales.shortage(&self.driver, child.worker, &exit, output_tail.as_deref());
+        let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail, shortage, at: now() };
         let listener = {
             let mut state = self.driver.state.lock();
             state.seat(child.worker).and_then(|seat| {

@@ -25,6 +25,7 @@ mod spawn;
 mod worker_process;
 mod zygote;
 
+pub(crate) use exit::Exit;
 pub use exit::WorkerExit;
 pub use init::init;
 pub use settings::{Output, StartMethod};
