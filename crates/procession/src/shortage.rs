@@ -27,8 +27,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) exit: WorkerExit,
     /// The pool sent it a SIGKILL.
     pub(crate) is_killed_by_us: bool,
-    /// The last that it wrote. `None`: nothing, or nobody kept it.
-    pub(crate) output_tail: Option<&'a str>,
+    /// The last that it wrote, as far as it was kept.
+    pub(crate) output: &'a [u8],
     pub(crate) peak_rss: Option<u64>,
     pub(crate) limit: Option<u64>,
 }
@@ -41,7 +41,7 @@ impl Shortage {
             Ok(Signal::SIGKILL) if evidence.is_killed_by_us => Shortage::None,
             Ok(Signal::SIGKILL) if is_counted() => Shortage::Killed,
             Ok(Signal::SIGKILL) => Shortage::Possible,
-            Ok(Signal::SIGABRT) => match evidence.output_tail.and_then(refused_bytes) {
+            Ok(Signal::SIGABRT) => match refused_bytes(&String::from_utf8_lossy(evidence.output)) {
                 Some(bytes) => Shortage::Refused { bytes, limit: evidence.limit },
                 None => evidence.near_the_limit(),
             },
@@ -114,14 +114,14 @@ mod tests {
 
     const LIMIT: u64 = 64 << 20;
 
-    const LAST_WORDS: &str = "reading\nmemory allocation of 8388608 bytes failed\nstack backtrace:\n";
+    const LAST_WORDS: &[u8] = b"\xff\nmemory allocation of 8388608 bytes failed\nstack backtrace:\n";
 
     /// A death by that signal, of a worker that was small and said nothing.
     fn death(signal: i32) -> Evidence<'static> {
         Evidence {
             exit: WorkerExit::Signal(signal),
             is_killed_by_us: false,
-            output_tail: None,
+            output: b"",
             peak_rss: Some(3 << 20),
             limit: None,
         }
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_last_words_of_the_standard_library_are_a_proof() {
-        let said = Evidence { output_tail: Some(LAST_WORDS), ..death(6) };
+        let said = Evidence { output: LAST_WORDS, ..death(6) };
         check(&said, false, ", refused 8 MiB more", true);
         let limited = Evidence { limit: Some(LIMIT), ..said };
         check(&limited, false, ", refused 8 MiB more under its memory limit of 64 MiB", true);
@@ -160,10 +160,10 @@ mod tests {
     #[test]
     fn other_last_words_are_none() {
         for text in ["", "memory allocation of", "memory allocation of lots bytes failed", "bytes failed"] {
-            check(&Evidence { output_tail: Some(text), ..death(6) }, true, "", false);
+            check(&Evidence { output: text.as_bytes(), ..death(6) }, true, "", false);
         }
         // Whoever ends in another way has got over it.
-        check(&Evidence { output_tail: Some(LAST_WORDS), ..death(11) }, true, "", false);
+        check(&Evidence { output: LAST_WORDS, ..death(11) }, true, "", false);
     }
 
     #[test]

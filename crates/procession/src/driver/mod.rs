@@ -73,6 +73,7 @@ pub(crate) struct Driver {
 }
 
 /// What the driver needs to know of the pool's options.
+#[derive(Default)]
 pub(crate) struct Settings {
     /// Whether the workers' stderr is repeated on ours.
     pub(crate) forward_output: bool,

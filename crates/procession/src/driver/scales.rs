@@ -40,7 +40,7 @@ impl Scales {
         driver: &Driver,
         worker: WorkerId,
         exit: &Exit,
-        output_tail: Option<&str>,
+        output: &[u8],
     ) -> Shortage {
         if !matches!(exit.status, WorkerExit::Signal(_)) {
             return Shortage::None;
@@ -49,7 +49,7 @@ impl Scales {
         let evidence = Evidence {
             exit: exit.status,
             is_killed_by_us,
-            output_tail,
+            output,
             peak_rss: exit.max_rss,
             limit: driver.settings.memory_limit,
         };

@@ -396,9 +396,10 @@ impl Supervisor {
         let exit = self.launcher.reap(&child.process);
         let forward = self.forwarder.as_mut();
         child.drain_output(OUTPUT_LAST_BYTES, forward);
-        let output_tail = child.tail();
-        let shortage = self.scales.shortage(&self.driver, child.worker, &exit, output_tail.as_deref());
-        let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail, shortage, at: now() };
+        // A backtrace after its last words may be longer than the tail.
+        let shortage = self.scales.shortage(&self.driver, child.worker, &exit, &child.kept);
+        let (output_tail, at) = (child.tail(), now());
+        let death = Death { exit: exit.status, peak_rss: exit.max_rss, output_tail, shortage, at };
         let listener = {
             let mut state = self.driver.state.lock();
             state.seat(child.worker).and_then(|seat| {
