@@ -30,7 +30,7 @@ fn run_for(x: i64, slow: bool, how: String) -> i64 {
 
 /// Notes its start, then runs for `seconds`.
 #[procession::task]
-fn note_and_sleep(path: String, x: i64, seconds: f64) -> i64 {
+pub(crate) fn note_and_sleep(path: String, x: i64, seconds: f64) -> i64 {
     Ledger::note(path, x);
     faults::sleep(seconds);
     x
@@ -245,7 +245,7 @@ procession_harness::cases! {
 
 /// Notes its start, then never ends by itself.
 #[procession::task]
-fn announce_and_run(path: String, how: String) -> i64 {
+pub(crate) fn announce_and_run(path: String, how: String) -> i64 {
     Ledger::note(path, "started");
     run_for(0, true, how)
 }

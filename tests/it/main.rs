@@ -12,6 +12,7 @@ mod large;
 mod limits;
 mod lives;
 mod masters;
+mod memory;
 mod mixed;
 mod options;
 mod pauses;

@@ -113,6 +113,10 @@ pub(crate) struct PoolSettings {
     pub(crate) chunk_size: Option<usize>,
     pub(crate) buffer: Option<usize>,
     pub(crate) max_tasks_per_worker: Option<usize>,
+    /// In bytes.
+    pub(crate) max_rss: Option<u64>,
+    /// In bytes.
+    pub(crate) memory_limit: Option<u64>,
     pub(crate) restart_limit: Option<(u32, Duration)>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) nice: Option<i32>,
@@ -139,7 +143,8 @@ impl PoolSettings {
                 }
             )*};
         }
-        set!(start_method grace max_tasks_per_worker nice cpu_affinity idle_timeout lazy_start output crash_reports);
+        set!(start_method grace max_tasks_per_worker max_rss memory_limit);
+        set!(nice cpu_affinity idle_timeout lazy_start output crash_reports);
         if let Some((restarts, within)) = self.restart_limit {
             pool = pool.restart_limit(restarts, within);
         }

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use erased_serde::Serializer as Erased;
 
 use crate::exit::{Ending, Stop};
-use crate::job::Job;
+use crate::job::{Job, PoolSettings};
 use crate::output::{Format, Sink};
+use crate::spec::units;
 
 /// Rows shown.
 const ROWS: usize = 3;
@@ -26,6 +27,10 @@ pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     line("call", job.call.name());
     line("items", &items(job, total));
     line("workers", &job.pool.workers().to_string());
+    let limits = limits(&job.pool);
+    if !limits.is_empty() {
+        line("limits", &limits.join(", "));
+    }
     for row in rows(job, total)? {
         line("row", &row);
     }
@@ -44,6 +49,20 @@ fn items(job: &Job, total: Option<u64>) -> String {
         Some(total) => format!("{total} ({})", job.source.describe()),
         None => format!("not counted ({})", job.source.describe()),
     }
+}
+
+/// What each worker is kept to.
+fn limits(pool: &PoolSettings) -> Vec<String> {
+    let size =
+        |name: &str, bytes: Option<u64>| bytes.map(|bytes| format!("{name} {}", units::show_size(bytes)));
+    let limits = [
+        size("memory_limit", pool.memory_limit),
+        size("max_rss", pool.max_rss),
+        pool.max_tasks_per_worker.map(|items| format!("max_tasks_per_worker {items}")),
+        pool.nice.map(|increment| format!("nice {increment}")),
+        pool.cpu_affinity.as_ref().map(|cores| format!("cpu_affinity {cores:?}")),
+    ];
+    limits.into_iter().flatten().collect()
 }
 
 fn rows(job: &Job, total: Option<u64>) -> Result<Vec<String>, Stop> {

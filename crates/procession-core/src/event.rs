@@ -102,6 +102,11 @@ pub enum Event {
         /// Which one.
         worker: WorkerId,
     },
+    /// A worker takes more memory than it may: it delivers what it is running, then it is replaced.
+    WorkerBloated {
+        /// Which one.
+        worker: WorkerId,
+    },
     /// From now on this many workers are wanted.
     Resize {
         /// At least 1.

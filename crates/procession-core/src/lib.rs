@@ -46,7 +46,8 @@
 //! * The **ready queue** holds exactly the jobs with items to hand out: by priority, then in turn. `ready`
 //! * **How much** a worker is given follows from measured run times; every number is in one place. `handout`,
 //!   `estimate`
-//! * A **seat** is a place for one worker process; its state carries its own deadline. `seat`, `backlog`
+//! * A **seat** is for one worker process; its state carries its own deadline. `seat`, `backlog`
+//! * A **place** is one of the workers that are wanted. While its worker is replaced it has two seats. `succession`
 //! * The **scheduler** ties them together, one file for each kind of fact. `scheduler`
 //!
 //! # What holds

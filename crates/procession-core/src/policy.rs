@@ -27,7 +27,7 @@ pub struct Policy {
     pub back_off_max: Duration,
     /// How long the pool may be without a single worker while starts keep failing. 60 s.
     pub barren_timeout: Duration,
-    /// A worker is replaced after this many items. `None`: never.
+    /// A worker is replaced after this many items, by one that was started before it has left. `None`: never.
     pub max_tasks_per_worker: Option<u64>,
     /// A worker that had nothing to do for this long is stopped; its seat is filled again when work waits.
     /// `None`: never.

@@ -8,6 +8,7 @@ mod dispatch;
 mod fleet;
 mod invariants;
 mod replies;
+mod succession;
 mod verdicts;
 mod watch;
 
@@ -51,7 +52,7 @@ pub struct Scheduler {
     joined: Option<u32>,
     /// Wanted seats that are vacant, so that work waiting would have one filled.
     vacancies: usize,
-    /// Seats whose worker is not ready yet.
+    /// Places whose worker is not ready yet.
     starting: usize,
     /// Seats that hold more than one item, so that something could be taken back.
     deep: usize,
@@ -75,20 +76,24 @@ pub struct Scheduler {
     finished: bool,
 }
 
-/// What can be said about a seat.
+/// What can be said about one of the pool's places for workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatStatus {
-    /// The incarnation that sits there, or sat there last.
+    /// Which place it is, from 0.
+    pub place: u32,
+    /// The worker that has the place, or had it last.
     pub worker: WorkerId,
+    /// The other seat of the place, where a predecessor may not have left yet or a successor may be on its way.
+    pub other_slot: Option<u32>,
     /// What it is doing, in a word or two.
     pub state: &'static str,
     /// Whether it is ready for work or working.
     pub is_ready: bool,
     /// Items it holds that have no outcome yet.
     pub held: u64,
-    /// Items done in this seat, by all incarnations.
+    /// Items done in this place, by all its workers.
     pub completed: u64,
-    /// Incarnations after the first.
+    /// Workers started for it after the first.
     pub restarts: u32,
 }
 
@@ -148,6 +153,7 @@ impl Scheduler {
             Event::Running { worker, since } => self.on_running(worker, since),
             Event::WorkerExited { worker, begun } => self.on_worker_exited(worker, begun),
             Event::WorkerFaulty { worker } => self.on_worker_faulty(worker),
+            Event::WorkerBloated { worker } => self.on_worker_bloated(worker),
             Event::Resize { workers } => self.on_resize(workers),
             Event::Close => self.ending = true,
             Event::Terminate => self.on_terminate(),
@@ -195,16 +201,35 @@ impl Scheduler {
         self.policy.workers
     }
 
-    /// What can be said about each seat, by slot.
+    /// What can be said about each place, in order.
     pub fn seats(&self) -> impl Iterator<Item = SeatStatus> {
-        self.seats.iter().map(|seat| SeatStatus {
-            worker: seat.id,
-            state: seat.state_name(),
-            is_ready: matches!(seat.state, State::Idle { .. } | State::Busy { .. }),
-            held: seat.backlog.items(),
-            completed: seat.completed,
-            restarts: seat.restarts,
+        // Of two seats that share a place the first is as old as the place.
+        let first = self.seats.iter().filter(|seat| seat.twin.is_none_or(|twin| seat.id.slot < twin));
+        first.map(|seat| {
+            let twin = seat.twin.map(|twin| self.at(twin));
+            let holder = twin.filter(|_| seat.is_spare).unwrap_or(seat);
+            let starts = seat.id.generation + twin.map_or(0, |twin| twin.id.generation);
+            SeatStatus {
+                place: seat.place,
+                worker: holder.id,
+                other_slot: holder.twin,
+                state: holder.state_name(),
+                is_ready: matches!(holder.state, State::Idle { .. } | State::Busy { .. }),
+                held: holder.backlog.items(),
+                completed: seat.completed + twin.map_or(0, |twin| twin.completed),
+                restarts: starts.saturating_sub(1),
+            }
         })
+    }
+
+    /// Which of the pool's workers, from 0, one in that seat is. A place has a second seat, with a number of its own,
+    /// once a successor was started before its predecessor had left.
+    ///
+    /// # Panics
+    ///
+    /// If no worker was ever started in that seat.
+    pub fn place(&self, slot: u32) -> u32 {
+        self.at(slot).place
     }
 
     /// How many ranges of items the books hold: what their size depends on, whatever was submitted.
@@ -247,29 +272,39 @@ impl Scheduler {
 
     /// The one way to change a seat's state: it keeps the lists and counts that depend on it.
     fn set_state(&mut self, slot: u32, state: State) {
-        let seat = &mut self.seats[slot as usize];
-        let wanted = usize::from(seat.wanted);
-        let old = std::mem::replace(&mut seat.state, state);
-        match old {
-            State::Vacant => self.vacancies -= wanted,
-            State::Starting { .. } => self.starting -= 1,
+        self.discount(slot);
+        self.at_mut(slot).state = state;
+        self.count(slot);
+        if let Some(alarm) = self.at(slot).alarm() {
+            self.wake_by(alarm);
+        }
+    }
+
+    /// Takes a seat out of the lists and counts, because it is about to change.
+    fn discount(&mut self, slot: u32) {
+        let seat = &self.seats[slot as usize];
+        match seat.state {
+            State::Vacant => self.vacancies -= usize::from(seat.wanted),
+            State::Starting { .. } => self.starting -= usize::from(!seat.is_spare),
             State::Idle { .. } => {
                 let place =
                     self.idle.iter().rposition(|&idle| idle == slot).expect("idle workers are listed");
                 self.idle.remove(place);
             }
-            State::BackingOff { .. } | State::Busy { .. } | State::Stopping { .. } | State::Ending { .. } => {
-            }
+            State::BackingOff { .. } | State::Standby => {}
+            State::Busy { .. } | State::Stopping { .. } | State::Ending { .. } => {}
         }
+    }
+
+    /// Lists and counts a seat as what it is now.
+    fn count(&mut self, slot: u32) {
+        let seat = &self.seats[slot as usize];
         match seat.state {
-            State::Vacant => self.vacancies += wanted,
-            State::Starting { .. } => self.starting += 1,
+            State::Vacant => self.vacancies += usize::from(seat.wanted),
+            State::Starting { .. } => self.starting += usize::from(!seat.is_spare),
             State::Idle { .. } => self.idle.push(slot),
-            State::BackingOff { .. } | State::Busy { .. } | State::Stopping { .. } | State::Ending { .. } => {
-            }
-        }
-        if let Some(alarm) = seat.alarm() {
-            self.wake_by(alarm);
+            State::BackingOff { .. } | State::Standby => {}
+            State::Busy { .. } | State::Stopping { .. } | State::Ending { .. } => {}
         }
     }
 
@@ -301,11 +336,14 @@ impl Scheduler {
         match self.at(slot).state {
             State::BackingOff { .. } => self.fill(slot),
             State::Starting { .. } => self.kill(slot, Cause::Unready),
-            State::Idle { .. } => self.stop(slot, false),
+            State::Idle { .. } => {
+                self.dismiss_successor(slot);
+                self.stop(slot, false);
+            }
             State::Busy { .. } => self.look_after(slot),
             State::Stopping { .. } => self.kill(slot, Cause::Ordered),
             State::Ending { cause, .. } => self.kill(slot, cause),
-            State::Vacant => unreachable!("a vacant seat waits for nothing"),
+            State::Vacant | State::Standby => unreachable!("no time limit holds for it"),
         }
     }
 }

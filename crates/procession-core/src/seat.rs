@@ -10,11 +10,17 @@ use crate::handout::{
 };
 use crate::{JobId, Policy, Time, WorkerId};
 
-/// One place for a worker process.
+/// One seat for a worker process.
 #[derive(Debug)]
 pub(crate) struct Seat {
     /// The incarnation that sits there, or sat there last.
     pub(crate) id: WorkerId,
+    /// Which of the pool's workers it is for, from 0.
+    pub(crate) place: u32,
+    /// The other seat of that place, once one was needed: there a successor starts before its predecessor has left.
+    pub(crate) twin: Option<u32>,
+    /// The place is held by the twin. Who sits here has no work: it is to take over, or it is leaving.
+    pub(crate) is_spare: bool,
     /// Whether the pool wants a worker here; `resize` decides.
     pub(crate) wanted: bool,
     pub(crate) state: State,
@@ -34,6 +40,8 @@ pub(crate) struct Seat {
     pub(crate) listed: bool,
     /// Items handed to this incarnation and not taken back.
     pub(crate) handed_out: u64,
+    /// It takes more memory than it may: it gets nothing more, and is replaced once it holds nothing.
+    pub(crate) bloated: bool,
     /// Starts in a row of this seat that came to nothing.
     pub(crate) failed_starts: u32,
     /// When this incarnation became ready.
@@ -41,7 +49,6 @@ pub(crate) struct Seat {
     /// It has done an item.
     pub(crate) is_productive: bool,
     pub(crate) completed: u64,
-    pub(crate) restarts: u32,
 }
 
 /// What the incarnation is doing.
@@ -53,6 +60,8 @@ pub(crate) enum State {
     BackingOff { until: Time },
     /// Started, not ready yet; killed at the deadline.
     Starting { deadline: Time },
+    /// Ready, and given nothing before its predecessor has nothing left.
+    Standby,
     /// Ready, holds nothing; stopped at that time.
     Idle { until: Option<Time> },
     /// Holds runs.
@@ -114,9 +123,12 @@ pub(crate) struct Prospect {
 }
 
 impl Seat {
-    pub(crate) fn new(slot: u32) -> Seat {
+    pub(crate) fn new(slot: u32, place: u32) -> Seat {
         Seat {
             id: WorkerId { slot, generation: 0 },
+            place,
+            twin: None,
+            is_spare: false,
             wanted: true,
             state: State::Vacant,
             backlog: Backlog::default(),
@@ -126,18 +138,18 @@ impl Seat {
             asked_in_vain: 0,
             listed: false,
             handed_out: 0,
+            bloated: false,
             failed_starts: 0,
             ready_at: Time::ZERO,
             is_productive: false,
             completed: 0,
-            restarts: 0,
         }
     }
 
     /// When this state must be looked at again.
     pub(crate) fn alarm(&self) -> Option<Time> {
         match self.state {
-            State::Vacant => None,
+            State::Vacant | State::Standby => None,
             State::BackingOff { until } => Some(until),
             State::Starting { deadline } | State::Stopping { deadline, .. } => Some(deadline),
             State::Idle { until } => until,
@@ -162,6 +174,7 @@ impl Seat {
             | State::Vacant
             | State::BackingOff { .. }
             | State::Starting { .. }
+            | State::Standby
             | State::Idle { .. }
             | State::Stopping { .. }
             | State::Ending { .. } => false,
@@ -180,7 +193,7 @@ impl Seat {
 
     /// How many items it may still be given before it is replaced.
     pub(crate) fn allowance(&self, max_tasks: Option<u64>) -> u64 {
-        max_tasks.map_or(u64::MAX, |max| max - self.handed_out)
+        if self.bloated { 0 } else { max_tasks.map_or(u64::MAX, |max| max - self.handed_out) }
     }
 
     /// What asking it to give back promises; `None` if it has nothing to give or was just asked.
@@ -205,7 +218,7 @@ impl Seat {
             State::Ending { .. } => 2,
             State::Stopping { .. } => 3,
             State::Starting { .. } => 4,
-            State::Idle { .. } => 5,
+            State::Standby | State::Idle { .. } => 5,
             State::Busy { .. } => 6,
         }
     }
@@ -215,6 +228,7 @@ impl Seat {
             State::Vacant => "vacant",
             State::BackingOff { .. } => "backing off",
             State::Starting { .. } => "starting",
+            State::Standby => "standing by",
             State::Idle { .. } => "idle",
             State::Busy { .. } => "busy",
             State::Stopping { .. } => "stopping",

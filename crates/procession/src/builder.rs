@@ -38,6 +38,8 @@ pub struct PoolBuilder {
     preload: Option<SetupCall>,
     initializer: Option<SetupCall>,
     max_tasks_per_worker: Option<usize>,
+    pub(crate) max_rss: Option<u64>,
+    memory_limit: Option<u64>,
     pub(crate) timeout: Option<Duration>,
     grace: Option<Duration>,
     pub(crate) max_attempts: Option<u32>,
@@ -76,6 +78,8 @@ impl PoolBuilder {
             preload: None,
             initializer: None,
             max_tasks_per_worker: None,
+            max_rss: None,
+            memory_limit: None,
             timeout: None,
             grace: None,
             max_attempts: None,
@@ -163,9 +167,39 @@ impl PoolBuilder {
         self
     }
 
-    /// Replaces a worker after this many items, between two items. Default: never.
+    /// Replaces a worker after this many items, between two items. Default: never. Its successor is started before it has
+    /// left, so for a moment there may be one process more than workers; it gets no item before then.
     pub fn max_tasks_per_worker(mut self, items: usize) -> PoolBuilder {
         self.max_tasks_per_worker = Some(items);
+        self
+    }
+
+    /// Replaces a worker that has more resident memory than this many bytes, between two items: it delivers what it is
+    /// running, no attempt is charged, and its successor is started before it has left. Default: never.
+    ///
+    /// Workers are weighed ten times a second while they have work, so one may grow beyond this before it is noticed;
+    /// [`memory_limit`](PoolBuilder::memory_limit) is the bound that holds. What counts is resident memory as the
+    /// system reports it, with all that is shared, such as what the preload loaded: a worker that is too large from
+    /// its start is replaced after each item.
+    ///
+    /// ```no_run
+    /// # #[procession::main] fn main() -> Result<(), procession::Error> {
+    /// let pool = procession::Pool::builder().max_rss(512 << 20).memory_limit(2 << 30).build()?;
+    /// # pool.close() }
+    /// ```
+    pub fn max_rss(mut self, bytes: u64) -> PoolBuilder {
+        self.max_rss = Some(bytes);
+        self
+    }
+
+    /// The most private writable memory a worker may have, in bytes, whether used or not (`RLIMIT_DATA`): heap, thread
+    /// stacks, private anonymous maps. Shared data and the program's text are free. Default: as the program itself.
+    ///
+    /// An allocation beyond it fails. In Rust that ends the process, so that item is lost with
+    /// [`ErrorKind::OutOfMemory`] and no other is; what C code makes of it is up to that code. It holds for each process:
+    /// one that a task starts has the same limit for itself.
+    pub fn memory_limit(mut self, bytes: u64) -> PoolBuilder {
+        self.memory_limit = Some(bytes);
         self
     }
 
@@ -261,6 +295,10 @@ impl PoolBuilder {
         let launch = self.launch_settings(workers)?;
         launch.check()?;
         process::ensure_descriptors(workers)?;
+        if self.max_tasks_per_worker.is_some() || self.max_rss.is_some() {
+            // For successors, each beside its predecessor. Where there is no room they start later.
+            let _ = process::ensure_descriptors(workers.saturating_mul(2));
+        }
         Pool::start(self, workers, policy, launch)
     }
 
@@ -268,6 +306,8 @@ impl PoolBuilder {
         let zero = [
             ("workers", self.workers == Some(0), "at least 1, or leave it out for one per core"),
             ("max_tasks_per_worker", self.max_tasks_per_worker == Some(0), "at least 1"),
+            ("max_rss", self.max_rss == Some(0), "a number of bytes that a worker needs"),
+            ("memory_limit", self.memory_limit == Some(0), "a number of bytes that a worker needs"),
             ("timeout", self.timeout == Some(Duration::ZERO), "more than nothing"),
             ("max_attempts", self.max_attempts == Some(0), "at least 1"),
             ("idle_timeout", self.idle_timeout == Some(Duration::ZERO), "more than nothing"),
@@ -334,6 +374,7 @@ impl PoolBuilder {
             env: self.env.clone(),
             nice: self.nice,
             cpu_affinity: self.cpu_affinity.clone(),
+            memory_limit: self.memory_limit,
             preload: self.preload.as_ref().map(|call| call.encoded("the preload")).transpose()?,
             preload_limit: self.preload_limit(),
             initializer: self.initializer.as_ref().map(|call| call.encoded("the initializer")).transpose()?,

@@ -12,6 +12,7 @@ use siphasher::sip::SipHasher13;
 use crate::crash_report::CrashReport;
 use crate::process::{LaunchError, WorkerExit};
 use crate::registry::TaskInfo;
+use crate::shortage::Shortage;
 
 /// What went wrong with a call, an item or a pool.
 ///
@@ -28,7 +29,8 @@ pub enum ErrorKind {
     Panicked,
     /// The worker running the item died before its reply: crashed, was killed or left.
     WorkerLost,
-    /// The worker was killed because memory ran out, with proof.
+    /// The worker running the item died because memory ran out or met its limit, with proof: the kernel counted the kill,
+    /// or the worker's last words say which allocation failed.
     OutOfMemory,
     /// The item ran longer than its time limit, or the whole call than its deadline.
     TimedOut,
@@ -73,6 +75,8 @@ pub(crate) struct Loss {
     pub(crate) peak_rss: Option<u64>,
     pub(crate) stderr_tail: Option<String>,
     pub(crate) crash: Option<Arc<CrashReport>>,
+    /// What memory had to do with it.
+    pub(crate) shortage: Shortage,
 }
 
 #[derive(Debug, Clone)]
@@ -234,6 +238,10 @@ impl Error {
 }
 
 impl Loss {
+    pub(crate) fn kind(&self) -> ErrorKind {
+        if self.shortage.is_proved() { ErrorKind::OutOfMemory } else { ErrorKind::WorkerLost }
+    }
+
     /// `signal 11 (SIGSEGV), ran 3 ms, peak rss 14 MiB`. Where it was, which process it was and how much processor time
     /// it used is for whoever asks: of a thousand losses each is to be a line.
     pub(crate) fn describe(&self) -> String {
@@ -241,6 +249,7 @@ impl Loss {
             Some(exit) => exit.to_string(),
             None => "exit status unknown".to_owned(),
         };
+        text.push_str(&self.shortage.to_string());
         if let Some(note) = &self.note {
             text = format!("{note}, {text}");
         }
@@ -263,7 +272,7 @@ impl fmt::Display for Error {
             if let Some(item) = item {
                 write!(f, ", item {item}")?;
             }
-            if *kind == ErrorKind::WorkerLost {
+            if matches!(kind, ErrorKind::WorkerLost | ErrorKind::OutOfMemory) {
                 write!(f, ", attempt {attempts}")?;
             }
         }

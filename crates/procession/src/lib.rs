@@ -109,9 +109,11 @@ mod error;
 mod event;
 mod imap;
 mod job;
+mod memory;
 mod memory_file;
 #[expect(unsafe_code, reason = "asks the dynamic loader")]
 mod modules;
+mod oom_kills;
 #[expect(unsafe_code, reason = "maps memory that two processes share")]
 mod page;
 #[expect(unsafe_code, reason = "advises the kernel about memory")]
@@ -125,6 +127,7 @@ mod region;
 mod registry;
 mod reorder;
 mod shared;
+mod shortage;
 #[expect(unsafe_code, reason = "maps memory that two processes share")]
 mod slab;
 mod slice;

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use procession_core::Policy;
-use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use crate::arrival::Arrival;
 use crate::async_result::{AsyncResult, decode_all, decode_one};
@@ -22,12 +21,13 @@ use crate::driver::{CallOptions, Driver, NewCall, Phase, Settings, Supervisor, d
 use crate::error::{Error, ErrorKind};
 use crate::imap::{Imap, ImapUnordered, PayloadStream};
 use crate::job::Job;
+use crate::memory;
 use crate::payload::Payload;
 use crate::process::{LaunchSettings, Launcher, Output, StartMethod};
 use crate::region::Regions;
 use crate::registry::TaskInfo;
 use crate::slab::Arena;
-use crate::stats::{Stats, peak_rss};
+use crate::stats::Stats;
 use crate::stream::{Call, Stream, encode_all};
 use crate::task::{Argument, Task, TaskFn, TaskOptions, TaskOutput};
 
@@ -111,7 +111,11 @@ impl Pool {
         policy: Policy,
         launch: LaunchSettings,
     ) -> Result<Pool, Error> {
-        let settings = Settings { forward_output: builder.output == Output::Inherit };
+        let settings = Settings {
+            forward_output: builder.output == Output::Inherit,
+            max_rss: builder.max_rss,
+            memory_limit: launch.memory_limit,
+        };
         let arena = Arena::create().map_err(|error| {
             Error::new(ErrorKind::Spawn, format!("no shared memory for arguments to be had: {error}"))
         })?;
@@ -343,11 +347,10 @@ impl Pool {
         self.handle.workers.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// The process ids of the workers that exist now, by slot.
+    /// The process ids of the workers that exist now, by slot: one each. While a worker is being replaced there is a
+    /// second process for a moment, which is not listed before it takes over.
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.handle
-            .driver
-            .inspect(|state| state.seats().iter().filter_map(|seat| Some(seat.link.as_ref()?.pid)).collect())
+        self.handle.driver.inspect(|state| state.pids())
     }
 
     /// Whether the pool takes calls.
@@ -358,18 +361,13 @@ impl Pool {
     /// Figures of the pool and its workers, as of now.
     pub fn stats(&self) -> Stats {
         let mut stats = self.handle.driver.inspect(|state| state.stats());
-        let pids: Vec<Pid> =
-            stats.workers.iter().filter_map(|worker| worker.pid.map(Pid::from_u32)).collect();
-        // Without access to /proc there are no figures of memory, and the rest is as good.
-        let Ok(mut system) = System::new() else {
-            return stats;
-        };
-        let what = ProcessRefreshKind::nothing().with_memory();
-        system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), false, what);
+        let living = || stats.workers.iter().filter_map(|worker| worker.pid);
+        let mut resident = memory::resident(&living().collect::<Vec<_>>()).into_iter();
         for worker in &mut stats.workers {
-            let process = worker.pid.and_then(|pid| system.process(Pid::from_u32(pid)));
-            worker.rss = process.map(sysinfo::Process::memory);
-            worker.peak_rss = worker.pid.and_then(peak_rss);
+            if let Some(pid) = worker.pid {
+                worker.rss = resident.next().flatten();
+                worker.peak_rss = memory::peak_resident(pid);
+            }
         }
         stats
     }

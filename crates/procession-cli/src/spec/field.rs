@@ -101,6 +101,15 @@ impl Entry {
         duration.map_err(|what| self.error(what).help(units::DURATION_HELP))
     }
 
+    /// A size: `"512 MiB"`, or a number of bytes.
+    pub(crate) fn size(&self) -> Result<u64, Diagnostic> {
+        match &self.node.value {
+            Value::String(text) => units::size(text).map_err(|what| self.error(what).help(units::SIZE_HELP)),
+            Value::Integer(_) => self.integer(1..=u64::MAX),
+            _ => Err(self.wrong_type("a size").help(units::SIZE_HELP)),
+        }
+    }
+
     /// One of the named choices.
     pub(crate) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, Diagnostic> {
         let word = self.string()?;
@@ -138,6 +147,10 @@ mod tests {
             "t:1:8: `nice`: must be at most 19, not 40"
         );
         assert!(refusal("timeout = 'x'", Entry::duration).contains("`x` is not a duration (help: write"));
+        assert!(
+            refusal("max_rss = '5 mb'", Entry::size).contains("unknown unit `mb` (help: write a size as")
+        );
+        assert!(refusal("max_rss = 0", Entry::size).contains("must be at least 1, not 0"));
         assert!(refusal("timeout = -1", Entry::duration).contains("not a duration"));
         assert!(
             refusal("call = 'maps'", |entry| entry.choice(&[("map", 1), ("starmap", 2)]))

@@ -6,7 +6,7 @@ use super::document::{Entry, Table, Value};
 use crate::diagnostic::Diagnostic;
 use crate::job::PoolSettings;
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 19] = [
     "workers",
     "start_method",
     "timeout",
@@ -16,6 +16,8 @@ const KEYS: [&str; 17] = [
     "chunk_size",
     "buffer",
     "max_tasks_per_worker",
+    "max_rss",
+    "memory_limit",
     "restart_limit",
     "env",
     "nice",
@@ -50,6 +52,8 @@ pub(super) fn read(table: &Table) -> Result<PoolSettings, Diagnostic> {
             "chunk_size" => pool.chunk_size = Some(entry.count()?),
             "buffer" => pool.buffer = Some(entry.count()?),
             "max_tasks_per_worker" => pool.max_tasks_per_worker = Some(entry.count()?),
+            "max_rss" => pool.max_rss = Some(entry.size()?),
+            "memory_limit" => pool.memory_limit = Some(entry.size()?),
             "restart_limit" => pool.restart_limit = Some(restart_limit(entry)?),
             "env" => pool.env = env(entry)?,
             "nice" => pool.nice = Some(entry.integer(-20..=19)?),
@@ -150,11 +154,14 @@ mod tests {
             env = { A = "x", N = 3 }
             cpu_affinity = [[0, 1], [2]]
             start_method = "spawn"
+            max_rss = "512 MiB"
+            memory_limit = 2_000_000_000
         "#;
         let pool = read(&document::parse(&Text::new("t", text)).unwrap()).unwrap();
         assert_eq!(pool.workers(), 3);
         assert_eq!(pool.restart_limit, Some((4, std::time::Duration::from_secs(10))));
         assert_eq!(pool.env, [("A".to_owned(), "x".to_owned()), ("N".to_owned(), "3".to_owned())]);
+        assert_eq!((pool.max_rss, pool.memory_limit), (Some(512 << 20), Some(2_000_000_000)));
         assert_eq!(pool.cpu_affinity, Some(vec![vec![0, 1], vec![2]]));
     }
 }

@@ -1,4 +1,4 @@
-//! Durations as people write and read them: `30s`, `1m30s`, `250ms`.
+//! Durations and sizes as people write and read them: `30s`, `1m30s`, `250ms`; `512 MiB`.
 //!
 //! Used by the job spec and by the flags alike; it knows neither.
 
@@ -65,6 +65,49 @@ pub(crate) fn show(duration: Duration) -> String {
     }
 }
 
+/// What a size may look like, for help texts.
+pub(crate) const SIZE_HELP: &str = "write a size as `512 MiB`, `2 GiB` or `1.5GB`";
+
+/// The units of sizes, the largest that divides a number first.
+const SIZES: [(&str, u64); 10] = [
+    ("TiB", 1 << 40),
+    ("TB", 1_000_000_000_000),
+    ("GiB", 1 << 30),
+    ("GB", 1_000_000_000),
+    ("MiB", 1 << 20),
+    ("MB", 1_000_000),
+    ("KiB", 1 << 10),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
+
+/// Parses a size of at least one byte. A number without a unit counts bytes.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..digits].parse().map_err(|_| format!("`{text}` is not a size"))?;
+    let unit = match text[digits..].trim_start() {
+        "" => 1,
+        name => match SIZES.iter().find(|(unit, _)| *unit == name) {
+            Some((_, bytes)) => *bytes,
+            None => return Err(format!("`{text}` is not a size: unknown unit `{name}`")),
+        },
+    };
+    match number * unit as f64 {
+        bytes if bytes < 1.0 => Err("a size must be at least one byte".to_owned()),
+        bytes if bytes >= u64::MAX as f64 => Err(format!("`{text}` is more than can be counted")),
+        bytes => Ok(bytes as u64),
+    }
+}
+
+/// A size in the unit that it is a whole number of.
+pub(crate) fn show_size(bytes: u64) -> String {
+    let exact = SIZES.iter().find(|(_, unit)| bytes.is_multiple_of(*unit));
+    let (name, unit) = exact.expect("every number is a whole number of bytes");
+    format!("{} {name}", bytes / unit)
+}
+
 /// Three digits of a number below 1000.
 fn digits(number: f64) -> String {
     match number {
@@ -93,6 +136,25 @@ mod tests {
         }
         for text in ["", "s", "-1s", "1x", "1m30", "0s", "1..2s", "soon", "1e300s", "99999999999999999999d"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes, shown) in [
+            ("512 MiB", 512 << 20, "512 MiB"),
+            ("2GiB", 2 << 30, "2 GiB"),
+            (" 1.5 GB ", 1_500_000_000, "1500 MB"),
+            ("0.5 KiB", 512, "512 B"),
+            ("4 kB", 4_000, "4 kB"),
+            ("4096", 4096, "4 KiB"),
+            ("7 B", 7, "7 B"),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+            assert_eq!(show_size(bytes), shown, "{text}");
+        }
+        for text in ["", "MiB", "-1 MiB", "5 mib", "1..2 GB", "0", "0.1 B", "1e3", "99999999 TiB", "much"] {
+            assert!(size(text).is_err(), "{text}");
         }
     }
 

@@ -117,6 +117,9 @@ impl Scheduler {
         let worker = self.at(slot).id;
         let Run { job, first, items, attempt } = run;
         self.say(Command::Dispatch { worker, job, first, items, attempt });
+        if allowance == piece.items {
+            self.start_successor(slot);
+        }
     }
 
     /// Lets a busy worker wait for more, if it has room.

@@ -25,7 +25,8 @@ impl Scheduler {
 
     fn add_seat(&mut self) {
         let slot = self.seats.len() as u32;
-        self.seats.push(Seat::new(slot));
+        let place = self.seats.iter().filter(|seat| !seat.is_spare).count() as u32;
+        self.seats.push(Seat::new(slot, place));
         self.vacancies += 1;
         if !self.policy.lazy_start {
             self.set_state(slot, State::BackingOff { until: self.now });
@@ -37,8 +38,8 @@ impl Scheduler {
         let deadline = self.now + self.policy.start_timeout;
         let seat = self.at_mut(slot);
         seat.id.generation += 1;
-        seat.restarts += u32::from(seat.id.generation > 1);
         seat.handed_out = 0;
+        seat.bloated = false;
         seat.reclaiming = false;
         seat.asked = false;
         seat.asked_in_vain = 0;
@@ -79,11 +80,14 @@ impl Scheduler {
             State::Starting { .. } => {
                 self.at_mut(slot).ready_at = self.now;
                 self.barren_since = None;
-                self.rest(slot);
+                match self.at(slot).is_spare {
+                    true => self.set_state(slot, State::Standby),
+                    false => self.rest(slot),
+                }
             }
             // It was told to end while it was starting, or says it twice.
             State::Stopping { .. } | State::Ending { .. } | State::Idle { .. } | State::Busy { .. } => {}
-            State::Vacant | State::BackingOff { .. } => {}
+            State::Vacant | State::BackingOff { .. } | State::Standby => {}
         }
     }
 
@@ -91,7 +95,8 @@ impl Scheduler {
         let Some(slot) = self.slot_of(worker) else { return };
         match self.at(slot).state {
             State::Starting { .. } | State::Stopping { .. } | State::Ending { .. } => {}
-            State::Vacant | State::BackingOff { .. } | State::Idle { .. } | State::Busy { .. } => return,
+            State::Vacant | State::BackingOff { .. } => return,
+            State::Standby | State::Idle { .. } | State::Busy { .. } => return,
         }
         self.set_state(slot, State::Vacant);
         match failure {
@@ -121,16 +126,17 @@ impl Scheduler {
 
     /// A start failed: tries again at once, then ever more slowly.
     pub(super) fn retry_start(&mut self, slot: u32) {
-        if !self.at(slot).wanted || self.is_over() {
+        let seat = self.at_mut(slot);
+        seat.failed_starts = seat.failed_starts.saturating_add(1);
+        // A successor is not tried again before its place is empty.
+        if !seat.wanted || self.is_over() {
             return;
         }
         if self.barren_since.is_none() && !self.has_ready_worker() {
             self.barren_since = Some(self.now);
             self.wake_by(self.now + self.policy.barren_timeout);
         }
-        let seat = self.at_mut(slot);
-        seat.failed_starts = seat.failed_starts.saturating_add(1);
-        match seat.failed_starts {
+        match self.at(slot).failed_starts {
             1 => self.fill(slot),
             failed => {
                 let pause = self.policy.back_off_first.saturating_mul(1 << (failed - 2).min(31));
@@ -188,7 +194,7 @@ impl Scheduler {
         }
         self.policy.workers = workers;
         let workers = workers as usize;
-        let mut slots: Vec<u32> = self.slots().collect();
+        let mut slots: Vec<u32> = self.slots().filter(|&slot| !self.at(slot).is_spare).collect();
         slots.sort_by_key(|&slot| (Reverse(self.at(slot).wanted), Reverse(self.at(slot).attachment()), slot));
         for (rank, &slot) in slots.iter().enumerate() {
             match (self.at(slot).wanted, rank < workers) {
@@ -211,8 +217,10 @@ impl Scheduler {
         let vacant = self.at(slot).state == State::Vacant;
         self.vacancies -= usize::from(vacant);
         self.at_mut(slot).wanted = false;
+        self.dismiss_successor(slot);
         match self.at(slot).state {
             State::Vacant | State::Stopping { .. } | State::Ending { .. } => {}
+            State::Standby => unreachable!("{} stands by in a place of its own", self.at(slot).id),
             State::BackingOff { .. } => self.set_state(slot, State::Vacant),
             State::Starting { .. } | State::Idle { .. } => self.stop(slot, true),
             State::Busy { .. } => self.reclaim(slot),
@@ -231,6 +239,7 @@ impl Scheduler {
             State::Busy { .. } => self.list_if_roomy(slot),
             State::BackingOff { .. }
             | State::Starting { .. }
+            | State::Standby
             | State::Idle { .. }
             | State::Stopping { .. }
             | State::Ending { .. } => {}
@@ -261,15 +270,17 @@ impl Scheduler {
             match self.at(slot).state {
                 State::Vacant | State::Ending { .. } => {}
                 State::BackingOff { .. } => self.set_state(slot, State::Vacant),
-                State::Starting { .. } | State::Idle { .. } | State::Busy { .. } | State::Stopping { .. } => {
-                    self.terminate_worker(slot, Cause::Ordered);
-                }
+                State::Starting { .. }
+                | State::Standby
+                | State::Idle { .. }
+                | State::Busy { .. }
+                | State::Stopping { .. } => self.terminate_worker(slot, Cause::Ordered),
             }
         }
     }
 
     /// Whether no worker is needed any more.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.verdict.is_some() || (self.ending && self.is_idle())
     }
 
@@ -281,7 +292,7 @@ impl Scheduler {
         for slot in self.slots() {
             match self.at(slot).state {
                 State::BackingOff { .. } => self.set_state(slot, State::Vacant),
-                State::Starting { .. } | State::Idle { .. } => self.stop(slot, false),
+                State::Starting { .. } | State::Standby | State::Idle { .. } => self.stop(slot, false),
                 // A busy one owes an answer, or ends.
                 State::Busy { .. } | State::Vacant | State::Stopping { .. } | State::Ending { .. } => {}
             }

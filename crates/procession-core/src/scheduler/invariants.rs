@@ -40,6 +40,7 @@ impl Scheduler {
                 assert!(self.jobs.get(run.job).is_some(), "{}: holds items of a settled job", seat.id);
             }
             self.check_seat(seat);
+            self.check_place(seat);
         }
         let wanted = self.seats.iter().filter(|seat| seat.wanted).count();
         assert_eq!(wanted, self.policy.workers as usize, "seats that are wanted");
@@ -52,6 +53,7 @@ impl Scheduler {
             State::Vacant | State::BackingOff { .. } | State::Starting { .. } | State::Stopping { .. } => {
                 assert!(!holds, "{worker}: {} while holding items", seat.state_name());
             }
+            State::Standby => assert!(seat.is_spare && !holds, "{worker}: stands by in a place of its own"),
             State::Idle { .. } => {
                 assert!(!holds, "{worker}: idle while holding items");
                 assert!(seat.wanted, "{worker}: idle while nobody wants it");
@@ -75,6 +77,29 @@ impl Scheduler {
         }
     }
 
+    /// Of two seats that share a place one holds it, and the other has no work.
+    fn check_place(&self, seat: &Seat) {
+        let worker = seat.id;
+        let Some(twin) = seat.twin.map(|twin| self.at(twin)) else {
+            return assert!(!seat.is_spare, "{worker}: nobody holds its place");
+        };
+        assert_eq!((twin.twin, twin.place), (Some(worker.slot), seat.place), "{worker}: its twin");
+        assert!(twin.is_spare != seat.is_spare, "{worker}: one of two holds a place");
+        if !seat.is_spare {
+            return;
+        }
+        assert!(seat.backlog.is_empty() && !seat.wanted, "{worker}: work for a spare seat");
+        match seat.state {
+            State::Starting { .. } | State::Standby => {
+                assert!(twin.is_occupied() && twin.wanted, "{worker}: waits for a place that is free");
+            }
+            State::Vacant | State::Stopping { .. } | State::Ending { .. } => {}
+            State::BackingOff { .. } | State::Idle { .. } | State::Busy { .. } => {
+                panic!("{worker}: {} in a spare seat", seat.state_name())
+            }
+        }
+    }
+
     fn check_lists(&self) {
         let count = |f: fn(&Seat) -> bool| self.seats.iter().filter(|seat| f(seat)).count();
         for &slot in &self.idle {
@@ -87,7 +112,7 @@ impl Scheduler {
         assert_eq!(self.idle.len(), count(|seat| matches!(seat.state, State::Idle { .. })), "idle workers");
         assert_eq!(
             self.starting,
-            count(|seat| matches!(seat.state, State::Starting { .. })),
+            count(|seat| matches!(seat.state, State::Starting { .. }) && !seat.is_spare),
             "starting workers"
         );
         assert_eq!(self.vacancies, count(|seat| seat.wanted && seat.state == State::Vacant), "vacancies");

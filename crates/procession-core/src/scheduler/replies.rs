@@ -34,6 +34,7 @@ impl Scheduler {
             State::Vacant
             | State::BackingOff { .. }
             | State::Starting { .. }
+            | State::Standby
             | State::Idle { .. }
             | State::Stopping { .. } => unreachable!("{worker} held items while it could not have any"),
         }
@@ -88,6 +89,7 @@ impl Scheduler {
             State::Vacant
             | State::BackingOff { .. }
             | State::Starting { .. }
+            | State::Standby
             | State::Idle { .. }
             | State::Stopping { .. } => unreachable!("{worker} was asked back what it could not have"),
         }
@@ -101,7 +103,7 @@ impl Scheduler {
         } else if seat.reclaiming {
             // The answer decides: it finds nothing left.
         } else if !seat.wanted || seat.allowance(self.policy.max_tasks_per_worker) == 0 {
-            self.stop(slot, true);
+            self.retire(slot);
         } else {
             self.rest(slot);
         }

@@ -32,7 +32,7 @@ impl Scheduler {
             State::Starting { .. } => End::Early,
             State::Busy { .. } if held > 0 => End::Loss,
             State::Idle { .. } if !self.has_settled_in(slot) => End::Early,
-            State::Idle { .. } | State::Busy { .. } => End::Harmless,
+            State::Standby | State::Idle { .. } | State::Busy { .. } => End::Harmless,
             State::Ending { cause, .. } => match cause {
                 Cause::Unready => End::Early,
                 Cause::Faulty if held > 0 => End::Loss,
@@ -52,6 +52,7 @@ impl Scheduler {
         if self.has_settled_in(slot) && end != End::Early {
             self.at_mut(slot).failed_starts = 0;
         }
+        self.hand_over(slot);
         match end {
             End::Early => {
                 self.crashed_early();
@@ -61,7 +62,10 @@ impl Scheduler {
                 self.count_loss();
                 self.refill(slot);
             }
-            End::Overdue { .. } | End::Harmless => self.refill(slot),
+            End::Overdue { .. } | End::Harmless => {
+                self.refill(slot);
+                self.make_way(slot);
+            }
             End::Rest => {}
         }
     }
@@ -71,7 +75,7 @@ impl Scheduler {
         match self.at(slot).state {
             State::Vacant | State::BackingOff { .. } | State::Ending { kill_at: None, .. } => {}
             State::Starting { .. } => self.kill(slot, Cause::Unready),
-            State::Idle { .. } | State::Stopping { .. } => self.kill(slot, Cause::Ordered),
+            State::Standby | State::Idle { .. } | State::Stopping { .. } => self.kill(slot, Cause::Ordered),
             State::Busy { .. } => self.withdraw(slot, Concern::Faulty),
             State::Ending { kill_at: Some(_), cause } => self.kill(slot, cause),
         }

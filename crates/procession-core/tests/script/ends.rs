@@ -1,19 +1,8 @@
-//! The ends of workers and pools: recycling, resizing, close and terminate in every order.
+//! The ends of workers and pools: resizing, close and terminate in every order.
 
 use procession_core::{Command, Event, JobOptions, Outcome, Policy};
 
 use crate::script::*;
-
-#[test]
-fn a_worker_is_replaced_after_its_items() {
-    let mut s = Script::ready(Policy { max_tasks_per_worker: Some(4), ..Policy::new(1) });
-    s.teach(us(100));
-    // One of the four was the lesson.
-    assert_eq!(s.submit(0, 10, JobOptions::new(0)), [dispatch(worker(0, 1), 0, 0, 3)]);
-    s.check(done(0, 1, 3, us(300)), &[stop(0, 1)]);
-    s.check(exited(0, 1, false), &[start(0, 2)]);
-    s.check(ready(0, 2), &[dispatch(worker(0, 2), 0, 3, 4)]);
-}
 
 #[test]
 fn a_grown_pool_starts_more_and_a_shrunk_one_stops_the_idle_first() {

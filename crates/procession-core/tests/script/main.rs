@@ -6,3 +6,4 @@ mod losses;
 mod script;
 mod starts;
 mod stops;
+mod succession;

@@ -22,6 +22,7 @@ pub(crate) struct Census {
     pub(crate) items: u64,
     pub(crate) starts: u64,
     pub(crate) charges: u64,
+    pub(crate) successors: u64,
     pub(crate) broken: u64,
     pub(crate) terminated: u64,
 }
@@ -32,6 +33,7 @@ impl AddAssign for Census {
         self.items += other.items;
         self.starts += other.starts;
         self.charges += other.charges;
+        self.successors += other.successors;
         self.broken += other.broken;
         self.terminated += other.terminated;
     }
@@ -42,7 +44,8 @@ impl Census {
         if lives >= 1_000 {
             assert!(self.charges * 100 > self.starts, "hardly a worker was lost: {self:?}");
             assert!(self.starts * 3 > self.items, "hardly an item ran: {self:?}");
-            assert!(self.broken * 5 < lives && self.broken > 0, "pools break always or never: {self:?}");
+            assert!(self.successors > lives, "hardly a worker had a successor: {self:?}");
+            assert!(self.broken * 4 < lives && self.broken > 0, "pools break always or never: {self:?}");
         }
     }
 }
@@ -68,6 +71,7 @@ pub(crate) fn live(seed: u64, trace: bool) -> Census {
     end(&mut world, &mut rng);
     let mut census =
         Census { steps: world.steps, broken: u64::from(world.broken.is_some()), ..Census::default() };
+    census.successors = world.successors;
     census.terminated = u64::from(world.over == Some(Outcome::Terminated));
     for item in world.calls.iter().flat_map(|call| &call.items) {
         census.items += 1;
@@ -193,13 +197,20 @@ fn act(world: &mut World, rng: &mut Rng, mood: &Mood) {
             world.policy.workers = workers;
             world.tell(Event::Resize { workers });
         }
-        85..92 => {
+        85..90 => {
             let live = world.live_workers();
             if !live.is_empty() {
                 world.strike(rng.pick(&live));
             }
         }
-        92..98 => stale(world, rng),
+        90..94 => {
+            for worker in world.live_workers() {
+                if rng.percent(60) {
+                    world.bloat(worker);
+                }
+            }
+        }
+        94..98 => stale(world, rng),
         98 => {
             world.closing = true;
             world.tell(Event::Close);
@@ -251,6 +262,7 @@ fn stale(world: &mut World, rng: &mut Rng) {
         Event::Reclaimed { worker, items: 3 },
         Event::WorkerExited { worker, begun: 1 },
         Event::WorkerFaulty { worker },
+        Event::WorkerBloated { worker },
     ];
     if let Some(&worker) = world.live_workers().first() {
         events.push(Event::Reclaimed { worker, items: 1 });

@@ -21,7 +21,7 @@ impl World {
                 let process = self.seats.get_mut(&worker.slot).expect("work for a worker that is gone");
                 assert_eq!(process.id, worker, "work for another incarnation");
                 assert!(process.phase != Phase::Booting && !process.told_to_stop, "work for {process:?}");
-                assert!(process.signalled_at.is_none(), "work for {process:?}");
+                assert!(process.signalled_at.is_none() && !process.bloated, "work for {process:?}");
                 assert!(
                     attempt == 1 || (process.queue.is_empty() && items == 1),
                     "a retry beside other items"
@@ -84,6 +84,7 @@ impl World {
         assert_eq!(worker.generation, *generation, "{worker} is not the next incarnation");
         let old = self.seats.insert(worker.slot, Process::new(worker));
         assert!(old.is_none(), "{worker} is started where {old:?} still sits");
+        self.successors += u64::from(self.beside(worker).is_some());
         let delay = self.rng.within(0..self.climate.boot_ns + 1);
         if self.rng.percent(self.climate.spawn_error) {
             self.later(delay, Happening::BootFailure(worker));

@@ -30,6 +30,8 @@ pub(crate) struct Process {
     /// Which start of an item this is, so that news of an earlier one is recognised.
     pub(crate) serial: u64,
     pub(crate) told_to_stop: bool,
+    /// It is too large: it must be given nothing more.
+    pub(crate) bloated: bool,
     pub(crate) faulty: bool,
     pub(crate) signalled_at: Option<u64>,
 }
@@ -47,6 +49,7 @@ impl Process {
             busy: 0,
             serial: 0,
             told_to_stop: false,
+            bloated: false,
             faulty: false,
             signalled_at: None,
         }

@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) finished: bool,
     pub(crate) closing: bool,
     pub(crate) steps: u64,
+    /// Workers started beside the one that they are to replace.
+    pub(crate) successors: u64,
     pub(crate) climate: Climate,
     pub(crate) by_id: HashMap<JobId, usize>,
     pub(crate) places: Vec<(u32, bool)>,
@@ -74,6 +76,7 @@ impl World {
             finished: false,
             closing: false,
             steps: 0,
+            successors: 0,
             climate,
             by_id: HashMap::new(),
             places: Vec::new(),
@@ -156,6 +159,26 @@ impl World {
         self.later(0, Happening::Death(worker));
     }
 
+    /// The worker takes more memory than it may. That is looked at while it has work.
+    pub(crate) fn bloat(&mut self, worker: WorkerId) {
+        if let Some(process) = self.process(worker).filter(|process| !process.queue.is_empty()) {
+            process.bloated = true;
+            self.tell(Event::WorkerBloated { worker });
+        }
+    }
+
+    /// The other process that is there for the same place, dead or alive.
+    pub(crate) fn beside(&self, worker: WorkerId) -> Option<&Process> {
+        let place = self.core.place(worker.slot);
+        let is_other = |slot: u32| slot != worker.slot && self.core.place(slot) == place;
+        self.seats.values().find(|process| is_other(process.id.slot))
+    }
+
+    /// Whether this process may not work yet, because the one before it might.
+    fn stands_by(&self, worker: WorkerId) -> bool {
+        self.beside(worker).is_some_and(|other| !other.told_to_stop)
+    }
+
     /// Tells the core, does what it says, and checks both books.
     pub(crate) fn tell(&mut self, event: Event) {
         self.steps += 1;
@@ -179,7 +202,12 @@ impl World {
             assert_eq!(charged, None, "nothing was said about this lost item of {}", call.id);
         }
         let waiting = self.calls.iter().any(|call| call.waiting() > 0);
-        let free = self.seats.values().find(|process| process.is_free());
+        for process in self.seats.values().filter(|process| !process.queue.is_empty()) {
+            let other = self.beside(process.id).filter(|other| !other.queue.is_empty());
+            assert!(other.is_none(), "{process:?} and {other:?} work in one place");
+        }
+        let is_free = |process: &&Process| process.is_free() && !self.stands_by(process.id);
+        let free = self.seats.values().find(is_free);
         if let (true, Some(process)) = (waiting, free) {
             panic!("{} has nothing to do while an item waits", process.id);
         }

@@ -19,7 +19,7 @@ fn noop() {}
 
 /// A driver without workers, which has not heard of any call.
 fn driver() -> Arc<Driver> {
-    let settings = Settings { forward_output: false };
+    let settings = Settings::default();
     Arc::new(Driver::new(Policy::new(1), None, settings, Arena::create().unwrap()).unwrap())
 }
 

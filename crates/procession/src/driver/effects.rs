@@ -34,7 +34,11 @@ pub(crate) struct Effects {
 /// What only the supervisor thread does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Order {
-    Start(WorkerId),
+    Start {
+        worker: WorkerId,
+        /// Which of the pool's workers it is, for everybody but us.
+        place: u32,
+    },
     Signal(WorkerId, Signal),
     /// The pool was paused, or goes on: the state knows which.
     Halt,

@@ -25,6 +25,7 @@ mod jobs;
 mod mailbox;
 mod message;
 mod reader;
+mod scales;
 mod seat;
 mod sender;
 mod state;
@@ -74,9 +75,14 @@ pub(crate) struct Driver {
 }
 
 /// What the driver needs to know of the pool's options.
+#[derive(Default)]
 pub(crate) struct Settings {
     /// Whether the workers' stderr is repeated on ours.
     pub(crate) forward_output: bool,
+    /// A worker with more resident memory than this, in bytes, is replaced.
+    pub(crate) max_rss: Option<u64>,
+    /// What workers are limited to, in bytes; for reports.
+    pub(crate) memory_limit: Option<u64>,
 }
 
 impl Driver {
@@ -87,7 +93,7 @@ impl Driver {
         arena: Arc<Arena>,
     ) -> Result<Driver, Error> {
         Ok(Driver {
-            state: Mutex::new(State::new(policy)),
+            state: Mutex::new(State::new(policy, settings.max_rss.is_some())),
             intake: Intake::default(),
             mailbox: mailbox::Mailbox::new()?,
             callbacks: CallbackThread::default(),

@@ -19,6 +19,7 @@ use crate::crash_report::CrashReport;
 use crate::error::{Error, Loss};
 use crate::page::PageMaster;
 use crate::process::Exit;
+use crate::shortage::Shortage;
 use crate::slab::Block;
 use crate::wire::{self, Outlet, ResultsHeader, Run, ToMaster};
 
@@ -46,6 +47,8 @@ pub(crate) struct Link {
 #[derive(Default)]
 pub(crate) struct Seat {
     pub(crate) generation: u32,
+    /// Which of the pool's workers it is. Another seat may be for the same one, while workers are replaced.
+    pub(crate) place: u32,
     pub(crate) link: Option<Arc<Link>>,
     /// Set by the supervisor when the process is dead and its status is read, before the farewell.
     pub(crate) death: Option<Death>,
@@ -64,6 +67,8 @@ pub(crate) struct Seat {
     outbox: VecDeque<Handout>,
     outbox_items: u64,
     stop: bool,
+    /// We have killed it, or are about to.
+    pub(crate) is_killed: bool,
     /// The worker is being ended: what is still queued may have its outcome by now, its arguments gone.
     ending: bool,
     large: Option<LargeSend>,
@@ -100,6 +105,7 @@ pub(crate) struct Death {
     pub(crate) exit: Exit,
     pub(crate) output_tail: Option<String>,
     pub(crate) crash: Option<Arc<CrashReport>>,
+    pub(crate) shortage: Shortage,
     pub(crate) at: Time,
 }
 
@@ -117,8 +123,8 @@ struct LargeSend {
 
 impl Seat {
     /// Takes its place for a new worker.
-    pub(crate) fn begin(&mut self, generation: u32) {
-        *self = Seat { generation, ..Seat::default() };
+    pub(crate) fn begin(&mut self, generation: u32, place: u32) {
+        *self = Seat { generation, place, ..Seat::default() };
     }
 
     pub(crate) fn queue(&mut self, handout: Handout) {
@@ -450,7 +456,7 @@ impl Seat {
     /// What a death tells about the item that was running.
     pub(crate) fn loss(&self) -> Loss {
         let (pid, note) = (self.link.as_ref().map(|link| link.pid), self.violation.clone());
-        let Some(Death { exit, output_tail, crash, at }) = self.death.clone() else {
+        let Some(Death { exit, output_tail, crash, shortage, at }) = self.death.clone() else {
             return Loss { pid, note, ..Loss::default() };
         };
         // Of several it is not known which one was running.
@@ -465,6 +471,7 @@ impl Seat {
             peak_rss: exit.max_rss,
             stderr_tail: output_tail,
             crash: crash.filter(|crash| crash.explains(exit.status, since.map(Time::as_nanos))),
+            shortage,
         }
     }
 }

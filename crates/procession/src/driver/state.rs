@@ -8,13 +8,17 @@ mod late;
 mod news;
 mod pauses;
 mod verdicts;
+mod weight;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) use calls::CallOptions;
-use procession_core::{Command, Event as CoreEvent, JobId, Policy, Run, Scheduler, Time, WorkerId};
+use procession_core::{
+    Command, Event as CoreEvent, JobId, Policy, Run, Scheduler, SeatStatus, Signal, Time, WorkerId,
+};
+use weight::Weighing;
 
 use super::clock::Clock;
 use super::effects::{Effects, Order};
@@ -53,6 +57,7 @@ pub(crate) struct State {
     armed: Option<Time>,
     /// When to look for results that are late; `None` while no worker could have any.
     look_at: Option<Time>,
+    weighing: Weighing,
     /// Jobs the reply being handled belongs to; kept for its allocation.
     touched: Vec<JobId>,
     /// Calls the scheduler is about to be told of.
@@ -71,7 +76,7 @@ pub(crate) enum Phase {
 }
 
 impl State {
-    pub(crate) fn new(policy: Policy) -> State {
+    pub(crate) fn new(policy: Policy, weighs: bool) -> State {
         State {
             core: Scheduler::new(policy),
             clock: Clock::default(),
@@ -87,6 +92,7 @@ impl State {
             loss: None,
             armed: None,
             look_at: None,
+            weighing: if weighs { Weighing::AtWork } else { Weighing::Never },
             touched: Vec::new(),
             new_calls: VecDeque::new(),
             counters: Counters::default(),
@@ -109,18 +115,31 @@ impl State {
         self.seats.get_mut(slot as usize)
     }
 
+    #[cfg(test)]
     pub(crate) fn seats(&self) -> &[Seat] {
         &self.seats
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let statuses = self.core.seats().zip(&self.seats);
         let now = self.clock.peek(monotonic_ns());
-        let workers = statuses.map(|(status, seat)| {
-            let link = seat.link.as_ref();
-            self.counters.worker(status.worker.slot, link.map(|link| link.pid), status.restarts, now)
+        let workers = self.core.seats().map(|status| {
+            let pid = self.pid(&status);
+            self.counters.worker(status.place, pid, status.restarts, now)
         });
         Stats { workers: workers.collect(), slowest: self.counters.slowest.clone() }
+    }
+
+    /// One process for each of the pool's workers that there is, in order.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.core.seats().filter_map(|status| self.pid(&status)).collect()
+    }
+
+    /// Who takes over counts from then on, or from its start if that comes later.
+    fn pid(&self, status: &SeatStatus) -> Option<u32> {
+        let slots = [Some(status.worker.slot), status.other_slot];
+        let mut links =
+            slots.into_iter().flatten().filter_map(|slot| self.seats.get(slot as usize)?.link.as_ref());
+        links.next().map(|link| link.pid)
     }
 
     /// The worker's seat, unless somebody else sits there by now.
@@ -197,7 +216,7 @@ impl State {
         while let Some(id) = self.touched.pop() {
             self.update_wanted(id);
         }
-        let due = [self.core.poll_timeout(), self.look_at].into_iter().flatten().min();
+        let due = [self.core.poll_timeout(), self.look_at, self.weighing.due()].into_iter().flatten().min();
         if let Some(due) = due
             && self.armed.is_none_or(|armed| due < armed)
         {
@@ -210,14 +229,16 @@ impl State {
     fn obey(&mut self, now: Time, command: Command, effects: &mut Effects) {
         match command {
             Command::Start { worker } => {
-                self.counters.started(worker.slot, now);
+                let place = self.core.place(worker.slot);
+                self.counters.started(place, now);
                 while self.seats.len() <= worker.slot as usize {
                     self.seats.push(Seat::default());
                 }
-                self.seats[worker.slot as usize].begin(worker.generation);
-                effects.orders.push(Order::Start(worker));
+                self.seats[worker.slot as usize].begin(worker.generation, place);
+                effects.orders.push(Order::Start { worker, place });
             }
             Command::Dispatch { worker, job, first, items, attempt } => {
+                self.weighing.expect(now);
                 let seat = self.seat(worker).expect("work goes to a worker that is there");
                 seat.queue(Handout { job, first, items: u64::from(items), attempt });
                 if !seat.is_supplied() && !effects.pump.contains(&worker.slot) {
@@ -235,6 +256,7 @@ impl State {
             Command::Signal { worker, signal } => {
                 if let Some(seat) = self.seat(worker) {
                     seat.send_no_more();
+                    seat.is_killed |= signal == Signal::Kill;
                 }
                 effects.orders.push(Order::Signal(worker, signal));
             }

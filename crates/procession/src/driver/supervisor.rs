@@ -19,6 +19,7 @@ use procession_core::{Signal, WorkerId};
 use super::effects::Order;
 use super::forward::Forwarder;
 use super::reader::Reader;
+use super::scales::Scales;
 use super::seat::{BootFailure, Death, Link};
 use super::{Driver, Phase};
 use crate::crash_report::CrashReport;
@@ -67,6 +68,7 @@ pub(crate) struct Supervisor {
     forwarder: Option<Forwarder>,
     /// The pool is paused: every worker is stopped.
     halted: bool,
+    scales: Scales,
 }
 
 struct ReaderThread {
@@ -130,6 +132,7 @@ impl Supervisor {
             readers: HashMap::new(),
             forwarder: driver.settings.forward_output.then(Forwarder::default),
             halted: false,
+            scales: Scales::new(),
         };
         let bell = driver.mailbox.bell();
         supervisor.watch(bell, Source::Bell).map_err(|error| {
@@ -184,6 +187,7 @@ impl Supervisor {
 
     fn mind_the_clock(&self) {
         self.driver.arena.tend(monotonic_ns());
+        self.scales.weigh(&self.driver);
         if self.driver.state.lock().wake() {
             self.driver.with_state(|state, now, effects| state.tick(now, effects));
         }
@@ -198,8 +202,8 @@ impl Supervisor {
             for order in orders {
                 match order {
                     // Ordered before the driver failed.
-                    Order::Start(_) if self.driver.phase() == Phase::Finished => {}
-                    Order::Start(worker) => self.start_worker(worker),
+                    Order::Start { .. } if self.driver.phase() == Phase::Finished => {}
+                    Order::Start { worker, place } => self.start_worker(worker, place),
                     Order::Signal(worker, signal) => self.signal(worker, signal),
                     Order::Halt => self.halt_or_go_on(),
                 }
@@ -249,9 +253,10 @@ impl Supervisor {
 
     // Processes.
 
-    fn start_worker(&mut self, worker: WorkerId) {
-        match self.launcher.launch(worker) {
-            Ok(launched) => self.adopt(worker, launched),
+    fn start_worker(&mut self, worker: WorkerId, place: u32) {
+        // In the process, and for its cores, it is the place that counts: a program may number something after it.
+        match self.launcher.launch(WorkerId { slot: place, ..worker }) {
+            Ok(launched) => self.adopt(worker, place, launched),
             Err(error) => {
                 let fatal = error.is_fatal();
                 let error = Error::from(error);
@@ -262,7 +267,7 @@ impl Supervisor {
         }
     }
 
-    fn adopt(&mut self, worker: WorkerId, launched: Launched) {
+    fn adopt(&mut self, worker: WorkerId, place: u32, launched: Launched) {
         let Launched { process, page, window, sender, receiver, goodbye, output, boot } = launched;
         let slot = worker.slot;
         let pid = process.pid();
@@ -280,11 +285,11 @@ impl Supervisor {
             kept: Vec::new(),
             boot,
         };
-        self.driver.observe(Event::WorkerStarted { slot, pid });
+        self.driver.observe(Event::WorkerStarted { slot: place, pid });
         let reader = Reader::new(Arc::clone(&self.driver), worker, receiver, window);
         let attended = self.watch_child(&child).and_then(|()| self.start_reader(reader, slot));
         if let Err(refused) = attended {
-            return self.disown(&child, refused);
+            return self.disown(&child, place, refused);
         }
         self.children.insert(slot, child);
         // The pool may have been closed meanwhile: then it has been told to leave, and the word waits for its link.
@@ -329,11 +334,11 @@ impl Supervisor {
 
     /// The system has no thread or no watch to spare for a worker that it had a process for: the worker goes, and
     /// this start failed.
-    fn disown(&mut self, child: &Child, refused: io::Error) {
+    fn disown(&mut self, child: &Child, place: u32, refused: io::Error) {
         self.unwatch_child(child);
         let exit = self.launcher.reap(&child.process).status;
         let Child { worker, ref link, .. } = *child;
-        self.driver.observe(Event::WorkerExited { slot: worker.slot, pid: link.pid, exit, running: false });
+        self.driver.observe(Event::WorkerExited { slot: place, pid: link.pid, exit, running: false });
         let error = Error::from(LaunchError::System { what: "attending to a worker", source: refused });
         self.driver.with_state(|state, now, effects| {
             if let Some(seat) = state.seat(worker) {
@@ -379,9 +384,11 @@ impl Supervisor {
         let exit = self.launcher.reap(&child.process);
         let forward = self.forwarder.as_mut();
         child.drain_output(OUTPUT_LAST_BYTES, forward);
+        // A backtrace after its last words may be longer than the tail.
+        let shortage = self.scales.shortage(&self.driver, child.worker, &exit, &child.kept);
         let crash = child.link.page.last_words().map(|words| Arc::new(CrashReport::new(words)));
         let at = self.driver.state.lock().now();
-        let death = Death { exit, output_tail: child.tail(), crash, at };
+        let death = Death { exit, output_tail: child.tail(), crash, shortage, at };
         let listener = {
             let mut state = self.driver.state.lock();
             state.seat(child.worker).and_then(|seat| {

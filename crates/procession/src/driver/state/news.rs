@@ -18,9 +18,9 @@ impl State {
         if let Some(seat) = self.seat(worker)
             && let Some(link) = &seat.link
         {
-            let pid = link.pid;
+            let (slot, pid) = (seat.place, link.pid);
             seat.is_ready = true;
-            effects.events.push(Event::WorkerReady { slot: worker.slot, pid });
+            effects.events.push(Event::WorkerReady { slot, pid });
             self.tell(now, CoreEvent::WorkerReady { worker }, effects);
         }
     }
@@ -123,7 +123,7 @@ impl State {
             let entry = self.jobs.entry(run.job)?;
             Some((entry.job.task, entry.backlog.input_range(run.first, 1).0))
         });
-        self.counters.record(worker.slot, items, busy, item);
+        self.counters.record(self.core.place(worker.slot), items, busy, item);
     }
 
     /// Cuts a reply into the parts of the jobs whose items the worker had, oldest first.
@@ -194,7 +194,7 @@ impl State {
         let failure = seat.boot_failure.take().filter(|_| !seat.is_ready);
         if let (Some(link), Some(exit)) = (seat.link.take(), loss.exit) {
             effects.events.push(Event::WorkerExited {
-                slot: worker.slot,
+                slot: seat.place,
                 pid: link.pid,
                 exit,
                 running: begun > 0,

@@ -74,7 +74,7 @@ impl State {
         let none = Loss::default();
         let loss = self.loss.as_ref().unwrap_or(&none);
         let error = match outcome {
-            Outcome::Lost => Error::new(ErrorKind::WorkerLost, loss.describe()).with_loss(loss),
+            Outcome::Lost => Error::new(loss.kind(), loss.describe()).with_loss(loss),
             Outcome::Quarantined => {
                 let before = entry.losses.iter().filter(|(lost, _)| *lost == item).map(|(_, loss)| loss);
                 let causes: Vec<String> = before
