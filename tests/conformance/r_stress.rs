@@ -10,7 +10,7 @@ use procession::{ErrorKind, Pool};
 use procession_harness::{Gate, Ledger, Signal, send_signal, wait_until};
 
 use crate::held::held;
-use crate::scenes::{LIMIT, both, both_described, kinds, wait_lines, wait_workers};
+use crate::scenes::{LIMIT, both, both_described, kinds, pool, wait_lines, wait_workers};
 use crate::tasks::{echo_bytes, fail_at, note_and_sleep, pid_at_gate, sleep_ms, square};
 
 /// How many bytes it was given.
@@ -74,11 +74,11 @@ fn check_cores(pool: &Pool, lists: &[Vec<usize>]) {
 
 procession_harness::cases! {
     fn r1_a_hundred_megabytes_come_back_equal() {
-        both(1, |pool| {
-            // No two pages are equal.
-            let bytes: Vec<u8> = (0..25_u32 << 20).flat_map(u32::to_le_bytes).collect();
-            assert!(pool.apply(echo_bytes, (bytes.clone(),)).unwrap() == bytes);
-        });
+        let pool = pool(1);
+        // No two pages are equal.
+        let bytes: Vec<u8> = (0..25_u32 << 20).flat_map(u32::to_le_bytes).collect();
+        assert!(pool.apply(echo_bytes, (bytes.clone(),)).unwrap() == bytes);
+        pool.close().unwrap();
     }
 
     fn r1_more_than_four_gigabytes_are_refused() {
