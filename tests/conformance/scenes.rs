@@ -4,7 +4,8 @@ use std::any::Any;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use procession::{Pool, StartMethod};
+use procession::{AsyncResult, Error, ErrorKind, Pool, PoolBuilder, StartMethod};
+use procession_harness::{Ledger, wait_until};
 
 /// No event that a test waits for takes as long, on the busiest machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -22,6 +23,39 @@ pub(crate) fn both(workers: usize, body: impl Fn(&Pool)) {
         body(&pool);
         pool.close().expect("the pool is whole");
     }
+}
+
+/// Runs `body` with the description of a pool of each start method.
+pub(crate) fn both_described(workers: usize, body: impl Fn(PoolBuilder)) {
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        body(Pool::builder().workers(workers).start_method(method));
+    }
+}
+
+/// What became of each call, waited for with a limit.
+pub(crate) fn outcomes<T>(handles: Vec<AsyncResult<T>>) -> Vec<Result<T, Error>> {
+    let outcome = |mut handle: AsyncResult<T>| handle.get_timeout(LIMIT).expect("no call waits for ever");
+    handles.into_iter().map(outcome).collect()
+}
+
+/// As [`outcomes`], without the details.
+pub(crate) fn kinds<T>(handles: Vec<AsyncResult<T>>) -> Vec<Result<T, ErrorKind>> {
+    let kind = |outcome: Result<T, Error>| outcome.map_err(|error| error.kind());
+    outcomes(handles).into_iter().map(kind).collect()
+}
+
+/// Waits until the ledger has that many lines.
+pub(crate) fn wait_lines(ledger: &Ledger, lines: usize) -> Vec<String> {
+    let reached = wait_until(LIMIT, || ledger.lines().len() >= lines);
+    assert!(reached, "{:?} where {lines} lines were expected", ledger.lines());
+    ledger.lines()
+}
+
+/// Waits until the pool has exactly that many workers.
+pub(crate) fn wait_workers(pool: &Pool, workers: usize) -> Vec<u32> {
+    let reached = wait_until(LIMIT, || pool.worker_pids().len() == workers);
+    assert!(reached, "{:?} where {workers} workers were expected", pool.worker_pids());
+    pool.worker_pids()
 }
 
 /// A file that tasks wait for: it is opened by creating it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use procession_harness::Ledger;
+use procession_harness::{Gate, Ledger};
 
 /// Its argument.
 #[procession::task]
@@ -75,4 +75,18 @@ pub(crate) fn note_and_wait(path: String, x: i64, gate: String) -> i64 {
         std::thread::sleep(Duration::from_millis(1));
     }
     x
+}
+
+/// Notes its process in the ledger and waits at the gate; its process.
+#[procession::task]
+pub(crate) fn pid_at_gate(path: String, gate: String) -> u32 {
+    Ledger::note(path, std::process::id());
+    Gate::pass(gate);
+    std::process::id()
+}
+
+/// The bytes it was given.
+#[procession::task]
+pub(crate) fn echo_bytes(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
 }
