@@ -22,7 +22,7 @@ impl Scales {
     /// Finds the workers that are too large, if it is time to look.
     pub(super) fn weigh(&self, driver: &Driver) {
         let Some(max_rss) = driver.settings.max_rss else { return };
-        let busy = driver.state.lock().weigh_now();
+        let busy = driver.state.lock().due_for_weighing();
         if busy.is_empty() {
             return;
         }

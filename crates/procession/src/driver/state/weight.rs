@@ -37,7 +37,7 @@ impl Weighing {
 
 impl State {
     /// Who is at work, with the process id, if it is time to weigh them.
-    pub(crate) fn weigh_now(&mut self) -> Vec<(WorkerId, u32)> {
+    pub(crate) fn due_for_weighing(&mut self) -> Vec<(WorkerId, u32)> {
         let now = self.now();
         if self.weighing.due().is_none_or(|due| now < due) {
             return Vec::new();
