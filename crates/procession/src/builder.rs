@@ -247,7 +247,7 @@ impl PoolBuilder {
         registry::check().map_err(Error::usage)?;
         let workers = self.worker_count();
         let policy = self.policy(workers)?;
-        let launch = self.launch_settings(workers)?;
+        let launch = self.launch_settings()?;
         launch.check()?;
         process::ensure_descriptors(workers)?;
         Pool::start(self, workers, policy, launch)
@@ -316,7 +316,7 @@ impl PoolBuilder {
         Ok(policy)
     }
 
-    fn launch_settings(&self, workers: usize) -> Result<LaunchSettings, Error> {
+    fn launch_settings(&self) -> Result<LaunchSettings, Error> {
         Ok(LaunchSettings {
             method: self.start_method,
             program: self.worker_program.clone(),
@@ -327,7 +327,6 @@ impl PoolBuilder {
             preload_limit: self.preload_limit(),
             initializer: self.initializer.as_ref().map(|call| call.encoded("the initializer")).transpose()?,
             output: self.output,
-            workers,
             ..LaunchSettings::default()
         })
     }

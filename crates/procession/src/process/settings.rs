@@ -61,8 +61,6 @@ pub(crate) struct LaunchSettings {
     /// Run in each worker before it takes work.
     pub(crate) initializer: Option<EncodedCall>,
     pub(crate) output: Output,
-    /// How many workers there are to be; for the descriptor limit.
-    pub(crate) workers: usize,
     /// Where large arguments lie. `None`: whoever starts the workers sends none.
     pub(crate) arena: Option<Arc<Arena>>,
 }
