@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use procession::{ErrorKind, Pool, WorkerExit};
+use procession::{AsyncResult, ErrorKind, Pool, WorkerExit};
 use procession_harness::{Account, Fate, Gate, Ledger, Signal, Start, Told, send_signal, wait_until};
 use procession_tasks::faults;
 
@@ -103,8 +103,10 @@ procession_harness::cases! {
         scenes(|builder, _| {
             let pool = builder.build().unwrap();
             let ledger = Ledger::new("poison");
-            let outcomes: Vec<_> = pool.istarmap(poisoned, (0..MANY).map(|x| (ledger.path(), x, 1))).collect();
-            assert_eq!(outcomes.len(), MANY as usize);
+            let call = |x| pool.apply_async(poisoned, (ledger.path(), x, 1));
+            let handles: Vec<_> = (0..MANY).map(call).collect();
+            let outcome = |mut handle: AsyncResult<u32>| handle.get_timeout(LIMIT).expect("no call waits for ever");
+            let outcomes: Vec<_> = handles.into_iter().map(outcome).collect();
             let mut counts = BTreeMap::<u32, u32>::new();
             Start::all(ledger.path()).iter().for_each(|start| *counts.entry(start.item).or_default() += 1);
             let mut not_run = 0;

@@ -32,6 +32,22 @@ const fn endless(commit: fn()) -> Fault {
     }
 }
 
+pub(crate) fn segfault() {
+    faults::segv();
+}
+
+fn abort() {
+    faults::abort();
+}
+
+fn panic() {
+    faults::panic();
+}
+
+fn kill_self() {
+    faults::kill_self();
+}
+
 fn leave(status: i32) {
     // SAFETY: it ends the process at once, which is the purpose.
     unsafe { libc::_exit(status) }
@@ -91,17 +107,17 @@ fn leave_stranger_and_die() {
 }
 
 crate::matrix! {
-    f01_segfault = Fault::deadly(|| faults::segv(), SEGV);
-    f02_abort = Fault::deadly(|| faults::abort(), ABORT);
+    f01_segfault = Fault::deadly(segfault, SEGV);
+    f02_abort = Fault::deadly(abort, ABORT);
     /// The worker lives, and what fails once is not run again.
     f03_panic = Fault {
         again: Again::Never,
         ..Fault::told(
-            || faults::panic(),
+            panic,
             Fate::Fails(Blame { kind: ErrorKind::Panicked, exits: ANY, words: "on purpose" }),
         )
     };
-    f04_kill_self = Fault::deadly(|| faults::kill_self(), KILL);
+    f04_kill_self = Fault::deadly(kill_self, KILL);
     f05_exit_0 = Fault::deadly(|| leave(0), &[WorkerExit::Code(0)]);
     f06_exit_1 = Fault::deadly(|| leave(1), &[WorkerExit::Code(1)]);
     f08_death_in_a_destructor = Fault::deadly(|| drop(DeadlyToDrop), SEGV);

@@ -11,16 +11,15 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use procession::WorkerExit;
 use procession_harness::Signal;
-use procession_tasks::faults;
 
-use crate::deaths::SEGV;
+use crate::deaths::{SEGV, segfault};
 use crate::fault::Fault;
 use crate::matrix::{check_on, scenes};
 
-static SEGFAULT: Fault = Fault::deadly(|| faults::segv(), SEGV);
+static SEGFAULT: Fault = Fault::deadly(segfault, SEGV);
 
 /// Whoever took the status knows it, and we do not.
-static REAPED: Fault = Fault::deadly(|| faults::segv(), &[WorkerExit::Signal(11), WorkerExit::Unknown]);
+static REAPED: Fault = Fault::deadly(segfault, &[WorkerExit::Signal(11), WorkerExit::Unknown]);
 
 extern "C" fn do_nothing(_: libc::c_int) {}
 

@@ -2,18 +2,20 @@
 
 use std::fs::{self, File};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, setrlimit};
 use procession::{ErrorKind, Pool, StartMethod};
 use procession_harness::{Ledger, Signal, Start, send_signal, wait_until};
 use procession_tasks::faults;
 
-use crate::deaths::SEGV;
+use crate::deaths::{SEGV, segfault};
 use crate::fault::Fault;
 use crate::matrix::{LIMIT, WORKERS, check_on, goes_on, scenes, triple};
 
-static SEGFAULT: Fault = Fault::deadly(|| faults::segv(), SEGV);
+static SEGFAULT: Fault = Fault::deadly(segfault, SEGV);
 
 #[procession::task]
 fn die_at_start(path: String) {
@@ -37,19 +39,19 @@ fn limit_descriptors(most: u64) {
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("a limit may be lowered");
 }
 
-/// Takes every descriptor that there is or becomes free, until told not to; whether there were none left at some time.
-fn take_descriptors(is_over: &AtomicBool) -> bool {
-    let (mut taken, mut were_none) = (Vec::new(), false);
+/// Takes every descriptor that there is or becomes free, until told not to. Says when there are none for the first time.
+fn take_descriptors(are_none: &Sender<()>, is_over: &AtomicBool) {
+    let mut taken = Vec::new();
     while !is_over.load(Ordering::Acquire) {
         match File::open("/dev/null") {
             Ok(file) => taken.push(file),
             Err(_) => {
-                were_none = true;
+                // It is heard once.
+                let _ = are_none.send(());
                 thread::yield_now();
             }
         }
     }
-    were_none
 }
 
 /// What a pool says it needs.
@@ -66,19 +68,19 @@ procession_harness::cases! {
             goes_on(&pool);
             let victims = pool.worker_pids();
             let is_over = AtomicBool::new(false);
-            let handle = thread::scope(|scope| {
-                let thief = scope.spawn(|| take_descriptors(&is_over));
+            let mut handle = thread::scope(|scope| {
+                let (sender, are_none) = channel();
+                scope.spawn(|| take_descriptors(&{ sender }, &is_over));
+                are_none.recv_timeout(LIMIT).expect("there are only so many");
                 victims.iter().for_each(|pid| send_signal(*pid, Signal::SIGKILL));
                 let gone = wait_until(LIMIT, || !victims.iter().any(|pid| pool.worker_pids().contains(pid)));
                 let handle = pool.map_async(triple, 0..100);
-                // Where the replacements came first, there is an end already.
-                let _ = handle.wait(Some(std::time::Duration::from_millis(150)));
+                // Long enough for some vain starts.
+                let _ = handle.wait(Some(Duration::from_millis(150)));
                 is_over.store(true, Ordering::Release);
-                assert!(thief.join().expect("it only opens files"), "there were none left");
                 assert!(gone, "{victims:?}, then {:?}", pool.worker_pids());
                 handle
             });
-            let mut handle = handle;
             let values = handle.get_timeout(LIMIT).expect("it goes on").unwrap();
             assert!(values.into_iter().eq((0..100).map(|x| 3 * x)));
             goes_on(&pool);
@@ -90,9 +92,9 @@ procession_harness::cases! {
         scenes(|builder, workers| {
             let (born, ledger) = (Ledger::new("born"), Ledger::new("starts"));
             let pool = builder.initializer(die_at_start, (born.path(),)).build().unwrap();
-            let outcomes: Vec<_> = pool.istarmap(note, (0..50).map(|x| (ledger.path(), x))).collect();
-            assert_eq!(outcomes.len(), 50);
-            for outcome in outcomes {
+            let handles: Vec<_> = (0..50).map(|x| pool.apply_async(note, (ledger.path(), x))).collect();
+            for mut handle in handles {
+                let outcome = handle.get_timeout(LIMIT).expect("no call waits for ever");
                 let error = outcome.expect_err("no worker ever ran it");
                 assert_eq!((error.kind(), error.attempts()), (ErrorKind::Broken, 0), "{error}");
                 assert!(error.to_string().contains("signal 11 (SIGSEGV)"), "it says what the last one died of: {error}");
@@ -113,9 +115,11 @@ procession_harness::cases! {
             for spare in [1, 0] {
                 limit_descriptors(all + spare);
                 for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+                    eprintln!("{workers} workers, {method:?}, {spare} to spare, {} open", open_descriptors());
                     let pool = Pool::builder().workers(workers).start_method(method).build().unwrap();
                     check_on(&pool, "f01_segfault", &SEGFAULT);
                     pool.close().unwrap();
+                    drop(pool);
                     let at_rest = wait_until(LIMIT, || open_descriptors() + descriptors_needed(workers) <= all);
                     assert!(at_rest, "{} descriptors are open", open_descriptors());
                 }
