@@ -292,7 +292,7 @@ impl PoolBuilder {
         registry::check().map_err(Error::usage)?;
         let workers = self.worker_count();
         let policy = self.policy(workers)?;
-        let launch = self.launch_settings(workers)?;
+        let launch = self.launch_settings()?;
         launch.check()?;
         process::ensure_descriptors(workers)?;
         if self.max_tasks_per_worker.is_some() || self.max_rss.is_some() {
@@ -367,7 +367,7 @@ impl PoolBuilder {
         Ok(policy)
     }
 
-    fn launch_settings(&self, workers: usize) -> Result<LaunchSettings, Error> {
+    fn launch_settings(&self) -> Result<LaunchSettings, Error> {
         Ok(LaunchSettings {
             method: self.start_method,
             program: self.worker_program.clone(),
@@ -380,7 +380,6 @@ impl PoolBuilder {
             initializer: self.initializer.as_ref().map(|call| call.encoded("the initializer")).transpose()?,
             output: self.output,
             crash_reports: self.crash_reports,
-            workers,
             ..LaunchSettings::default()
         })
     }

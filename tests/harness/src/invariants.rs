@@ -1,8 +1,9 @@
 //! What must hold after every test that starts processes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::tools::{children, wait_until};
@@ -46,21 +47,70 @@ pub(crate) fn check_process(before: &Descriptors) -> Result<(), String> {
 
 /// In the runner: no process that descends from the test is alive.
 pub(crate) fn check_orphans(id: &str) -> Result<(), String> {
-    let mark = format!("{RUN_VARIABLE}={id}");
-    if wait_until(SETTLE_LIMIT, || marked(&mark).is_empty()) {
+    if wait_until(SETTLE_LIMIT, || processes_with(RUN_VARIABLE, id).is_empty()) {
         return Ok(());
     }
-    Err(format!("processes {:?}", marked(&mark)))
+    let left = processes_with(RUN_VARIABLE, id);
+    let named = |pid: &u32| (*pid, fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default());
+    Err(format!("processes {:?}", left.iter().map(named).collect::<Vec<_>>()))
 }
 
-fn marked(mark: &str) -> Vec<(u32, String)> {
+/// The processes that were given this variable with this value, or descend from one that was.
+pub fn processes_with(variable: &str, value: &str) -> Vec<u32> {
+    let mark = format!("{variable}={value}");
+    let is_marked = |pid: &u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes())
+    };
+    processes().filter(is_marked).collect()
+}
+
+fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").expect("/proc is mounted");
-    entries
-        .filter_map(|entry| {
-            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-            let is_marked = environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes());
-            is_marked.then(|| (pid, fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()))
-        })
-        .collect()
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Where named shared memory lies.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// The named shared memory there is.
+pub(crate) struct SharedMemory(BTreeSet<OsString>);
+
+impl SharedMemory {
+    pub(crate) fn named_now() -> SharedMemory {
+        let Ok(entries) = fs::read_dir(SHARED_MEMORY) else {
+            return SharedMemory(BTreeSet::new());
+        };
+        SharedMemory(entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect())
+    }
+
+    /// In the runner, once the test's processes are gone: none is left that nobody uses. What other programs of the
+    /// machine have made meanwhile is in use.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let mut left = Vec::new();
+        let is_clean = wait_until(SETTLE_LIMIT, || {
+            left = SharedMemory::named_now()
+                .0
+                .difference(&self.0)
+                .filter(|name| !is_in_use(name))
+                .cloned()
+                .collect();
+            left.is_empty()
+        });
+        if is_clean { Ok(()) } else { Err(format!("{left:?} in {SHARED_MEMORY}")) }
+    }
+}
+
+/// Whether any process has it open or mapped.
+fn is_in_use(name: &OsString) -> bool {
+    let path = Path::new(SHARED_MEMORY).join(name);
+    let text = path.to_string_lossy();
+    processes().any(|pid| {
+        let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+        if String::from_utf8_lossy(&maps).contains(&*text) {
+            return true;
+        }
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+        open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).any(|target| target == path)
+    })
 }

@@ -1,5 +1,5 @@
 //! Runs each test in a process of its own, with a time limit, and checks what it leaves behind: no zombie, no orphan,
-//! no descriptor, no file.
+//! no descriptor, no file, no shared memory. What must hold of outcomes is checked by [`Account`].
 //!
 //! ```ignore
 //! procession_harness::cases! {
@@ -13,17 +13,20 @@
 //!
 //! It knows nothing of what is tested.
 
+mod account;
 mod gate;
 mod invariants;
 mod part;
 mod runner;
 mod tools;
 
+pub use account::{Account, Blame, Fate, Start, Tally, Told};
 pub use gate::Gate;
+pub use invariants::processes_with;
 pub use linkme;
 pub use nix::sys::signal::Signal;
 pub use part::{Part, start_part};
-pub use tools::{Ledger, alive, children, parent_of, send_signal, state_of, stop, wait_until};
+pub use tools::{Ledger, alive, children, now, parent_of, send_signal, state_of, stop, wait_until};
 
 /// One test.
 pub struct Case {

@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::invariants::{self, Descriptors, RUN_VARIABLE};
+use crate::invariants::{self, Descriptors, RUN_VARIABLE, SharedMemory};
 use crate::{CASES, Case};
 
 /// Names the test that a process is to run.
@@ -57,6 +57,7 @@ fn run_in_process(case: &'static Case) -> Result<(), Failed> {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let id = format!("{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
     let directory = tempfile::Builder::new().prefix("pt").tempdir().map_err(|error| error.to_string())?;
+    let shared_memory = SharedMemory::named_now();
     let child = Command::new(std::env::current_exe().map_err(|error| error.to_string())?)
         .env(CASE_VARIABLE, case.name)
         .env(RUN_VARIABLE, &id)
@@ -74,6 +75,7 @@ fn run_in_process(case: &'static Case) -> Result<(), Failed> {
         return Err(format!("{status}\n{output}").into());
     }
     orphans.map_err(|violation| format!("left behind: {violation}\n{output}"))?;
+    shared_memory.check().map_err(|violation| format!("left behind: {violation}\n{output}"))?;
     let left: Vec<_> = fs::read_dir(directory.path())
         .map_err(|error| error.to_string())?
         .filter_map(|entry| Some(entry.ok()?.file_name()))

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 /// Waits until `reached`, at most `limit` long; `false`: it was not reached.
@@ -23,6 +24,11 @@ pub fn wait_until(limit: Duration, mut reached: impl FnMut() -> bool) -> bool {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// The time of a clock that all processes of the machine share.
+pub fn now() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).expect("there is such a clock").into()
 }
 
 /// Whether the process exists and is not a zombie.

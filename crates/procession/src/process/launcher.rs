@@ -11,7 +11,6 @@ use nix::unistd::pipe2;
 use procession_core::WorkerId;
 
 use super::boot::{Ends, Order, Role, SharedFiles, send_descriptors};
-use super::descriptors::ensure_descriptors;
 use super::error::LaunchError;
 use super::exit::Exit;
 use super::init::{check_depth, is_stray_worker, require_init};
@@ -80,7 +79,6 @@ impl Launcher {
     /// Checks the settings and starts the zygote, if the start method has one; runs the preload task in it.
     pub(crate) fn new(settings: LaunchSettings) -> Result<Launcher, LaunchError> {
         settings.check()?;
-        ensure_descriptors(settings.workers)?;
         let arena = match &settings.arena {
             Some(arena) => Arc::clone(arena),
             None => Arena::create().map_err(LaunchError::system("making shared memory"))?,

@@ -63,8 +63,6 @@ pub(crate) struct LaunchSettings {
     pub(crate) output: Output,
     /// Whether workers that die of a fault say where.
     pub(crate) crash_reports: bool,
-    /// How many workers there are to be; for the descriptor limit.
-    pub(crate) workers: usize,
     /// Where large arguments lie. `None`: whoever starts the workers sends none.
     pub(crate) arena: Option<Arc<Arena>>,
 }

@@ -1,8 +1,16 @@
 //! A private directory for the one named socket of a bootstrap.
 
-use std::fs::DirBuilder;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::boot::fresh_nonce;
 use super::error::LaunchError;
@@ -14,10 +22,15 @@ const PATH_BYTES_MAX: usize = 80;
 /// A file system without a disk, on every usual Linux.
 const MEMORY: &str = "/dev/shm";
 
+/// What ipc-channel calls the socket, in a directory of its own.
+const SOCKET: &str = "socket";
+
 /// Removed when dropped.
 #[derive(Debug)]
 pub(super) struct SocketDir {
     path: PathBuf,
+    /// Open, so that it can be removed when there are no descriptors left to look into it.
+    dir: Dir,
 }
 
 impl SocketDir {
@@ -37,11 +50,23 @@ impl SocketDir {
         {
             let path = parent.join(format!("procession-{name}"));
             match Self::create_at(&path) {
-                Ok(()) => return Ok(SocketDir { path }),
+                Ok(()) => return Self::open(path),
                 Err(reason) => refusals.push(format!("{} {reason}", path.display())),
             }
         }
         Err(LaunchError::SocketDir(refusals.join(", ")))
+    }
+
+    fn open(path: PathBuf) -> Result<SocketDir, LaunchError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        match Dir::open(&path, flags, Mode::empty()) {
+            Ok(dir) => Ok(SocketDir { path, dir }),
+            Err(errno) => {
+                // It is new, and so empty.
+                let _ = fs::remove_dir(&path);
+                Err(LaunchError::system("opening a directory for a socket")(errno))
+            }
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -55,11 +80,25 @@ impl SocketDir {
             Some(_) => DirBuilder::new().mode(0o700).create(path).map_err(|error| format!("({error})")),
         }
     }
+
+    /// Removes what a child that never was connected has left, without opening anything.
+    fn clear(&mut self) {
+        let entries: Vec<_> = self.dir.iter().flatten().map(|entry| entry.file_name().to_owned()).collect();
+        for name in entries.iter().filter(|name| !name.to_bytes().iter().all(|byte| *byte == b'.')) {
+            let inner = Path::new(OsStr::from_bytes(name.to_bytes()));
+            // What is not there any more the child has removed.
+            let _ = unlinkat(&self.dir, &inner.join(SOCKET), UnlinkatFlags::NoRemoveDir);
+            let _ = unlinkat(&self.dir, inner, UnlinkatFlags::RemoveDir);
+        }
+    }
 }
 
 impl Drop for SocketDir {
     fn drop(&mut self) {
         // The child removes it as well, as soon as it is connected.
-        let _ = std::fs::remove_dir_all(&self.path);
+        if fs::remove_dir(&self.path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+            self.clear();
+            let _ = fs::remove_dir(&self.path);
+        }
     }
 }

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::super::boot::ROLE_VARIABLE;
+use super::super::descriptors::ensure_descriptors;
 use super::super::pidfd::{self, readable_within};
 use super::super::{LaunchError, LaunchSettings, Launcher, StartMethod, WorkerExit, init};
 use super::super::{crash, signals};
@@ -109,8 +110,9 @@ fn a_program_with_one_thread_can_be_forked_again_and_again() {
 
 fn few_descriptors() {
     setrlimit(Resource::RLIMIT_NOFILE, 40, 64).unwrap();
+    ensure_descriptors(1).unwrap();
     for method in [StartMethod::ForkServer, StartMethod::Spawn] {
-        let mut launcher = Launcher::new(LaunchSettings { workers: 1, ..settings(method) }).unwrap();
+        let mut launcher = Launcher::new(settings(method)).unwrap();
         let mut worker = Worker::ready(&mut launcher, 0);
         assert_eq!(worker.run::<_, i64>(tasks::double, &(4_i64,)), 8);
     }
@@ -123,7 +125,7 @@ fn a_low_descriptor_limit_is_raised_as_far_as_needed() {
 
 fn too_few_descriptors() {
     setrlimit(Resource::RLIMIT_NOFILE, 40, 40).unwrap();
-    let error = Launcher::new(settings(StartMethod::ForkServer)).unwrap_err();
+    let error = ensure_descriptors(2).unwrap_err();
     assert!(matches!(error, LaunchError::Descriptors { workers: 2, limit: 40, .. }), "{error}");
 }
 

@@ -23,13 +23,7 @@ pub(super) fn id(slot: u32) -> WorkerId {
 }
 
 pub(super) fn settings(method: super::super::StartMethod) -> LaunchSettings {
-    LaunchSettings {
-        method,
-        workers: 2,
-        preload_limit: LIMIT,
-        crash_reports: true,
-        ..LaunchSettings::default()
-    }
+    LaunchSettings { method, preload_limit: LIMIT, crash_reports: true, ..LaunchSettings::default() }
 }
 
 pub(super) fn call<F>(task: Task<F>, args: &impl Serialize) -> (u32, Vec<u8>) {

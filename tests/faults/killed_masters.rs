@@ -1,0 +1,54 @@
+//! F20: masters that are killed at any time, also while their workers are being started, crash or are replaced.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use procession::{Pool, StartMethod};
+use procession_harness::{Signal, processes_with, send_signal, start_part, wait_until};
+use procession_tasks::faults;
+
+use crate::report::repetitions;
+
+/// Marks all processes of one master.
+const MARK: &str = "PROCESSION_TEST_MASTER";
+
+/// The start method of a master's pool.
+const METHOD: &str = "PROCESSION_TEST_METHOD";
+
+const METHODS: [(&str, StartMethod); 3] =
+    [("forkserver", StartMethod::ForkServer), ("spawn", StartMethod::Spawn), ("fork", StartMethod::Fork)];
+
+/// A master's death reaches all its processes within this time.
+const DEATH_LIMIT: Duration = Duration::from_secs(2);
+
+procession_harness::parts! {
+    /// Has a pool whose workers compute, crash and are replaced, until it is killed.
+    fn crashing_master() {
+        let method = std::env::var(METHOD).expect("the test sets it");
+        let (_, method) = METHODS.into_iter().find(|(name, _)| *name == method).expect("a start method");
+        let pool = Pool::builder().workers(3).start_method(method).build().unwrap();
+        let rows = (0..).map(|x| (x, 50, "segv".to_owned()));
+        assert!(pool.istarmap(faults::die_every, rows).count() > 0, "it never ends by itself");
+    }
+}
+
+procession_harness::cases! {
+    fn f20_masters_killed_at_any_time() {
+        for (method, _) in METHODS {
+            for round in 0..4 * u64::from(repetitions()) {
+                // One that is starting has a directory, which nobody can remove if its master is killed.
+                let directory = tempfile::tempdir().expect("a temporary directory");
+                let mark = format!("{method}-{round}-{}", std::process::id());
+                let path = directory.path().to_string_lossy();
+                let variables = [(METHOD, method), (MARK, mark.as_str()), ("TMPDIR", &*path)];
+                let mut master = start_part("crashing_master", &variables);
+                // From before it has a pool to when its first workers are long gone.
+                sleep(Duration::from_millis(round * 37 % 230));
+                send_signal(master.id(), Signal::SIGKILL);
+                master.wait().expect("it is our child");
+                let left = || processes_with(MARK, &mark);
+                assert!(wait_until(DEATH_LIMIT, || left().is_empty()), "{mark}: {:?} live on", left());
+            }
+        }
+    }
+}
