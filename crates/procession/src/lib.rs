@@ -106,6 +106,9 @@ mod current;
 mod driver;
 mod error;
 mod event;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod imap;
 mod job;
 mod memory_file;

@@ -19,6 +19,8 @@ mod callbacks;
 mod ear;
 mod effects;
 mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod hostile;
 mod intake;
 mod jobs;
 mod message;

@@ -112,7 +112,7 @@ impl Mailbox {
         let _ = self.bell.write(1);
     }
 
-    fn take(&self) -> Vec<Order> {
+    pub(super) fn take(&self) -> Vec<Order> {
         let _ = self.bell.read();
         std::mem::take(&mut *self.orders.lock())
     }

@@ -94,9 +94,14 @@ impl Slot {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn damage(&self, note: u64) {
-        self.begun.store(note, Ordering::Release);
+    /// Overwrites the words.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) fn damage(&self, begun: Option<u64>, limit: Option<u64>) {
+        for (word, value) in [(&self.begun, begun), (&self.limit, limit)] {
+            if let Some(value) = value {
+                word.store(value, Ordering::Release);
+            }
+        }
     }
 
     fn noted(&self, frame_no: u32, opened: u32) -> Option<u32> {

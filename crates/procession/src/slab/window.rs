@@ -105,6 +105,12 @@ impl WindowWriter {
         self.written = after(self.written, len);
         len
     }
+
+    /// Overwrites a word of the head or the ring.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn scribble(&self, at: usize, value: u64) {
+        self.memory.word(at % self.memory.len()).store(value, Ordering::Release);
+    }
 }
 
 #[cfg(test)]
