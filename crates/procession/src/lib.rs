@@ -130,6 +130,7 @@ mod slab;
 mod slice;
 mod stats;
 mod stream;
+mod sync;
 mod task;
 mod wait;
 mod wire;

@@ -14,7 +14,7 @@
 //! The worker's barrier would be the most costly step of a short item. Where the system can pass a barrier on the
 //! master's behalf in all workers (`membarrier`), the worker only has to keep the compiler from reordering.
 
-use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
+use crate::sync::{AtomicU64, Ordering, compiler_fence, fence};
 
 /// Most items in one frame: 24 bits.
 pub(crate) const FRAME_ITEMS_MAX: u32 = (1 << 24) - 1;
