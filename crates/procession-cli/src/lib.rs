@@ -32,6 +32,9 @@ mod commands;
 mod diagnostic;
 mod exit;
 mod failures;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod input;
 mod intake;
 mod job;

@@ -107,6 +107,9 @@ mod current;
 mod driver;
 mod error;
 mod event;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod imap;
 mod job;
 mod memory;
@@ -133,6 +136,7 @@ mod slab;
 mod slice;
 mod stats;
 mod stream;
+mod sync;
 mod task;
 mod wait;
 mod wire;

@@ -8,6 +8,8 @@
 //! A frame occupies slot `frame_no % 8`. How its items are claimed and taken back is told in `claims`.
 
 mod claims;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod hostile;
 mod last_words;
 
 use std::io;
@@ -222,10 +224,10 @@ impl PageWorker {
         commit(&self.head.words().committed, self.epoch, len);
     }
 
-    /// Overwrites the note of how many items of a frame were begun.
-    #[cfg(test)]
-    pub(crate) fn damage(&self, frame_no: u32, note: u64) {
-        self.head.words().slots[slot(frame_no)].damage(note);
+    /// Overwrites the words of a frame.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn damage(&self, frame_no: u32, begun: Option<u64>, limit: Option<u64>) {
+        self.head.words().slots[slot(frame_no)].damage(begun, limit);
     }
 
     /// Empties the area after its content was sent as a `Results` frame.

@@ -6,6 +6,8 @@
 
 mod arena;
 mod backing;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod hostile;
 mod memory;
 mod window;
 

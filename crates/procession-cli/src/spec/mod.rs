@@ -13,6 +13,7 @@ pub(crate) mod units;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use procession::TaskInfo;
 
@@ -44,12 +45,21 @@ pub(crate) fn read(
         let text = Text::new(&name, String::from_utf8_lossy(error.as_bytes()));
         text.place(good..good + 1).error("this is not UTF-8").help("convert the file to UTF-8")
     })?;
-    let text = Text::new(name, content);
-    let mut table = document::parse(&text)?;
+    let fallback = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    parse(&Text::new(name, content), assignments, fallback, adjust)
+}
+
+/// As [`read`], of a text; `fallback` is the job's name if it has none.
+pub(crate) fn parse(
+    text: &Arc<Text>,
+    assignments: &[String],
+    fallback: String,
+    adjust: impl FnOnce(&mut PoolSettings),
+) -> Result<Job, Diagnostic> {
+    let mut table = document::parse(text)?;
     for assignment in assignments {
         document::set(&mut table, assignment)?;
     }
-    let fallback = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     job(&table, &text.place(0..0), fallback, adjust)
 }
 

@@ -16,8 +16,7 @@ fn join(words: Vec<String>, by: String) -> String {
 
 fn read_text(text: &str) -> Result<Job, String> {
     let text = Text::new("job.toml", text);
-    let table = document::parse(&text).map_err(|refusal| refusal.headline())?;
-    job(&table, &text.place(0..0), "job".to_owned(), |_| {}).map_err(|refusal| refusal.headline())
+    parse(&text, &[], "job".to_owned(), |_| {}).map_err(|refusal| refusal.headline())
 }
 
 /// The payloads of a job's items, or the first refusal.

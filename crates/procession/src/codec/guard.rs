@@ -2,6 +2,7 @@
 //!
 //! The decoder reserves a string or byte buffer before it looks whether the bytes are there; here they are borrowed
 //! first and copied afterwards, and byte vectors with them. Sequences and maps never announce more elements than there are bytes of input.
+//! Nor may values be nested as deep as the bytes like: each level takes stack, and where that ends, so does the process.
 //! This file must not know which decoder is below it.
 
 use std::fmt;
@@ -19,26 +20,46 @@ use crate::pages;
 /// without this a length of u64::MAX would be counted through.
 const ELEMENTS_MAX: usize = u32::MAX as usize;
 
+/// Most levels of options, sequences, maps and enums within each other: a type that contains itself does so through one
+/// of these. A level takes about a kilobyte of stack without optimisation, and threads have two megabytes.
+const DEPTH_MAX: u32 = 500;
+
 /// Anything of the decoder's side (a deserializer, an access) or of the value's side (a visitor, a seed).
 #[derive(Clone, Copy)]
 pub(super) struct Guard<T> {
     inner: T,
     /// Bytes of the whole input: no honest size hint is larger, but for elements without bytes.
-    input: usize,
+    input: u32,
+    /// Levels that may follow.
+    depth: u32,
 }
 
 impl<T> Guard<T> {
+    /// `input` is no more than a payload may be.
     pub(super) fn new(inner: T, input: usize) -> Guard<T> {
-        Guard { inner, input }
+        Guard { inner, input: input as u32, depth: DEPTH_MAX }
     }
 
     fn wrap<U>(&self, inner: U) -> Guard<U> {
-        Guard { inner, input: self.input }
+        Guard { inner, input: self.input, depth: self.depth }
+    }
+
+    /// As [`wrap`](Guard::wrap), one level further in.
+    fn enter<U, E: Error>(&self, inner: U) -> Result<Guard<U>, E> {
+        match self.depth.checked_sub(1) {
+            Some(depth) => Ok(Guard { inner, input: self.input, depth }),
+            None => Err(too_deep()),
+        }
     }
 
     fn cap(&self, hint: Option<usize>) -> Option<usize> {
-        hint.map(|elements| elements.min(self.input))
+        hint.map(|elements| elements.min(self.input as usize))
     }
+}
+
+#[cold]
+fn too_deep<E: Error>() -> E {
+    E::custom(format_args!("its parts are nested more than {DEPTH_MAX} deep"))
 }
 
 fn check_elements<E: Error>(elements: Option<usize>) -> Result<(), E> {
@@ -78,7 +99,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guard<D> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        let visitor = self.wrap(visitor);
+        let visitor = self.enter(visitor)?;
         self.inner.deserialize_option(visitor)
     }
 
@@ -101,7 +122,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guard<D> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        let visitor = self.wrap(visitor);
+        let visitor = self.enter(visitor)?;
         self.inner.deserialize_seq(visitor)
     }
 
@@ -121,7 +142,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guard<D> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        let visitor = self.wrap(visitor);
+        let visitor = self.enter(visitor)?;
         self.inner.deserialize_map(visitor)
     }
 
@@ -141,7 +162,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guard<D> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = self.wrap(visitor);
+        let visitor = self.enter(visitor)?;
         self.inner.deserialize_enum(name, variants, visitor)
     }
 
@@ -194,7 +215,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guard<V> {
 macro_rules! numbers {
     ($guard:ident, $from:ident, $seed:ident: $($number:ty)*) => {$(
         if bulk::decodes::<$seed, Vec<$number>>() {
-            let most = $guard.input / size_of::<$number>();
+            let most = $guard.input as usize / size_of::<$number>();
             return $from.deserialize_seq(Numbers::<$number> { most, of: PhantomData }).map(bulk::identity);
         }
     )*};
@@ -251,10 +272,9 @@ impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Guard<A> {
     type Variant = Guard<A::Variant>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
-        let input = self.input;
-        let seed = self.wrap(seed);
+        let (seed, rest) = (self.wrap(seed), self.wrap(()));
         let (value, variant) = self.inner.variant_seed(seed)?;
-        Ok((value, Guard { inner: variant, input }))
+        Ok((value, rest.wrap(variant)))
     }
 }
 

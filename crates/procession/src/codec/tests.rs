@@ -351,3 +351,28 @@ fn numbers_are_encoded_as_serde_would() {
     check([f64::MIN_POSITIVE, 0.1, f64::NEG_INFINITY]);
     check([usize::MIN, 5, usize::MAX]);
 }
+
+/// A type that contains itself.
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+enum Chain {
+    End,
+    Link(Box<Chain>),
+}
+
+/// Where the stack ends, so does the process, and with the master's all calls.
+#[test]
+fn no_bytes_are_nested_deeper_than_a_stack_can_hold() {
+    let chain = |links: usize| {
+        let mut bytes = encoded(&1_u32).repeat(links);
+        bytes.extend(encoded(&0_u32));
+        bytes
+    };
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
+        let deepest = decode::<Chain>(&chain(499)).expect("it is as deep as it may be");
+        assert_eq!(encoded(&deepest), chain(499));
+        for links in [500, 501, 1_000_000] {
+            check_refused::<Chain>(&chain(links), "its parts are nested more than 500 deep");
+        }
+    });
+    thread.expect("a thread can be started").join().expect("it does not panic");
+}

@@ -20,6 +20,8 @@ mod clock;
 mod ear;
 mod effects;
 mod forward;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod hostile;
 mod intake;
 mod jobs;
 mod mailbox;

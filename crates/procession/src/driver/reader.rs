@@ -94,14 +94,19 @@ impl Reader {
     /// Waits for a message and handles it.
     pub(super) fn step(&mut self) {
         let received = self.inbox.receive();
-        self.has_ended = matches!(self.take(received), Next::End);
+        self.hear(received);
     }
 
     /// As [`step`](Reader::step), if there is a message; `false`: there is none.
     pub(super) fn step_if_heard(&mut self) -> bool {
         let Some(received) = self.inbox.try_receive() else { return false };
-        self.has_ended = matches!(self.take(received), Next::End);
+        self.hear(received);
         true
+    }
+
+    /// Handles what was received.
+    pub(super) fn hear(&mut self, received: Received) {
+        self.has_ended = matches!(self.take(received), Next::End);
     }
 
     fn take(&mut self, received: Received) -> Next {
@@ -234,7 +239,7 @@ impl Reader {
     }
 
     /// The worker is dead and everything it sent is handled: take what it left in the shared page, then say so.
-    fn settle_estate(&mut self) {
+    pub(super) fn settle_estate(&mut self) {
         let worker = self.worker;
         // It died in the middle of a large result, perhaps.
         self.large = None;

@@ -147,6 +147,20 @@ impl State {
         self.seats.get_mut(worker.slot as usize).filter(|seat| seat.generation == worker.generation)
     }
 
+    /// Panics if the scheduler's books contradict each other, or what the seats have says something else.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn check_invariants(&self) {
+        self.core.check_invariants();
+        if self.phase != Phase::Open || self.broken.is_some() {
+            return;
+        }
+        for (slot, seat) in (0..).zip(&self.seats) {
+            let worker = WorkerId { slot, generation: seat.generation };
+            let held: u64 = self.core.front_runs(worker).map(|run| u64::from(run.items)).sum();
+            assert_eq!(seat.held(), held, "what worker {worker} has, by its seat and by the scheduler");
+        }
+    }
+
     pub(crate) fn tick(&mut self, now: Time, effects: &mut Effects) {
         self.armed = None;
         self.look_for_late_results(now, effects);

@@ -14,7 +14,7 @@
 //! The worker's barrier would be the most costly step of a short item. Where the system can pass a barrier on the
 //! master's behalf in all workers (`membarrier`), the worker only has to keep the compiler from reordering.
 
-use std::sync::atomic::{AtomicU64, Ordering, compiler_fence, fence};
+use crate::sync::{AtomicU64, Ordering, compiler_fence, fence};
 
 /// Most items in one frame: 24 bits.
 pub(crate) const FRAME_ITEMS_MAX: u32 = (1 << 24) - 1;
@@ -94,9 +94,14 @@ impl Slot {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn damage(&self, note: u64) {
-        self.begun.store(note, Ordering::Release);
+    /// Overwrites the words.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(super) fn damage(&self, begun: Option<u64>, limit: Option<u64>) {
+        for (word, value) in [(&self.begun, begun), (&self.limit, limit)] {
+            if let Some(value) = value {
+                word.store(value, Ordering::Release);
+            }
+        }
     }
 
     fn noted(&self, frame_no: u32, opened: u32) -> Option<u32> {

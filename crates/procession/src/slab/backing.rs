@@ -5,9 +5,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::memory::{self, PAGE_BYTES};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Asks for memory for a range of a file: [`memory_file::reserve`](crate::memory_file::reserve), but in tests.
 pub(super) type Reserve = fn(BorrowedFd<'_>, usize, usize) -> io::Result<()>;
@@ -117,5 +117,40 @@ mod tests {
         backing.forget(64 * PAGE_BYTES, 128 * PAGE_BYTES);
         backing.forget(399 * PAGE_BYTES, PAGE_BYTES);
         check(0, 400 * PAGE_BYTES, &[(64, 128), (399, 1)]);
+    }
+
+    /// Neighbours share every word, and each looks at its own pages alone.
+    #[test]
+    fn two_owners_ask_at_once_and_each_gets_its_own_pages() {
+        let pages = 4 * WORD_PAGES;
+        let file = memory::create_file(pages * PAGE_BYTES).unwrap();
+        let backing = Backing::new(pages * PAGE_BYTES, |file, start, len| {
+            crate::memory_file::reserve(file, start, len)
+        });
+        let blocks = |file: &OwnedFd| nix::sys::stat::fstat(file).unwrap().st_blocks as usize * 512;
+        let begin = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            for owner in 0..2 {
+                let (file, backing, begin) = (&file, &backing, &begin);
+                scope.spawn(move || {
+                    for round in 0..200 {
+                        begin.wait();
+                        for page in (owner..pages).step_by(2) {
+                            assert!(backing.ensure(file, page * PAGE_BYTES, PAGE_BYTES));
+                        }
+                        if begin.wait().is_leader() {
+                            assert_eq!(blocks(file), pages * PAGE_BYTES, "round {round}");
+                        }
+                        begin.wait();
+                        for page in (owner..pages).step_by(2) {
+                            backing.forget(page * PAGE_BYTES, PAGE_BYTES);
+                            memory::give_back(file, page * PAGE_BYTES, PAGE_BYTES).unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(blocks(&file), 0);
+        assert!(backing.words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
     }
 }

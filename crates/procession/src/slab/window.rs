@@ -6,12 +6,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering;
 
 use nix::sys::mman::ProtFlags;
 
 use super::memory::{self, Memory, PAGE_BYTES};
 use crate::memory_file;
+use crate::sync::Ordering;
 
 /// Most bytes in one piece: small enough that both sides copy at the same time, large enough that its frame costs little.
 const PIECE_BYTES_MAX: usize = 128 << 10;
@@ -104,6 +104,12 @@ impl WindowWriter {
         self.memory.copy_in(HEAD_BYTES + start, &bytes[..len]);
         self.written = after(self.written, len);
         len
+    }
+
+    /// Overwrites a word of the head or the ring.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn scribble(&self, at: usize, value: u64) {
+        self.memory.word(at % self.memory.len()).store(value, Ordering::Release);
     }
 }
 

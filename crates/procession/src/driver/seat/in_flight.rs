@@ -32,6 +32,15 @@ impl InFlight {
     }
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+impl super::Seat {
+    /// How many items have no outcome yet.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn held(&self) -> u64 {
+        self.outbox_items + self.frames.iter().map(|frame| u64::from(frame.owed())).sum::<u64>()
+    }
+}
+
 /// The oldest frame, which is the only one a worker may be speaking of.
 pub(super) fn expect_frame(frames: &mut VecDeque<InFlight>, number: u32) -> Result<&mut InFlight, String> {
     match frames.front_mut() {

@@ -388,8 +388,8 @@ fn items_whose_results_cannot_be_had_were_begun() {
 #[test]
 fn nothing_is_unstarted_by_the_word_of_a_damaged_page() {
     let mut scene = scene_of_three_frames();
-    scene.page.damage(0, u64::MAX);
-    scene.page.damage(2, u64::MAX);
+    scene.page.damage(0, Some(u64::MAX), None);
+    scene.page.damage(2, Some(u64::MAX), None);
     assert_eq!(scene.seat.may_have_begun(), 3, "it did not come to the frames that follow");
     scene.seat.violation = Some("it may have come anywhere".to_owned());
     assert_eq!(scene.seat.may_have_begun(), 3 + FULL + FULL);
@@ -399,7 +399,7 @@ fn nothing_is_unstarted_by_the_word_of_a_damaged_page() {
 #[test]
 fn a_damaged_note_says_nothing_of_frames_that_follow() {
     let mut scene = scene_of_three_frames();
-    scene.page.damage(0, u64::MAX);
+    scene.page.damage(0, Some(u64::MAX), None);
     scene.seat.violation = Some("it may have come anywhere".to_owned());
     assert_eq!(scene.seat.may_have_begun(), 3);
     assert_eq!(scene.seat.reclaim(), FULL + FULL);
@@ -415,7 +415,7 @@ fn a_page_that_knows_less_than_was_answered_gives_nothing_back() {
         assert_eq!(scene.begin(0, position), Begun::Yes);
     }
     assert_eq!(scene.results(0, 0, 2), Ok(2));
-    scene.page.damage(0, 1);
+    scene.page.damage(0, Some(1), None);
     assert_eq!(scene.seat.reclaim(), 0);
     assert_eq!(scene.seat.may_have_begun(), 2, "neither of them is known not to have begun");
 }
