@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::tools::{children, wait_until};
 
 /// Marks every process that descends from a test's.
-pub(crate) const RUN_VARIABLE: &str = "PROCESSION_TEST_RUN";
+pub const RUN_VARIABLE: &str = "PROCESSION_TEST_RUN";
 
 /// How long processes and descriptors may take to go once the test has ended: a master's death reaches its workers
 /// within this time.
@@ -16,10 +16,11 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Open descriptors and what they are.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Descriptors(BTreeMap<String, PathBuf>);
+pub struct Descriptors(BTreeMap<String, PathBuf>);
 
 impl Descriptors {
-    pub(crate) fn open_now() -> Descriptors {
+    /// Those of this process.
+    pub fn open_now() -> Descriptors {
         let entries = fs::read_dir("/proc/self/fd").expect("/proc is mounted");
         let open = entries.filter_map(|entry| {
             let entry = entry.ok()?;
@@ -31,7 +32,10 @@ impl Descriptors {
 }
 
 /// In the test's own process: no child is left, not even a zombie, and no descriptor.
-pub(crate) fn check_process(before: &Descriptors) -> Result<(), String> {
+///
+/// # Errors
+/// What is left.
+pub fn check_process(before: &Descriptors) -> Result<(), String> {
     if !wait_until(SETTLE_LIMIT, || children().is_empty()) {
         return Err(format!("child processes {:?}", children()));
     }
@@ -44,8 +48,11 @@ pub(crate) fn check_process(before: &Descriptors) -> Result<(), String> {
     Ok(())
 }
 
-/// In the runner: no process that descends from the test is alive.
-pub(crate) fn check_orphans(id: &str) -> Result<(), String> {
+/// No process that descends from the test is alive, but the one that asks.
+///
+/// # Errors
+/// Which are.
+pub fn check_orphans(id: &str) -> Result<(), String> {
     let mark = format!("{RUN_VARIABLE}={id}");
     if wait_until(SETTLE_LIMIT, || marked(&mark).is_empty()) {
         return Ok(());
@@ -58,6 +65,9 @@ fn marked(mark: &str) -> Vec<(u32, String)> {
     entries
         .filter_map(|entry| {
             let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            if pid == std::process::id() {
+                return None;
+            }
             let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
             let is_marked = environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes());
             is_marked.then(|| (pid, fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()))

@@ -20,6 +20,7 @@ mod runner;
 mod tools;
 
 pub use gate::Gate;
+pub use invariants::{Descriptors, RUN_VARIABLE, check_orphans, check_process};
 pub use linkme;
 pub use nix::sys::signal::Signal;
 pub use part::{Part, start_part};
