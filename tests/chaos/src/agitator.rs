@@ -212,7 +212,8 @@ impl<'p> Agitator<'p> {
             cancelled: None,
         };
         let told = Told::Each(self.poison.into_iter().map(outcome).collect());
-        let poison = Seen { call: self.call, taken, told, cancelled: None, callbacks: (0, 0) };
+        let call = Call { items: taken, ..self.call };
+        let poison = Seen { call, taken, told, cancelled: None, callbacks: (0, 0) };
         let signals = self.faults.iter().filter(|fault| !fault.by_helper).count() as u64;
         Harm { faults: self.faults, poison, injected: signals + self.others }
     }

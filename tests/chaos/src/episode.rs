@@ -73,10 +73,11 @@ fn play(plan: &Episode, directory: &Path, title: &str) -> Result<Verdict, String
     let (watched, board_watched, title) = (pool.clone(), Arc::clone(&board), title.to_owned());
     let watchdog = thread::spawn(move || watchdog::watch(&is_over, &watched, &board_watched, &title));
     let acted = act(plan, &pool, &board);
-    let ended = acted.and_then(|acted| end(plan, &pool).map(|()| acted));
+    let ended = end(plan, &pool);
     drop(over);
     watchdog.join().map_err(|_| "the watchdog panicked".to_owned())?;
-    let (seen, harm) = ended?;
+    let (seen, harm) = acted?;
+    violations.extend(ended.err().map(remains));
     // The last handle.
     drop(pool);
     violations.extend(check_events(&events).err().map(remains));
@@ -105,10 +106,10 @@ fn build(plan: &Episode, ledger: &Ledger, events: &Events) -> Result<Pool, Error
         // Workers are killed before they are ready, too: that is no reason to give up.
         .restart_limit(1_000_000, Duration::from_secs(30))
         .env(LEDGER_VARIABLE, ledger.path())
+        // To resolve the stack of a worker's first panic may take seconds, in which nothing but losses would be heard:
+        // reason enough for the pool to give up.
+        .env("RUST_BACKTRACE", "0")
         .on_event(move |event| seen.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone()));
-    if !options.stacks {
-        builder = builder.env("RUST_BACKTRACE", "0");
-    }
     if let Some(items) = options.max_tasks_per_worker {
         builder = builder.max_tasks_per_worker(items);
     }

@@ -31,8 +31,6 @@ pub(crate) struct Options {
     pub(crate) max_tasks_per_worker: Option<usize>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) lazy_start: bool,
-    /// Whether panics come with their stacks, which takes a processor's time.
-    pub(crate) stacks: bool,
     /// Of a thousand workers, how many die in the initializer and how many are slow there.
     pub(crate) initializer: Option<(u64, u64)>,
     /// Of a time limit for all calls.
@@ -204,7 +202,6 @@ impl Options {
             max_tasks_per_worker: one_in(rng, 4).then(|| items / lives + rng.usize(1..50)),
             idle_timeout: one_in(rng, 4).then(|| Duration::from_millis(rng.u64(5..150))),
             lazy_start: one_in(rng, 4),
-            stacks: one_in(rng, 4),
             initializer: one_in(rng, 3).then(|| (rng.u64(..40), rng.u64(..100))),
             timeout: one_in(rng, 4).then(|| Duration::from_secs(20)),
         }
@@ -331,8 +328,7 @@ impl Deeds {
         };
         Deeds {
             die: some(deaths_most, 2),
-            // The first panic of a worker resolves its stack, which may take longer than an item may.
-            panic: if has_timeout { 0 } else { some(30, 3) },
+            panic: some(30, 3),
             overrun: if has_timeout { some(2, 2) } else { 0 },
             sleep: some(40, 2),
             spin: some(40, 2),

@@ -77,14 +77,15 @@ impl Lives {
     /// Workers that ended as the pool ends none, and without a fault. `frail`: their initializer may end them.
     pub(super) fn unexplained_ends(&self, frail: bool) -> Vec<(u32, WorkerExit)> {
         let helper_lost = self.faults.values().flatten().any(|fault| fault.by_helper);
-        let is_explained = |pid: u32, exit: WorkerExit| {
+        let is_explained = |pid: u32, exit: WorkerExit, running: bool| {
             let faults = self.faults.get(&pid).map_or(&[][..], Vec::as_slice);
             let last = self.last.get(&pid);
             match exit {
                 // It was told to stop, or asked to end.
                 WorkerExit::Code(0) | WorkerExit::Signal(TERMINATE) => true,
-                // It was still starting when the process it was forked from went.
-                WorkerExit::Signal(KILL) | WorkerExit::Unknown if helper_lost && last.is_none() => true,
+                // It was still starting when the process it was forked from went, or that one alone knew how it had ended.
+                WorkerExit::Signal(KILL) if helper_lost && last.is_none() => true,
+                WorkerExit::Unknown if helper_lost && !running => true,
                 // A stopped one does not end when it is asked to.
                 WorkerExit::Signal(KILL) if self.was_stopped(pid) => true,
                 WorkerExit::Code(INITIALIZER) if frail && last.is_none() => true,
@@ -94,8 +95,8 @@ impl Lives {
                 }
             }
         };
-        let ends = self.exits.iter().map(|(pid, (exit, _))| (*pid, *exit));
-        ends.filter(|(pid, exit)| !is_explained(*pid, *exit)).collect()
+        let ends = self.exits.iter().filter(|(pid, (exit, running))| !is_explained(**pid, *exit, *running));
+        ends.map(|(pid, (exit, _))| (*pid, *exit)).collect()
     }
 
     /// How many workers were killed from outside while an item ran, without one that is known to have been lost in them.
