@@ -29,6 +29,8 @@ pub(super) fn enter(role: &OsStr) -> ! {
         give_up("the system refused to bind this process to its parent's life");
     }
     signals::reset();
+    // Swallowed, it would only interrupt the wait for the master.
+    signals::make_sent_faults_deadly();
     sweep_inherited();
     let (ballast, stream) = match take_boot_socket() {
         Ok(taken) => taken,
