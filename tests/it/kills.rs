@@ -1,7 +1,9 @@
 //! Workers and their helper killed from outside, busy and idle.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use procession::{ErrorKind, Event, WorkerExit};
 use procession_harness::{Gate, Ledger, Signal, parent_of, send_signal, stop, wait_until};
@@ -94,6 +96,37 @@ procession_harness::cases! {
             assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
             pool.close().unwrap();
         });
+    }
+
+    /// A worker that waits for its master as it starts must not take the signal for its master's silence.
+    fn faults_sent_to_workers_that_start_end_them() {
+        const STARTS: u64 = 60;
+        let exits = Arc::new(Mutex::new(Vec::new()));
+        for start in 0..STARTS {
+            let (seen, is_first) = (Arc::clone(&exits), AtomicBool::new(true));
+            let pool = procession::Pool::builder()
+                .workers(1)
+                .start_method(procession::StartMethod::Spawn)
+                .on_event(move |event| match event {
+                    // Each a little later, so that every step of a start is hit; none twice, as that takes a pause.
+                    Event::WorkerStarted { pid, .. } if is_first.swap(false, Ordering::Relaxed) => {
+                        std::thread::sleep(Duration::from_micros(100 * start));
+                        send_signal(*pid, Signal::SIGSEGV);
+                    }
+                    Event::WorkerExited { exit, .. } => seen.lock().unwrap().push(*exit),
+                    _ => {}
+                })
+                .build()
+                .unwrap();
+            let outcome = pool.apply(square, (7,)).map_err(|error| error.kind());
+            // The item may have begun by then.
+            assert!(matches!(outcome, Ok(49) | Err(ErrorKind::WorkerLost)), "{outcome:?}");
+            pool.close().unwrap();
+        }
+        let exits = exits.lock().unwrap();
+        let is_expected = |exit: &WorkerExit| matches!(exit, WorkerExit::Signal(11) | WorkerExit::Code(0));
+        assert!(exits.iter().all(is_expected), "{exits:?}");
+        assert!(exits.contains(&WorkerExit::Signal(11)), "{exits:?}");
     }
 
     fn killing_the_helper_that_workers_are_forked_from() {

@@ -1,7 +1,8 @@
-//! The project's own chores: `cargo xtask ci`, `cargo xtask bench`, `cargo xtask scaling-study`.
+//! The project's own chores: `cargo xtask ci`, `cargo xtask chaos`, `cargo xtask bench`, `cargo xtask scaling-study`.
 
 #![forbid(unsafe_code)]
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -9,6 +10,7 @@ const HELP: &str = "\
 usage: cargo xtask <command>
 
   ci                  everything the continuous integration runs (the same as .ci/run)
+  chaos [options]     faults at random into pools under load, nothing may be lost; `chaos --help` lists the options
   bench [options]     every benchmark, beside its limits and its peers; `bench --help` lists the options
   bench faults        what the pool and its peers do when an item goes wrong: a table of docs/reliability.md
   scaling-study       how far one master reaches: the tables and the figure of docs/scaling.md
@@ -19,6 +21,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["ci"] => run(Command::new("bash").arg(".ci/run")),
+        ["chaos", options @ ..] => {
+            run(cargo(&["run", "--release", "--package", "procession-chaos", "--"]).args(options))
+        }
         ["bench", options @ ..] => {
             run(cargo(&["run", "--release", "--package", "procession-bench", "--"]).args(options))
         }
@@ -48,16 +53,10 @@ fn cargo(arguments: &[&str]) -> Command {
 }
 
 fn run(command: &mut Command) -> ExitCode {
-    match command.current_dir(root()).status() {
-        // A status of its own says something: 2 is a wrong option.
-        Ok(status) => {
-            status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
-        }
-        Err(error) => {
-            eprintln!("error: cannot run {command:?}: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    // In our place, so that its status is ours, and Ctrl-C its own business.
+    let error = command.current_dir(root()).exec();
+    eprintln!("error: cannot run {command:?}: {error}");
+    ExitCode::FAILURE
 }
 
 fn root() -> PathBuf {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::tools::{children, wait_until};
 
 /// Marks every process that descends from a test's.
-pub(crate) const RUN_VARIABLE: &str = "PROCESSION_TEST_RUN";
+pub const RUN_VARIABLE: &str = "PROCESSION_TEST_RUN";
 
 /// How long processes and descriptors may take to go once the test has ended: a master's death reaches its workers
 /// within this time.
@@ -17,10 +17,11 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Open descriptors and what they are.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Descriptors(BTreeMap<String, PathBuf>);
+pub struct Descriptors(BTreeMap<String, PathBuf>);
 
 impl Descriptors {
-    pub(crate) fn open_now() -> Descriptors {
+    /// Those of this process.
+    pub fn open_now() -> Descriptors {
         let entries = fs::read_dir("/proc/self/fd").expect("/proc is mounted");
         let open = entries.filter_map(|entry| {
             let entry = entry.ok()?;
@@ -32,7 +33,10 @@ impl Descriptors {
 }
 
 /// In the test's own process: no child is left, not even a zombie, and no descriptor.
-pub(crate) fn check_process(before: &Descriptors) -> Result<(), String> {
+///
+/// # Errors
+/// What is left.
+pub fn check_process(before: &Descriptors) -> Result<(), String> {
     if !wait_until(SETTLE_LIMIT, || children().is_empty()) {
         return Err(format!("child processes {:?}", children()));
     }
@@ -45,14 +49,23 @@ pub(crate) fn check_process(before: &Descriptors) -> Result<(), String> {
     Ok(())
 }
 
-/// In the runner: no process that descends from the test is alive.
-pub(crate) fn check_orphans(id: &str) -> Result<(), String> {
-    if wait_until(SETTLE_LIMIT, || processes_with(RUN_VARIABLE, id).is_empty()) {
+/// No process that descends from the test is alive, but the one that asks.
+///
+/// # Errors
+/// Which are.
+pub fn check_orphans(id: &str) -> Result<(), String> {
+    if wait_until(SETTLE_LIMIT, || others_with(id).is_empty()) {
         return Ok(());
     }
-    let left = processes_with(RUN_VARIABLE, id);
+    let left = others_with(id);
     let named = |pid: &u32| (*pid, fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default());
     Err(format!("processes {:?}", left.iter().map(named).collect::<Vec<_>>()))
+}
+
+fn others_with(id: &str) -> Vec<u32> {
+    let mut others = processes_with(RUN_VARIABLE, id);
+    others.retain(|pid| *pid != std::process::id());
+    others
 }
 
 /// The processes that were given this variable with this value, or descend from one that was.

@@ -22,7 +22,7 @@ mod tools;
 
 pub use account::{Account, Blame, Fate, Start, Tally, Told};
 pub use gate::Gate;
-pub use invariants::processes_with;
+pub use invariants::{Descriptors, RUN_VARIABLE, check_orphans, check_process, processes_with};
 pub use linkme;
 pub use nix::sys::signal::Signal;
 pub use part::{Part, start_part};

@@ -31,6 +31,8 @@ pub(super) fn enter(role: &OsStr) -> ! {
     }
     signals::reset();
     take_name();
+    // Swallowed, it would only interrupt the wait for the master.
+    signals::make_sent_faults_deadly();
     sweep_inherited();
     let (ballast, stream) = match take_boot_socket() {
         Ok(taken) => taken,

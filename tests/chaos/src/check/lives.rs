@@ -1,0 +1,120 @@
+//! The processes of an episode: what each started last, what hit it, how it ended.
+
+use std::collections::{HashMap, HashSet};
+
+use procession::WorkerExit;
+
+use crate::evidence::{Evidence, Fault};
+use crate::ledger::Start;
+
+/// The signals that pools send, and the one that stops.
+const KILL: i32 = 9;
+const TERMINATE: i32 = 15;
+const STOP: i32 = 19;
+
+/// What the initializer ends workers with.
+const INITIALIZER: i32 = 5;
+
+pub(super) struct Lives {
+    /// By process. It starts one item after the other, so only the last one can have been running when it died.
+    last: HashMap<u32, Start>,
+    exits: HashMap<u32, (WorkerExit, bool)>,
+    faults: HashMap<u32, Vec<Fault>>,
+    /// Items that are known to have been lost, by the process they were lost in.
+    blamed: HashSet<u32>,
+}
+
+impl Lives {
+    pub(super) fn new(evidence: &Evidence) -> Lives {
+        let mut faults = HashMap::<u32, Vec<Fault>>::new();
+        for fault in &evidence.faults {
+            faults.entry(fault.pid).or_default().push(*fault);
+        }
+        Lives {
+            last: evidence.starts.iter().map(|start| (start.pid, *start)).collect(),
+            exits: evidence.exits.iter().map(|exit| (exit.pid, (exit.exit, exit.running))).collect(),
+            faults,
+            blamed: HashSet::new(),
+        }
+    }
+
+    /// Why that start has come to nothing; an error: for no good reason.
+    pub(super) fn explain(&mut self, start: &Start) -> Result<(), String> {
+        let last = self.last.get(&start.pid);
+        if last != Some(start) {
+            return Err(format!("that went on, to {last:?}"));
+        }
+        let Some(exit) = self.exit(start.pid) else {
+            return Err("that never ended".to_owned());
+        };
+        let faults = self.faults.get(&start.pid).map_or(&[][..], Vec::as_slice);
+        if start.tag.death_at(start.attempt) != Some(exit) && !faults.iter().any(|fault| fault.explains(exit))
+        {
+            return Err(format!("that ended with {exit:?}, and was hit by {faults:?}"));
+        }
+        self.blamed.insert(start.pid);
+        Ok(())
+    }
+
+    pub(super) fn exit(&self, pid: u32) -> Option<WorkerExit> {
+        self.exits.get(&pid).map(|(exit, _)| *exit)
+    }
+
+    /// Whether a worker, whichever, was killed from outside like this.
+    pub(super) fn is_by_signal(&self, exit: Option<WorkerExit>) -> Result<(), String> {
+        let exit = exit.ok_or("its error does not say how the worker ended")?;
+        if self.faults.values().flatten().any(|fault| fault.explains(exit)) {
+            Ok(())
+        } else {
+            Err(format!("it is not known to have started, and no worker was hit by {exit:?}"))
+        }
+    }
+
+    pub(super) fn was_stopped(&self, pid: u32) -> bool {
+        self.faults.get(&pid).is_some_and(|faults| faults.iter().any(|fault| fault.signal == STOP))
+    }
+
+    /// Workers that ended as the pool ends none, and without a fault. `frail`: their initializer may end them.
+    pub(super) fn unexplained_ends(&self, frail: bool) -> Vec<(u32, WorkerExit)> {
+        let helper_lost = self.faults.values().flatten().any(|fault| fault.by_helper);
+        let is_explained = |pid: u32, exit: WorkerExit, running: bool| {
+            let faults = self.faults.get(&pid).map_or(&[][..], Vec::as_slice);
+            let last = self.last.get(&pid);
+            match exit {
+                // It was told to stop, or asked to end.
+                WorkerExit::Code(0) | WorkerExit::Signal(TERMINATE) => true,
+                // It was still starting when the process it was forked from went, or that one alone knew how it had ended.
+                WorkerExit::Signal(KILL) if helper_lost && last.is_none() => true,
+                WorkerExit::Unknown if helper_lost && !running => true,
+                // A stopped one does not end when it is asked to.
+                WorkerExit::Signal(KILL) if self.was_stopped(pid) => true,
+                WorkerExit::Code(INITIALIZER) if frail && last.is_none() => true,
+                exit => {
+                    last.is_some_and(|start| start.tag.death_at(start.attempt) == Some(exit))
+                        || faults.iter().any(|fault| fault.explains(exit))
+                }
+            }
+        };
+        let ends = self.exits.iter().filter(|(pid, (exit, running))| !is_explained(**pid, *exit, *running));
+        ends.map(|(pid, (exit, _))| (*pid, *exit)).collect()
+    }
+
+    /// How many workers were killed from outside while an item ran, without one that is known to have been lost in them.
+    pub(super) fn silent_deaths(&self) -> u32 {
+        let silent = self.exits.iter().filter(|(pid, (exit, running))| {
+            let faults = self.faults.get(pid).map_or(&[][..], Vec::as_slice);
+            *running && !self.blamed.contains(pid) && faults.iter().any(|fault| fault.explains(*exit))
+        });
+        silent.count() as u32
+    }
+}
+
+impl Fault {
+    /// Whether a process that was hit by it would end like this.
+    fn explains(&self, exit: WorkerExit) -> bool {
+        let is_deadly = self.signal != STOP;
+        let is_it = exit == WorkerExit::Signal(self.signal);
+        // Only its parent could have said how it ended.
+        (is_it || (self.by_helper && exit == WorkerExit::Unknown)) && is_deadly
+    }
+}
