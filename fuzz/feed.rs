@@ -1,10 +1,16 @@
 //! Feeds a target's corpus to its function, and damaged copies of what is in it: for the test suites, on any compiler.
+//!
+//! `FEED_DAMAGED=n` feeds that many copies, `FEED_SEED=n` others.
 
 use std::fs;
 use std::path::Path;
 
 /// Damaged copies, spread over all inputs of a corpus.
-const DAMAGED: usize = 3_000;
+const DAMAGED: u64 = 3_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
 
 /// A small generator (splitmix64): the seed is the whole state, so a failure replays.
 struct Noise(u64);
@@ -57,9 +63,9 @@ pub(super) fn feed(target: &str, run: fn(&[u8])) {
     for input in &corpus {
         run(input);
     }
-    let mut noise = Noise(0x5eed);
-    for count in 0..DAMAGED {
-        let mut bytes = corpus[count % corpus.len()].clone();
+    let mut noise = Noise(number("FEED_SEED").unwrap_or(0x5eed));
+    for count in 0..number("FEED_DAMAGED").unwrap_or(DAMAGED) {
+        let mut bytes = corpus[count as usize % corpus.len()].clone();
         let other = noise.below(corpus.len());
         noise.damage(&mut bytes, &corpus[other]);
         run(&bytes);
