@@ -121,7 +121,11 @@ crate::matrix! {
     f05_exit_0 = Fault::deadly(|| leave(0), &[WorkerExit::Code(0)]);
     f06_exit_1 = Fault::deadly(|| leave(1), &[WorkerExit::Code(1)]);
     f08_death_in_a_destructor = Fault::deadly(|| drop(DeadlyToDrop), SEGV);
-    f09_memory_limit = Fault::deadly(exhaust_memory, ABORT);
+    /// The allocation that was refused proves it.
+    f09_memory_limit = Fault::told(
+        exhaust_memory,
+        Fate::Fails(Blame { kind: ErrorKind::OutOfMemory, exits: ABORT, words: "refused" }),
+    );
     f10_endless_loop = endless(|| _ = faults::spin(FOR_EVER));
     f10_endless_loop_that_ignores_term = endless(ignore_term_and_loop);
     f16_grandchild_of_another_program = Fault::deadly(leave_program_and_die, SEGV);
