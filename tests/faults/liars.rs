@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use procession::{Output, WorkerExit};
@@ -107,8 +108,13 @@ fn replace_channels() {
     }
 }
 
-/// Puts itself between the worker and the master: what is to be sent from now on is sent twice.
+/// Puts itself between the worker and the master: what is to be sent from now on is sent twice. Once in a process: to
+/// come between itself and the worker would have what the master sends be received twice.
 fn send_everything_twice() {
+    static IS_BETWEEN: AtomicBool = AtomicBool::new(false);
+    if IS_BETWEEN.swap(true, Ordering::Relaxed) {
+        return;
+    }
     for socket in sockets() {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (inner, outer) =
