@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use procession::{Output, WorkerExit};
@@ -107,8 +108,13 @@ fn replace_channels() {
     }
 }
 
-/// Puts itself between the worker and the master: what is to be sent from now on is sent twice.
+/// Puts itself between the worker and the master: what is to be sent from now on is sent twice. Once in a process: to
+/// come between itself and the worker would have what the master sends be received twice.
 fn send_everything_twice() {
+    static IS_BETWEEN: AtomicBool = AtomicBool::new(false);
+    if IS_BETWEEN.swap(true, Ordering::Relaxed) {
+        return;
+    }
     for socket in sockets() {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (inner, outer) =
@@ -187,9 +193,13 @@ crate::matrix! {
     f13_frame_never_sent = Fault::violation(|| frame(&[FRAME_DONE, 9, 9, 9, 9]), VIOLATION);
     f13_farewell = Fault::violation(|| frame(&[GOODBYE]), VIOLATION);
     f13_another_build = Fault::violation(|| frame(&[READY, 1, 2, 3, 4, 5, 6, 7, 8]), VIOLATION);
-    /// The first one counts. It may be seen while another item runs there, which is then lost with its worker.
-    f13_every_frame_twice = Fault::told(send_everything_twice, Fate::ValueOr(lost(ANY, VIOLATION)))
-        .with_bystanders(1, lost(ANY, VIOLATION));
+    /// The first one counts. What the worker holds when it is found out is lost with it: the item that runs then, and those
+    /// whose replies have not come through.
+    f13_every_frame_twice = Fault {
+        is_overcharged: true,
+        ..Fault::told(send_everything_twice, Fate::ValueOr(lost(ANY, VIOLATION)))
+            .with_bystanders(14, lost(ANY, VIOLATION))
+    };
     f14_half_a_large_result_then_death = Fault::deadly(
         || {
             begin_large_result();
