@@ -42,10 +42,12 @@ pub(crate) struct Large<'p> {
     call: Call,
 }
 
+type Read = fn(u64, Shared<u64>, Broadcast<Vec<String>>) -> Reading;
+
 /// Data that all items read; several arguments.
 pub(crate) struct Reader<'p> {
     pool: &'p Pool,
-    task: Task<fn(u64, Shared<u64>, Broadcast<Vec<String>>) -> Reading>,
+    task: Task<Read>,
     data: Data,
 }
 
