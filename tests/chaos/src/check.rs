@@ -5,9 +5,12 @@
 //! |---|---|
 //! | I1 | a call has exactly one outcome for each item it took |
 //! | I2 | a value is its own item's, and an item that was to fail has none |
-//! | I3 | an item is started as often as its call allows at most, each attempt once, and never if its outcome says so |
-//! | I4 | an item fails, or is started again, only if a fault has hit it: each loss is the last start in its process, and that process died of the item's own deed or of a signal from outside |
+//! | I3 | an item is started as often as its call allows at most, each attempt once; never if its outcome says so |
+//! | I4 | an item fails, or is started again, only if a fault has hit it |
 //! | I5 | the error names that fault, and that item |
+//!
+//! A fault has hit an item if it was the last to start in its process, and that process died of the item's own deed or
+//! of a signal from outside.
 
 mod lives;
 #[cfg(test)]
@@ -208,7 +211,7 @@ impl Court<'_> {
         }
     }
 
-    /// Whether it speaks of the input that was not taken, since the pool or the call has ended: one outcome for all of it.
+    /// Whether it speaks of the input that was not taken, since the pool or the call has ended: once for all of it.
     fn is_of_rest(&self, seen: &Seen, said: &Said) -> bool {
         let has_ended = match said.kind {
             ErrorKind::Closed | ErrorKind::Terminated => self.evidence.is_terminated,
@@ -354,12 +357,14 @@ impl Court<'_> {
             ErrorKind::TimedOut => {
                 // The last one may have been stopped before it could write down that it started.
                 self.unnoted += lost_before.saturating_sub(noted);
-                let was_stopped = starts.last().is_some_and(|start| self.lives.was_stopped(start.pid));
+                // Whoever is stopped, or dies, may take longer than it has.
+                let was_hit = starts.last().is_some_and(|start| self.lives.was_hit(start.pid))
+                    || tag.death_at(said.attempts).is_some();
                 let has_limit = call.limits.timeout.is_some();
                 match tag.deed() {
                     Deed::Overrun if has_limit && said.attempts > 0 => Ok(()),
                     _ if call.limits.deadline.is_some() => Ok(()),
-                    _ if has_limit && said.attempts > 0 && was_stopped => Ok(()),
+                    _ if has_limit && said.attempts > 0 && was_hit => Ok(()),
                     _ => Err("it had time enough".to_owned()),
                 }
             }

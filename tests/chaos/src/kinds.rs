@@ -42,12 +42,12 @@ pub(crate) struct Large<'p> {
     call: Call,
 }
 
-type ReadFn = fn(u64, Shared<u64>, Broadcast<Vec<String>>) -> Reading;
+type Read = fn(u64, Shared<u64>, Broadcast<Vec<String>>) -> Reading;
 
 /// Data that all items read; several arguments.
 pub(crate) struct Reader<'p> {
     pool: &'p Pool,
-    task: Task<ReadFn>,
+    task: Task<Read>,
     data: Data,
 }
 

@@ -134,7 +134,7 @@ fn die(death: Death) {
 }
 
 /// Starts a process and does not wait for it: it is to end with the worker.
-#[expect(clippy::zombie_processes, reason = "whoever reaps the worker's group ends it")]
+#[expect(clippy::zombie_processes, reason = "that is what it is for")]
 fn leave_process() {
     let mut sleeper = Command::new("sleep");
     sleeper.arg(FOR_EVER.as_secs().to_string());

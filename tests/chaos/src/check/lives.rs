@@ -70,7 +70,11 @@ impl Lives {
         }
     }
 
-    pub(super) fn was_stopped(&self, pid: u32) -> bool {
+    pub(super) fn was_hit(&self, pid: u32) -> bool {
+        self.faults.contains_key(&pid)
+    }
+
+    fn was_stopped(&self, pid: u32) -> bool {
         self.faults.get(&pid).is_some_and(|faults| faults.iter().any(|fault| fault.signal == STOP))
     }
 
@@ -83,7 +87,7 @@ impl Lives {
             match exit {
                 // It was told to stop, or asked to end.
                 WorkerExit::Code(0) | WorkerExit::Signal(TERMINATE) => true,
-                // It was still starting when the process it was forked from went, or that one alone knew how it had ended.
+                // It was starting when the process it was forked from went, or only that one knew how it had ended.
                 WorkerExit::Signal(KILL) if helper_lost && last.is_none() => true,
                 WorkerExit::Unknown if helper_lost && !running => true,
                 // A stopped one does not end when it is asked to.
