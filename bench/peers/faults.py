@@ -142,8 +142,10 @@ def settle(steps, hang, deadline):
         try:
             value = step(max(0.0, deadline - time.monotonic()))
         except StopIteration:
-            # An error was the last that this stream had to give, and every later item failed with it.
-            counts["failures"] = ITEMS - counts["values"] - counts["wrong"]
+            # An error was the last that this stream had to give, and every later item failed with it; but not where
+            # only the time was up.
+            if counts["failures"] > 0:
+                counts["failures"] = ITEMS - counts["values"] - counts["wrong"]
             break
         except Exception as error:
             if isinstance(error, hang) and time.monotonic() >= deadline:
