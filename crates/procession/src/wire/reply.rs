@@ -3,9 +3,10 @@
 //! ```text
 //! Ready        kind  fingerprint u64
 //! InitFailed   kind  message…
-//! Results      kind  frame_no u32  first u32  items u32  busy_ns u64  each u32  records
+//! Results      kind  frame_no u32  first u32  items u32  busy_ns u64  each u32  usage  records
 //! records      each > 0: values of so many bytes     each = 0: (status u8  len u32  payload)…
-//! LargeResult  kind  frame_no u32  offset u32  busy_ns u64  status u8  total u32
+//! LargeResult  kind  frame_no u32  offset u32  busy_ns u64  status u8  total u32  usage
+//! usage        cpu_ns u64  peak_rss_kib u32       zero where the work frame does not ask for it
 //! Piece        kind  len u32           of the large result, in the window; 0: there will be more
 //! PartTaken    kind
 //! FrameDone    kind  frame_no u32      said only of a frame of which something was taken back
@@ -16,10 +17,11 @@
 
 use super::cursor::{Cursor, WireError};
 use super::part::{TooLarge, checked_total};
+use super::usage::{USAGE_BYTES, Usage};
 use super::{FRAME_BYTES_MAX, kind};
 
 /// Bytes before the first record of a `Results` frame.
-pub(crate) const RESULTS_HEADER_BYTES: usize = 1 + 4 + 4 + 4 + 8 + 4;
+pub(crate) const RESULTS_HEADER_BYTES: usize = 1 + 4 + 4 + 4 + 8 + 4 + USAGE_BYTES;
 
 /// Bytes before the payload of a record, where records are not values of one length.
 pub(crate) const RECORD_HEADER_BYTES: usize = 1 + 4;
@@ -114,6 +116,7 @@ pub(crate) fn large_result(out: &mut Vec<u8>, head: &LargeResult) {
     out.extend_from_slice(&head.busy_ns.to_le_bytes());
     out.push(head.status as u8);
     out.extend_from_slice(&head.total.to_le_bytes());
+    out.extend_from_slice(&head.usage.to_bytes());
 }
 
 /// What precedes the records of a `Results` frame.
@@ -127,6 +130,7 @@ pub(crate) struct ResultsHeader {
     pub(crate) busy_ns: u64,
     /// The length of each record, if all are values of one length; 0: each says what it is.
     pub(crate) each: u32,
+    pub(crate) usage: Usage,
 }
 
 /// Writes a `Results` header to the front of `area`.
@@ -139,7 +143,8 @@ pub(crate) fn put_results_header(area: &mut [u8], header: &ResultsHeader) {
     area[5..9].copy_from_slice(&header.first.to_le_bytes());
     area[9..13].copy_from_slice(&header.items.to_le_bytes());
     area[13..21].copy_from_slice(&header.busy_ns.to_le_bytes());
-    area[21..RESULTS_HEADER_BYTES].copy_from_slice(&header.each.to_le_bytes());
+    area[21..25].copy_from_slice(&header.each.to_le_bytes());
+    area[25..RESULTS_HEADER_BYTES].copy_from_slice(&header.usage.to_bytes());
 }
 
 /// Writes one record at `area[at..]` and returns where it ends, or `None` if it does not fit.
@@ -233,6 +238,7 @@ impl<'a> ToMaster<'a> {
                 busy_ns: cursor.u64("busy time")?,
                 status: Status::parse(cursor.u8("status")?)?,
                 total: cursor.u32("total length")?,
+                usage: Usage::take(&mut cursor)?,
             }),
             kind::PIECE => ToMaster::Piece { len: cursor.u32("length")? },
             kind::PART_TAKEN => ToMaster::PartTaken,
@@ -256,6 +262,7 @@ pub(crate) struct LargeResult {
     pub(crate) status: Status,
     /// Length of the payload.
     pub(crate) total: u32,
+    pub(crate) usage: Usage,
 }
 
 impl LargeResult {
@@ -267,7 +274,8 @@ impl LargeResult {
         status: Status,
         payload_len: usize,
     ) -> Result<LargeResult, TooLarge> {
-        Ok(LargeResult { frame_no, offset, busy_ns, status, total: checked_total(payload_len)? })
+        let total = checked_total(payload_len)?;
+        Ok(LargeResult { frame_no, offset, busy_ns, status, total, usage: Usage::default() })
     }
 }
 
@@ -298,6 +306,7 @@ impl<'a> ResultsView<'a> {
             items: cursor.u32("item count")?,
             busy_ns: cursor.u64("busy time")?,
             each: cursor.u32("record length")?,
+            usage: Usage::take(&mut cursor)?,
         };
         let records = cursor;
         match header.each {
@@ -357,7 +366,9 @@ mod tests {
     use super::super::noise::hammer;
     use super::*;
 
-    const HEADER: ResultsHeader = ResultsHeader { frame_no: 5, first: 2, items: 3, busy_ns: 77, each: 0 };
+    const USAGE: Usage = Usage { cpu_ns: 70, peak_rss_kib: 9 };
+    const HEADER: ResultsHeader =
+        ResultsHeader { frame_no: 5, first: 2, items: 3, busy_ns: 77, each: 0, usage: USAGE };
 
     fn results(items: u32) -> Vec<u8> {
         let mut area = vec![0; 128];
