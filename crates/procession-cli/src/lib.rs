@@ -36,6 +36,7 @@ mod failures;
 #[doc(hidden)]
 pub mod fuzz;
 mod input;
+mod host;
 mod intake;
 mod job;
 mod listing;
