@@ -8,6 +8,8 @@ mod program;
 mod faults;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/prints.rs"]
+mod prints;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/results.rs"]

@@ -10,8 +10,10 @@ use std::time::Duration;
 use procession::{Output, PoolBuilder, StartMethod, TaskInfo};
 
 use crate::diagnostic::Diagnostic;
+use crate::echo;
 use crate::input::Source;
 use crate::output::Format;
+use crate::progress::Screen;
 use crate::reduce::Reduction;
 
 /// One job.
@@ -47,6 +49,18 @@ impl Job {
         }
         Ok(())
     }
+
+    /// Refuses a job whose workers would print between its results.
+    pub(crate) fn refuse_mixing(&self) -> Result<(), Diagnostic> {
+        let uses_stdout = self.results.file.is_none() || self.reduce.is_some();
+        if uses_stdout && self.pool.output == WorkerOutput::Inherit { Err(mixes()) } else { Ok(()) }
+    }
+}
+
+/// The refusal of what would put other things between results.
+pub(crate) fn mixes() -> Diagnostic {
+    let what = "`output = \"inherit\"` in [pool] would mix what workers print with the results on stdout";
+    Diagnostic::new(what).help("write values to a file, or remove `output`: then it goes to stderr")
 }
 
 /// Whether two names are one file, now or once both are written. Devices take what several write.
@@ -101,6 +115,20 @@ impl Call {
     }
 }
 
+/// Where what workers print goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum WorkerOutput {
+    /// To our stderr, line by line: stdout is for results.
+    #[default]
+    Stderr,
+    /// As the library's own: stdout is ours, stderr is repeated as it is.
+    Inherit,
+    /// Nowhere.
+    Null,
+    /// Into the reports of lost items, and nowhere else.
+    Capture,
+}
+
 /// The pool a job asks for. None everywhere is the library's default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolSettings {
@@ -123,7 +151,7 @@ pub(crate) struct PoolSettings {
     pub(crate) cpu_affinity: Option<Vec<Vec<usize>>>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) lazy_start: Option<bool>,
-    pub(crate) output: Option<Output>,
+    pub(crate) output: WorkerOutput,
     pub(crate) crash_reports: Option<bool>,
 }
 
@@ -133,8 +161,14 @@ impl PoolSettings {
         self.workers.unwrap_or_else(procession::cpu_count)
     }
 
-    /// Hands over what concerns the pool; the rest concerns the call.
-    pub(crate) fn configure(&self, mut pool: PoolBuilder) -> PoolBuilder {
+    /// Hands over what concerns the pool; the rest concerns the call. What workers print is shown on `screen`.
+    pub(crate) fn configure(&self, pool: PoolBuilder, screen: Screen) -> PoolBuilder {
+        let mut pool = match self.output {
+            WorkerOutput::Stderr => echo::repeat(pool.output(Output::Capture), screen),
+            WorkerOutput::Inherit => pool.output(Output::Inherit),
+            WorkerOutput::Null => pool.output(Output::Null),
+            WorkerOutput::Capture => pool.output(Output::Capture),
+        };
         pool = pool.workers(self.workers());
         macro_rules! set {
             ($($setting:ident)*) => {$(
@@ -144,7 +178,7 @@ impl PoolSettings {
             )*};
         }
         set!(start_method grace max_tasks_per_worker max_rss memory_limit);
-        set!(nice cpu_affinity idle_timeout lazy_start output crash_reports);
+        set!(nice cpu_affinity idle_timeout lazy_start crash_reports);
         if let Some((restarts, within)) = self.restart_limit {
             pool = pool.restart_limit(restarts, within);
         }

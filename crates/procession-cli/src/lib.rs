@@ -30,13 +30,14 @@
 mod cli;
 mod commands;
 mod diagnostic;
+mod echo;
 mod exit;
 mod failures;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
-mod input;
 mod host;
+mod input;
 mod intake;
 mod job;
 mod listing;

@@ -44,6 +44,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let total = job.source.check(job.task, job.skip_invalid)?;
     let rows = RefCell::new(job.source.rows(job.task)?);
     job.refuse_overwriting()?;
+    job.refuse_mixing()?;
     let results = Results::open(job)?;
     let path = job.results.failures.as_deref();
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;
@@ -52,7 +53,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let books = Books::new(failures, progress);
 
     let start = Instant::now();
-    let pool = job.pool.configure(Pool::builder()).build();
+    let pool = job.pool.configure(Pool::builder(), books.screen()).build();
     let pool = pool.map_err(|error| unstarted(&error))?;
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {

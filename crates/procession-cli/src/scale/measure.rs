@@ -23,7 +23,7 @@ pub(super) fn measure(job: &Job, watch: &Watch) -> Result<(Duration, Outcome), S
     // Read and encoded before the clock starts: it is the pool that is measured.
     let items = job.source.rows(job.task)?.collect::<Result<Vec<Payload>, _>>()?;
     items.iter().for_each(|item| digest.item(item));
-    let pool = job.pool.configure(Pool::builder()).build();
+    let pool = job.pool.configure(Pool::builder(), Screen::bare()).build();
     let pool = pool.map_err(|error| unstarted(&error))?;
     let host = Host::new(pool.clone(), Screen::bare());
     let away = host.away();
