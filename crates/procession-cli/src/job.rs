@@ -15,6 +15,7 @@ use crate::input::Source;
 use crate::output::Format;
 use crate::progress::Screen;
 use crate::reduce::Reduction;
+use crate::terminal;
 
 /// One job.
 #[derive(Debug)]
@@ -48,6 +49,13 @@ impl Job {
             }
         }
         Ok(())
+    }
+
+    /// Says what is odd about the input, once its rows were asked for.
+    pub(crate) fn remark(&self) {
+        if let Some(remark) = self.source.remark(self.task) {
+            terminal::say_warning(&terminal::printable(&remark));
+        }
     }
 
     /// Refuses a job whose workers would print between its results.

@@ -32,7 +32,9 @@ pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     if !limits.is_empty() {
         line("limits", &limits.join(", "));
     }
-    for row in rows(job, total)? {
+    let rows = rows(job, total)?;
+    job.remark();
+    for row in rows {
         line("row", &row);
     }
     line("output", &output(job));

@@ -45,6 +45,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let rows = RefCell::new(job.source.rows(job.task)?);
     job.refuse_overwriting()?;
     job.refuse_mixing()?;
+    job.remark();
     let results = Results::open(job)?;
     let path = job.results.failures.as_deref();
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;

@@ -65,6 +65,8 @@ pub(crate) fn scale(command: &Scale) -> Result<Ending, Stop> {
             jobs.push(job(&command.spec, &command.set, call, workers)?);
         }
     }
+    // Each has the same input.
+    jobs[0].remark();
     let plots = command.plot.iter().map(|path| Plot::open(path)).collect::<Result<Vec<_>, _>>()?;
     let watch = Watch::start().map_err(|error| {
         Stop::Broken(format!("cannot watch for signals: {}", crate::output::reason(&error)))

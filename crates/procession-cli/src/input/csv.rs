@@ -1,4 +1,4 @@
-//! CSV with a header: columns are bound to parameters by name, further columns are ignored. A cell is read as its parameter
+//! CSV with a header: columns are bound to parameters by name, further columns are ignored, and named to whoever asks. A cell is read as its parameter
 //! wants it; an empty one is an absent value where the parameter is optional.
 
 use std::cell::RefCell;
@@ -67,6 +67,18 @@ impl<'a, R: Read> Reader<'a, R> {
             }
         };
         self.task.params().iter().map(|param| param.name()).enumerate().map(bind).collect()
+    }
+
+    /// The columns that no parameter is named after; those without a name by their number.
+    pub(crate) fn unbound(&mut self) -> Vec<String> {
+        let bound = &self.columns;
+        let Ok(header) = self.csv.headers() else { return Vec::new() };
+        let columns = header.iter().enumerate().filter(|(column, _)| !bound.contains(column));
+        let name = |(column, name): (usize, &str)| match name {
+            "" => format!("column {}", column + 1),
+            name => format!("`{name}`"),
+        };
+        columns.map(name).collect()
     }
 
     fn encode(&self, start: u64, number: u64) -> Row {
