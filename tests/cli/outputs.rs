@@ -73,6 +73,14 @@ procession_harness::cases! {
         assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), "kept\n");
     }
 
+    fn a_csv_keeps_what_tasks_say_went_wrong() {
+        let end = run(&["map", "exec", "--format", "csv", "--quiet", r#"["true"]"#, r#"["/nowhere/at all"]"#]);
+        assert_eq!(end.code(), Some(0), "{}", end.stderr);
+        let lines = end.lines();
+        assert_eq!((lines.len(), lines[0]), (3, "Ok,Err"), "{}", end.stdout);
+        assert!(lines[2].starts_with(',') && lines[2].contains("No such file"), "{}", end.stdout);
+    }
+
     fn the_input_is_never_written_over() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let rows = within(&folder, "rows.jsonl");
