@@ -73,6 +73,29 @@ procession_harness::cases! {
         assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), "kept\n");
     }
 
+    fn results_of_an_earlier_run_stay_until_there_are_new_ones() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = within(&folder, "kept.jsonl");
+        std::fs::write(&path, "kept\n").expect("a file is written");
+        // The failures cannot be written, and the workers cannot start.
+        let nowhere = within(&folder, "nowhere/failed.jsonl");
+        let end = run(&["map", "square", "1", "--output", &path, "--failures", &nowhere]);
+        assert_eq!(end.code(), Some(74), "{}", end.stderr);
+        assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), "kept\n");
+        let command = procession(&["map", "square", "1", "--output", &path]);
+        // Not enough descriptors for a pool.
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "ulimit -n 12; exec \"$0\" \"$@\""]);
+        limited.arg(command.get_program()).args(command.get_args());
+        let end = start(limited).finish();
+        assert!(matches!(end.code(), Some(2 | 70)), "{:?}: {}", end.status, end.stderr);
+        assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), "kept\n");
+        // A new run writes over all of them, the longer ones included.
+        let end = run(&["map", "square", "1", "--output", &path]);
+        assert_eq!(end.code(), Some(0), "{}", end.stderr);
+        assert_eq!(std::fs::read_to_string(&path).expect("it is still there"), "1\n");
+    }
+
     fn a_csv_keeps_what_tasks_say_went_wrong() {
         let end = run(&["map", "exec", "--format", "csv", "--quiet", r#"["true"]"#, r#"["/nowhere/at all"]"#]);
         assert_eq!(end.code(), Some(0), "{}", end.stderr);

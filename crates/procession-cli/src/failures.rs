@@ -68,6 +68,11 @@ impl Failures {
         Ok(Failures { sink: Sink::file(path)?, task: job.task, reproduction: Reproduction::new(job) })
     }
 
+    /// The run has begun.
+    pub(crate) fn begin(&mut self) -> Result<(), Stop> {
+        self.sink.begin()
+    }
+
     /// Records an item that ended without a value.
     pub(crate) fn item(
         &mut self,

@@ -51,20 +51,38 @@ pub(crate) struct Sink {
     name: String,
     is_stdout: bool,
     writer: BufWriter<Box<dyn Write>>,
+    /// The file, if something was in it before.
+    earlier: Option<File>,
 }
 
 impl Sink {
     pub(crate) fn stdout() -> Sink {
         // The handle's own line buffer would cut what is gathered here into lines: write to the descriptor's file.
         let writer = BufWriter::with_capacity(BUFFER_BYTES, Box::new(io::stdout()) as Box<dyn Write>);
-        Sink { name: "stdout".to_owned(), is_stdout: true, writer }
+        Sink { name: "stdout".to_owned(), is_stdout: true, writer, earlier: None }
     }
 
+    /// Opens a file. What was in it before stays until [`begin`](Sink::begin).
     pub(crate) fn file(path: &Path) -> Result<Sink, Stop> {
         let name = path.display().to_string();
-        let file = File::create(path)
-            .map_err(|error| Stop::Unwritable(format!("cannot create {name}: {}", reason(&error))))?;
-        Ok(Sink { name, is_stdout: false, writer: BufWriter::with_capacity(BUFFER_BYTES, Box::new(file)) })
+        let open = || -> io::Result<(File, Option<File>)> {
+            let file = File::options().write(true).create(true).truncate(false).open(path)?;
+            let before = file.metadata()?;
+            let earlier = (before.is_file() && before.len() > 0).then(|| file.try_clone()).transpose()?;
+            Ok((file, earlier))
+        };
+        let (file, earlier) =
+            open().map_err(|error| Stop::Unwritable(format!("cannot create {name}: {}", reason(&error))))?;
+        let writer = BufWriter::with_capacity(BUFFER_BYTES, Box::new(file) as Box<dyn Write>);
+        Ok(Sink { name, is_stdout: false, writer, earlier })
+    }
+
+    /// From here on there are results: those of an earlier run go.
+    pub(crate) fn begin(&mut self) -> Result<(), Stop> {
+        match self.earlier.take() {
+            Some(file) => file.set_len(0).map_err(|error| self.stop(&error)),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
@@ -122,6 +140,11 @@ impl Values {
             columns: None,
             line: Vec::new(),
         })
+    }
+
+    /// The run has begun.
+    pub(crate) fn begin(&mut self) -> Result<(), Stop> {
+        self.sink.begin()
     }
 
     /// Whether a person watches the values come.

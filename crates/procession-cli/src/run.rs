@@ -46,7 +46,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     job.refuse_overwriting()?;
     job.refuse_mixing()?;
     job.remark();
-    let results = Results::open(job)?;
+    let mut results = Results::open(job)?;
     let path = job.results.failures.as_deref();
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;
     let keep_args = failures.is_some();
@@ -60,6 +60,8 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let watch = Watch::start().map_err(|error| {
         Stop::Broken(format!("cannot watch for signals: {}", crate::output::reason(&error)))
     })?;
+    // Nor is anything lost of an earlier run's results.
+    results.begin().and_then(|()| books.begin())?;
     let _hosting = watch.host(Host::new(pool.clone(), books.screen()));
     let mut run = Run { job, books: &books, results, pool, watch, stage: Request::Run };
     let intake = Intake::new(&rows, &books, run.watch.clone(), keep_args);
@@ -292,6 +294,11 @@ impl Results {
         let writes = reducer.is_none() || job.results.file.is_some();
         let values = writes.then(|| Values::open(job.task, &job.results)).transpose()?;
         Ok(Results { values, reducer })
+    }
+
+    /// The run has begun: values of an earlier one go.
+    fn begin(&mut self) -> Result<(), Stop> {
+        self.values.as_mut().map_or(Ok(()), Values::begin)
     }
 
     fn take(

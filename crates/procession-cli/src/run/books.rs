@@ -51,6 +51,11 @@ impl Books {
         }
     }
 
+    /// The run has begun: failures of an earlier one go.
+    pub(super) fn begin(&self) -> Result<(), Stop> {
+        self.record(Failures::begin)
+    }
+
     /// One more value was written.
     pub(super) fn value(&self) {
         self.tally.borrow_mut().values += 1;
