@@ -21,6 +21,8 @@ use crate::terminal;
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) name: String,
+    /// The file that describes it, if one does.
+    pub(crate) spec: Option<PathBuf>,
     pub(crate) task: &'static TaskInfo,
     pub(crate) call: Call,
     pub(crate) reduce: Option<Reduction>,
@@ -32,13 +34,15 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Refuses a job that would write over its own input, or two kinds of results into one file.
+    /// Refuses a job that would write over its own input or description, or two kinds of results into one file.
     pub(crate) fn refuse_overwriting(&self) -> Result<(), Diagnostic> {
         let (values, failures) = (self.results.file.as_deref(), self.results.failures.as_deref());
-        let input = self.source.path();
+        let (input, spec) = (self.source.path(), self.spec.as_deref());
         for (path, other, what) in [
             (values, input, "the items are read from the file that the values go to"),
             (failures, input, "the items are read from the file that the failures go to"),
+            (values, spec, "the values go to the file that describes the job"),
+            (failures, spec, "the failures go to the file that describes the job"),
             (values, failures, "values and failures go to the same file"),
         ] {
             if let (Some(path), Some(other)) = (path, other)
@@ -58,8 +62,12 @@ impl Job {
         }
     }
 
-    /// Refuses a job whose workers would print between its results.
+    /// Refuses a job whose workers would print between its results, or whose failures would be there.
     pub(crate) fn refuse_mixing(&self) -> Result<(), Diagnostic> {
+        if self.results.failures.as_deref() == Some(Path::new("-")) {
+            let refusal = Diagnostic::new("failures go to a file: stdout is for results");
+            return Err(refusal.help("name a file"));
+        }
         let uses_stdout = self.results.file.is_none() || self.reduce.is_some();
         if uses_stdout && self.pool.output == WorkerOutput::Inherit { Err(mixes()) } else { Ok(()) }
     }
