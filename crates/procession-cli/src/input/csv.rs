@@ -15,6 +15,7 @@ use super::row;
 use super::source::Row;
 use super::word::WordReader;
 use crate::diagnostic::Diagnostic;
+use crate::summary::counted;
 
 /// Rows of a CSV file.
 #[derive(Debug)]
@@ -61,7 +62,13 @@ impl<'a, R: Read> Reader<'a, R> {
                     Err(refuse(field_span(&line, second), format!("two columns are named `{name}`")))
                 }
                 (None, _) => {
-                    let (what, help) = row::missing(self.task, index, &names);
+                    let (what, help) = match names[..] {
+                        [only] if only.contains([';', '\t']) => (
+                            row::missing(self.task, index, &names).0,
+                            "separate the columns by commas".to_owned(),
+                        ),
+                        _ => row::missing(self.task, index, &names),
+                    };
                     Err(refuse(0..line.len(), what).help(help))
                 }
             }
@@ -104,7 +111,7 @@ impl<'a, R: Read> Reader<'a, R> {
         };
         let what = match error.kind() {
             ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                format!("this record has {len} fields, the header has {expected_len}")
+                format!("this record has {}, the header has {expected_len}", counted(*len, "field"))
             }
             ErrorKind::Utf8 { err, .. } => format!("field {} is not UTF-8", err.field() + 1),
             _ => error.to_string(),
@@ -116,7 +123,10 @@ impl<'a, R: Read> Reader<'a, R> {
             ErrorKind::Utf8 { err, .. } => err.field(),
             _ => 0,
         };
-        self.memory.borrow().refuse_field(&self.name, position.byte(), position.line(), column, what)
+        let memory = self.memory.borrow();
+        let refusal = memory.refuse_field(&self.name, position.byte(), position.line(), column, what);
+        let is_open = memory.line(position.byte()).matches('"').count() % 2 == 1;
+        refusal.maybe_help(is_open.then(|| "a quote is not closed on this line".to_owned()))
     }
 }
 

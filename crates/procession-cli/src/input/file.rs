@@ -84,7 +84,14 @@ impl File {
     /// Refuses a file that cannot be opened.
     pub(crate) fn check_exists(&self) -> Result<(), Diagnostic> {
         match &self.path {
-            Some(path) => fs::metadata(path).map(drop).map_err(|error| self.unreadable(&error)),
+            Some(path) => {
+                let kind = fs::metadata(path).map_err(|error| self.unreadable(&error))?;
+                if kind.is_dir() {
+                    return Err(self.unreadable(&io::ErrorKind::IsADirectory.into()));
+                }
+                // A pipe is opened once.
+                if kind.is_file() { self.open().map(drop) } else { Ok(()) }
+            }
             None => Ok(()),
         }
     }
