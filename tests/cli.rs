@@ -1,5 +1,5 @@
-//! The `procession` program as a process: faults, signals, and outputs that go away. What it says word by word is in
-//! `tests/cmd`.
+//! The `procession` program as a process: faults, signals, and outputs that go away. Each test in a process of its own, and
+//! nothing may be left of it. What the program says word by word is in `tests/cmd`.
 
 #[path = "cli/program.rs"]
 mod program;
@@ -8,9 +8,13 @@ mod program;
 mod faults;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/prints.rs"]
+mod prints;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/results.rs"]
 mod results;
 #[path = "cli/signals.rs"]
 mod signals;
+
+procession_harness::main!();

@@ -48,7 +48,7 @@ pub(crate) struct Running {
 /// The program with these words.
 pub(crate) fn procession(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_procession"));
-    command.args(words).env("NO_COLOR", "1").stdin(Stdio::null());
+    command.args(words).env("NO_COLOR", "1").env("RUST_BACKTRACE", "0").stdin(Stdio::null());
     command
 }
 

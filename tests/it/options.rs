@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use procession::{ErrorKind, Output, Pool};
+use procession::{ErrorKind, Output, Pool, Printed};
 use procession_tasks::faults;
 
 use crate::scenes::{both, kinds, outcomes};
@@ -147,6 +148,26 @@ procession_harness::cases! {
             let error = pool.apply(complain_and_die, (1,)).unwrap_err();
             assert!(error.stderr_tail().is_some_and(|tail| tail.ends_with("complaint 0\n")));
             pool.close().unwrap();
+        });
+    }
+
+    fn a_listener_is_told_what_workers_print() {
+        both(2, |builder| {
+            let heard = Arc::new(Mutex::new(String::new()));
+            let ears = Arc::clone(&heard);
+            let listener = move |printed: &Printed| match printed {
+                Printed::Text { text, .. } => ears.lock().unwrap().push_str(&String::from_utf8_lossy(text)),
+                other => panic!("{other:?}"),
+            };
+            let pool = builder.output(Output::Capture).on_output(listener).build().unwrap();
+            let texts = ["one\n", "two\n", "three\nfour\n"].map(str::to_owned);
+            assert_eq!(pool.map(faults::print, texts).unwrap(), [4, 4, 11]);
+            pool.apply(faults::print, ("no end".to_owned(),)).unwrap();
+            pool.close().unwrap();
+            let heard = heard.lock().unwrap();
+            let mut lines: Vec<&str> = heard.split_inclusive('\n').collect();
+            lines.sort_unstable();
+            assert_eq!(lines, ["four\n", "no end\n", "one\n", "three\n", "two\n"]);
         });
     }
 

@@ -197,6 +197,23 @@ procession_harness::cases! {
         assert_eq!(values.text(), "0.0\n2.0\n");
     }
 
+    fn what_workers_print_stands_beside_the_bar() {
+        let values = Scratch::new("values.jsonl");
+        let lines: Vec<String> = (0..40).map(|line| format!("line {line} of a worker")).collect();
+        let texts: Vec<String> = lines.iter().map(|line| format!(r#""{line}\n""#)).collect();
+        let mut words = vec!["map", "faults::print", "--chunk-size", "1", "-j", "2", "-o", values.path()];
+        words.extend(texts.iter().map(String::as_str));
+        words.push(r#""\u001b[31m\n""#);
+        let (status, shown) = Session::start(&words).finish();
+        assert!(status.success() && shown.contains("/41 "), "{shown}");
+        for line in lines {
+            let (before, _) = shown.split_once(&format!("{line}\r\n")).expect("the line is there, and whole");
+            // Nothing is before it on its line: a line's end, or the bar's line that was cleared.
+            assert!(before.is_empty() || before.ends_with(['\n', '\r', 'K']), "{line}: {shown:?}");
+        }
+        assert!(shown.contains("\\u{1b}[31m") && !shown.contains("\x1b[31m"), "{shown:?}");
+    }
+
     fn the_bar_is_for_terminals_alone() {
         let values = Scratch::new("values.jsonl");
         let words = ["map", "square", "1", "2", "-o", values.path()];

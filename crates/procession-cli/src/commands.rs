@@ -115,6 +115,7 @@ fn apply_job(command: Apply) -> Result<Job, Diagnostic> {
     command.item.adjust(&mut pool);
     Ok(Job {
         name: task.name().to_owned(),
+        spec: None,
         task,
         call: Call::ApplyAsync,
         reduce: None,
@@ -138,7 +139,17 @@ fn job(
     let mut results = ResultSettings::default();
     result_flags.adjust(&mut results)?;
     let name = task.name().to_owned();
-    Ok(Job { name, task, call, reduce: None, pool, source, results, skip_invalid: conduct.skip_invalid })
+    Ok(Job {
+        name,
+        spec: None,
+        task,
+        call,
+        reduce: None,
+        pool,
+        source,
+        results,
+        skip_invalid: conduct.skip_invalid,
+    })
 }
 
 /// The words of a command line as one text, so that a refusal can point at one of them.

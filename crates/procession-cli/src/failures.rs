@@ -68,6 +68,11 @@ impl Failures {
         Ok(Failures { sink: Sink::file(path)?, task: job.task, reproduction: Reproduction::new(job) })
     }
 
+    /// The run has begun.
+    pub(crate) fn begin(&mut self) -> Result<(), Stop> {
+        self.sink.begin()
+    }
+
     /// Records an item that ended without a value.
     pub(crate) fn item(
         &mut self,
@@ -98,9 +103,7 @@ impl Failures {
             args_digest: error.args_digest(),
             backtrace: error.backtrace(),
             stderr_tail: error.stderr_tail().filter(|tail| !tail.is_empty()),
-            reproduce: args
-                .filter(|_| outcome(error).is_reproducible())
-                .and_then(|args| self.reproduction.line(args)),
+            reproduce: args.filter(|_| is_reproducible(error)).and_then(|args| self.reproduction.line(args)),
         };
         self.write(&failure)
     }
@@ -166,11 +169,12 @@ impl Outcome {
     pub(crate) fn ran(self) -> bool {
         ![INVALID, NOT_RUN, CANCELLED].contains(&self)
     }
+}
 
-    /// Whether the item itself came to this, so that it may again: nobody stopped it.
-    pub(crate) fn is_reproducible(self) -> bool {
-        self.ran() && ![UNWRITTEN, TERMINATED].contains(&self)
-    }
+/// Whether the item itself came to this, so that it may again: it ran, and nobody stopped it.
+pub(crate) fn is_reproducible(error: &Error) -> bool {
+    let outcome = outcome(error);
+    error.attempts() > 0 && outcome.ran() && ![UNWRITTEN, TERMINATED].contains(&outcome)
 }
 
 /// What an error of the pool means for its item.

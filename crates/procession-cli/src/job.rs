@@ -10,14 +10,19 @@ use std::time::Duration;
 use procession::{Output, PoolBuilder, StartMethod, TaskInfo};
 
 use crate::diagnostic::Diagnostic;
+use crate::echo;
 use crate::input::Source;
 use crate::output::Format;
+use crate::progress::Screen;
 use crate::reduce::Reduction;
+use crate::terminal;
 
 /// One job.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) name: String,
+    /// The file that describes it, if one does.
+    pub(crate) spec: Option<PathBuf>,
     pub(crate) task: &'static TaskInfo,
     pub(crate) call: Call,
     pub(crate) reduce: Option<Reduction>,
@@ -29,13 +34,15 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Refuses a job that would write over its own input, or two kinds of results into one file.
+    /// Refuses a job that would write over its own input or description, or two kinds of results into one file.
     pub(crate) fn refuse_overwriting(&self) -> Result<(), Diagnostic> {
         let (values, failures) = (self.results.file.as_deref(), self.results.failures.as_deref());
-        let input = self.source.path();
+        let (input, spec) = (self.source.path(), self.spec.as_deref());
         for (path, other, what) in [
             (values, input, "the items are read from the file that the values go to"),
             (failures, input, "the items are read from the file that the failures go to"),
+            (values, spec, "the values go to the file that describes the job"),
+            (failures, spec, "the failures go to the file that describes the job"),
             (values, failures, "values and failures go to the same file"),
         ] {
             if let (Some(path), Some(other)) = (path, other)
@@ -47,6 +54,29 @@ impl Job {
         }
         Ok(())
     }
+
+    /// Says what is odd about the input, once its rows were asked for.
+    pub(crate) fn remark(&self) {
+        if let Some(remark) = self.source.remark(self.task) {
+            terminal::say_warning(&terminal::printable(&remark));
+        }
+    }
+
+    /// Refuses a job whose workers would print between its results, or whose failures would be there.
+    pub(crate) fn refuse_mixing(&self) -> Result<(), Diagnostic> {
+        if self.results.failures.as_deref() == Some(Path::new("-")) {
+            let refusal = Diagnostic::new("failures go to a file: stdout is for results");
+            return Err(refusal.help("name a file"));
+        }
+        let uses_stdout = self.results.file.is_none() || self.reduce.is_some();
+        if uses_stdout && self.pool.output == WorkerOutput::Inherit { Err(mixes()) } else { Ok(()) }
+    }
+}
+
+/// The refusal of what would put other things between results.
+pub(crate) fn mixes() -> Diagnostic {
+    let what = "`output = \"inherit\"` in [pool] would mix what workers print with the results on stdout";
+    Diagnostic::new(what).help("write values to a file, or remove `output`: then it goes to stderr")
 }
 
 /// Whether two names are one file, now or once both are written. Devices take what several write.
@@ -101,6 +131,20 @@ impl Call {
     }
 }
 
+/// Where what workers print goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum WorkerOutput {
+    /// To our stderr, line by line: stdout is for results.
+    #[default]
+    Stderr,
+    /// As the library's own: stdout is ours, stderr is repeated as it is.
+    Inherit,
+    /// Nowhere.
+    Null,
+    /// Into the reports of lost items, and nowhere else.
+    Capture,
+}
+
 /// The pool a job asks for. None everywhere is the library's default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolSettings {
@@ -123,7 +167,7 @@ pub(crate) struct PoolSettings {
     pub(crate) cpu_affinity: Option<Vec<Vec<usize>>>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) lazy_start: Option<bool>,
-    pub(crate) output: Option<Output>,
+    pub(crate) output: WorkerOutput,
     pub(crate) crash_reports: Option<bool>,
 }
 
@@ -133,8 +177,14 @@ impl PoolSettings {
         self.workers.unwrap_or_else(procession::cpu_count)
     }
 
-    /// Hands over what concerns the pool; the rest concerns the call.
-    pub(crate) fn configure(&self, mut pool: PoolBuilder) -> PoolBuilder {
+    /// Hands over what concerns the pool; the rest concerns the call. What workers print is shown on `screen`.
+    pub(crate) fn configure(&self, pool: PoolBuilder, screen: Screen) -> PoolBuilder {
+        let mut pool = match self.output {
+            WorkerOutput::Stderr => echo::repeat(pool.output(Output::Capture), screen),
+            WorkerOutput::Inherit => pool.output(Output::Inherit),
+            WorkerOutput::Null => pool.output(Output::Null),
+            WorkerOutput::Capture => pool.output(Output::Capture),
+        };
         pool = pool.workers(self.workers());
         macro_rules! set {
             ($($setting:ident)*) => {$(
@@ -144,7 +194,7 @@ impl PoolSettings {
             )*};
         }
         set!(start_method grace max_tasks_per_worker max_rss memory_limit);
-        set!(nice cpu_affinity idle_timeout lazy_start output crash_reports);
+        set!(nice cpu_affinity idle_timeout lazy_start crash_reports);
         if let Some((restarts, within)) = self.restart_limit {
             pool = pool.restart_limit(restarts, within);
         }

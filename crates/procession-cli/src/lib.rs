@@ -30,11 +30,13 @@
 mod cli;
 mod commands;
 mod diagnostic;
+mod echo;
 mod exit;
 mod failures;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod host;
 mod input;
 mod intake;
 mod job;

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use erased_serde::Serializer as Erased;
 use procession::{Payload, TaskInfo};
-use serde_json::Value;
 
 use crate::exit::Stop;
+use crate::input;
 use crate::job::ResultSettings;
 
 /// Results are gathered up to here before they are written, unless nothing more is at hand.
@@ -43,25 +43,46 @@ impl Format {
     }
 }
 
+/// The two fields of which a `Result` has one.
+const RESULT: [&str; 2] = ["Ok", "Err"];
+
 /// Where lines go: stdout or a file, by name.
 pub(crate) struct Sink {
     name: String,
     is_stdout: bool,
     writer: BufWriter<Box<dyn Write>>,
+    /// The file, if something was in it before.
+    earlier: Option<File>,
 }
 
 impl Sink {
     pub(crate) fn stdout() -> Sink {
         // The handle's own line buffer would cut what is gathered here into lines: write to the descriptor's file.
         let writer = BufWriter::with_capacity(BUFFER_BYTES, Box::new(io::stdout()) as Box<dyn Write>);
-        Sink { name: "stdout".to_owned(), is_stdout: true, writer }
+        Sink { name: "stdout".to_owned(), is_stdout: true, writer, earlier: None }
     }
 
+    /// Opens a file. What was in it before stays until [`begin`](Sink::begin).
     pub(crate) fn file(path: &Path) -> Result<Sink, Stop> {
         let name = path.display().to_string();
-        let file = File::create(path)
-            .map_err(|error| Stop::Unwritable(format!("cannot create {name}: {}", reason(&error))))?;
-        Ok(Sink { name, is_stdout: false, writer: BufWriter::with_capacity(BUFFER_BYTES, Box::new(file)) })
+        let open = || -> io::Result<(File, Option<File>)> {
+            let file = File::options().write(true).create(true).truncate(false).open(path)?;
+            let before = file.metadata()?;
+            let earlier = (before.is_file() && before.len() > 0).then(|| file.try_clone()).transpose()?;
+            Ok((file, earlier))
+        };
+        let (file, earlier) =
+            open().map_err(|error| Stop::Unwritable(format!("cannot create {name}: {}", reason(&error))))?;
+        let writer = BufWriter::with_capacity(BUFFER_BYTES, Box::new(file) as Box<dyn Write>);
+        Ok(Sink { name, is_stdout: false, writer, earlier })
+    }
+
+    /// From here on there are results: those of an earlier run go.
+    pub(crate) fn begin(&mut self) -> Result<(), Stop> {
+        match self.earlier.take() {
+            Some(file) => file.set_len(0).map_err(|error| self.stop(&error)),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
@@ -119,6 +140,11 @@ impl Values {
             columns: None,
             line: Vec::new(),
         })
+    }
+
+    /// The run has begun.
+    pub(crate) fn begin(&mut self) -> Result<(), Stop> {
+        self.sink.begin()
     }
 
     /// Whether a person watches the values come.
@@ -199,45 +225,60 @@ impl Values {
     fn csv_line(&mut self, index: u64, result: &Payload, line: &mut Vec<u8>) -> Result<(), String> {
         let mut json = Vec::new();
         encode_json(self.task, result, &mut json)?;
-        let value: Value = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
-        let mut csv = csv::Writer::from_writer(&mut *line);
-        let mut record = |cells: Vec<String>| csv.write_record(cells).map_err(|error| error.to_string());
-        let indexed = self.indexed;
-        let columns = match &mut self.columns {
-            Some(columns) => columns,
-            none => {
-                let columns: Vec<String> = match &value {
-                    Value::Object(fields) => fields.keys().cloned().collect(),
-                    _ => Vec::new(),
-                };
-                let mut header = if indexed { vec!["index".to_owned()] } else { Vec::new() };
-                header.extend(if columns.is_empty() { vec!["value".to_owned()] } else { columns.clone() });
-                record(header)?;
-                none.insert(columns)
-            }
-        };
-        let mut cells = if indexed { vec![index.to_string()] } else { Vec::new() };
-        match (&value, columns.as_slice()) {
-            (value, []) => cells.push(cell(value)),
-            (Value::Object(fields), columns) => {
-                if let Some(extra) = fields.keys().find(|field| !columns.contains(field)) {
-                    return Err(format!(
-                        "the CSV has no column `{extra}`: the first value had no such field"
-                    ));
-                }
-                cells.extend(columns.iter().map(|column| fields.get(column).map_or_else(String::new, cell)));
-            }
-            (Value::Null, columns) => cells.extend(columns.iter().map(|_| String::new())),
-            (_, columns) => {
-                return Err(format!(
-                    "this value has no fields, and the CSV's columns are {}",
-                    crate::nearest::list(columns)
-                ));
-            }
-        }
-        record(cells)?;
-        csv.flush().map_err(|error| error.to_string())
+        let json = String::from_utf8(json).map_err(|error| error.to_string())?;
+        csv_record(&mut self.columns, self.indexed.then_some(index), &json, line)
     }
+}
+
+/// Appends a value as a record, and before the first one the header. Of the JSON only the outer shape is read, so that a
+/// number keeps every digit.
+fn csv_record(
+    header: &mut Option<Vec<String>>,
+    index: Option<u64>,
+    json: &str,
+    line: &mut Vec<u8>,
+) -> Result<(), String> {
+    let fields = match json.as_bytes() {
+        [b'{', ..] => Some(input::members(json).map_err(|error| error.to_string())?),
+        _ => None,
+    };
+    let mut csv = csv::Writer::from_writer(line);
+    let mut record = |cells: Vec<String>| csv.write_record(cells).map_err(|error| error.to_string());
+    let columns = match header {
+        Some(columns) => columns,
+        none => {
+            let mut columns: Vec<String> = fields.iter().flatten().map(|(name, _)| name.clone()).collect();
+            if let [only] = columns.as_slice()
+                && RESULT.contains(&only.as_str())
+            {
+                // What a task's own error is told by is no field of any other value.
+                columns = RESULT.map(str::to_owned).to_vec();
+            }
+            let mut names = index.map(|_| "index".to_owned()).into_iter().collect::<Vec<_>>();
+            names.extend(if columns.is_empty() { vec!["value".to_owned()] } else { columns.clone() });
+            record(names)?;
+            none.insert(columns)
+        }
+    };
+    let mut cells: Vec<String> = index.map(|index| index.to_string()).into_iter().collect();
+    match (fields, columns.as_slice()) {
+        (_, []) => cells.push(cell(json)),
+        (Some(fields), columns) => {
+            if let Some((extra, _)) = fields.iter().find(|(name, _)| !columns.contains(name)) {
+                return Err(format!("the CSV has no column `{extra}`: the first value had no such field"));
+            }
+            let field = |column: &String| fields.iter().find(|(name, _)| name == column);
+            let text = |column| field(column).map_or_else(String::new, |(_, value)| cell(value.get()));
+            cells.extend(columns.iter().map(text));
+        }
+        (None, columns) if json == "null" => cells.extend(columns.iter().map(|_| String::new())),
+        (None, columns) => {
+            let columns = crate::nearest::list(columns);
+            return Err(format!("this value has no fields, and the CSV's columns are {columns}"));
+        }
+    }
+    record(cells)?;
+    csv.flush().map_err(|error| error.to_string())
 }
 
 /// Appends a result as compact JSON. Floats that JSON cannot say (NaN, infinities) become `null`.
@@ -248,11 +289,12 @@ pub(crate) fn encode_json(task: &TaskInfo, result: &Payload, line: &mut Vec<u8>)
 }
 
 /// A JSON value as the text of a CSV cell.
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+fn cell(json: &str) -> String {
+    match json.as_bytes() {
+        b"null" => String::new(),
+        // What was written as a string is read as one.
+        [b'"', ..] => serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()),
+        _ => json.to_owned(),
     }
 }
 
@@ -274,6 +316,42 @@ mod tests {
     #[test]
     fn reasons_are_plain_words() {
         assert_eq!(reason(&io::Error::from_raw_os_error(2)), "no such file or directory");
+    }
+
+    #[test]
+    fn cells_keep_every_digit() {
+        let number = "340282366920938463463374607431768211455";
+        assert_eq!([cell(number), cell("0.1"), cell("null"), cell(r#""a\"b""#)], [number, "0.1", "", "a\"b"]);
+    }
+
+    /// The lines of a CSV of these values, or why one is not in it.
+    fn csv(values: &[&str]) -> Vec<Result<String, String>> {
+        let mut header = None;
+        let record = |(index, json): (usize, &&str)| {
+            let mut line = Vec::new();
+            csv_record(&mut header, Some(index as u64), json, &mut line)?;
+            Ok(String::from_utf8(line).unwrap())
+        };
+        values.iter().enumerate().map(record).collect()
+    }
+
+    #[test]
+    fn fields_that_the_first_value_lacks_are_not_lost_silently() {
+        let lines = csv(&[r#"{"a": 1, "b": 2}"#, r#"{"b": 3}"#, r#"{"a": 4, "c": 5}"#, "6", "null"]);
+        let no_column = "the CSV has no column `c`: the first value had no such field";
+        let no_fields = "this value has no fields, and the CSV's columns are `a` and `b`";
+        let wanted = [Ok("index,a,b\n0,1,2\n"), Ok("1,,3\n"), Err(no_column), Err(no_fields), Ok("4,,\n")];
+        assert_eq!(lines, wanted.map(|line| line.map(str::to_owned).map_err(str::to_owned)));
+    }
+
+    #[test]
+    fn values_and_errors_of_a_task_share_a_csv() {
+        for (values, records) in [
+            ([r#"{"Ok": 1}"#, r#"{"Err": "no"}"#], ["index,Ok,Err\n0,1,\n", "1,,no\n"]),
+            ([r#"{"Err": "no"}"#, r#"{"Ok": null}"#], ["index,Ok,Err\n0,,no\n", "1,,\n"]),
+        ] {
+            assert_eq!(csv(&values), records.map(|record| Ok(record.to_owned())));
+        }
     }
 
     #[test]

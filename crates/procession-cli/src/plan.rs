@@ -18,6 +18,7 @@ const ROW_WIDTH: usize = 100;
 pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     let total = job.source.check(job.task, job.skip_invalid)?;
     job.refuse_overwriting()?;
+    job.refuse_mixing()?;
     let mut plan = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(plan, "{name:<9} {value}");
@@ -31,7 +32,9 @@ pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     if !limits.is_empty() {
         line("limits", &limits.join(", "));
     }
-    for row in rows(job, total)? {
+    let rows = rows(job, total)?;
+    job.remark();
+    for row in rows {
         line("row", &row);
     }
     line("output", &output(job));

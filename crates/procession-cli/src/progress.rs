@@ -25,6 +25,11 @@ pub(crate) enum Progress {
 pub(crate) struct Screen(Option<ProgressBar>);
 
 impl Screen {
+    /// One that shows no bar.
+    pub(crate) fn bare() -> Screen {
+        Screen(None)
+    }
+
     /// Runs `write` while the bar is not there.
     pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.0 {
@@ -92,7 +97,7 @@ impl Progress {
     pub(crate) fn screen(&self) -> Screen {
         match self {
             Progress::Bar(bar) => Screen(Some(bar.clone())),
-            Progress::Lines(_) | Progress::Silent => Screen(None),
+            Progress::Lines(_) | Progress::Silent => Screen::bare(),
         }
     }
 

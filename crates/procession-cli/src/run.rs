@@ -13,15 +13,15 @@ use self::books::{Books, Lost};
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
+use crate::host::Host;
 use crate::input::Rows;
 use crate::intake::{Desk, Intake};
 use crate::job::{Call, Job};
 use crate::output::{Sink, Values};
 use crate::progress::Progress;
-use crate::progress::Screen;
 use crate::reduce::Reducer;
 use crate::reproduce::{self, Reproduction};
-use crate::signals::{self, Host, Request, Watch};
+use crate::signals::{self, Request, Watch};
 use crate::summary::{Summary, Tally, counted};
 use crate::terminal;
 
@@ -44,7 +44,9 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let total = job.source.check(job.task, job.skip_invalid)?;
     let rows = RefCell::new(job.source.rows(job.task)?);
     job.refuse_overwriting()?;
-    let results = Results::open(job)?;
+    job.refuse_mixing()?;
+    job.remark();
+    let mut results = Results::open(job)?;
     let path = job.results.failures.as_deref();
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;
     let keep_args = failures.is_some();
@@ -52,12 +54,15 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let books = Books::new(failures, progress);
 
     let start = Instant::now();
-    let pool = job.pool.configure(Pool::builder()).build().map_err(|error| unstarted(&error))?;
+    let pool = job.pool.configure(Pool::builder(), books.screen()).build();
+    let pool = pool.map_err(|error| unstarted(&error))?;
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {
         Stop::Broken(format!("cannot watch for signals: {}", crate::output::reason(&error)))
     })?;
-    let _hosting = watch.host(Suspendable { pool: pool.clone(), screen: books.screen() });
+    // Nor is anything lost of an earlier run's results.
+    results.begin().and_then(|()| books.begin())?;
+    let _hosting = watch.host(Host::new(pool.clone(), books.screen()));
     let mut run = Run { job, books: &books, results, pool, watch, stage: Request::Run };
     let intake = Intake::new(&rows, &books, run.watch.clone(), keep_args);
     let desk = intake.desk();
@@ -276,30 +281,6 @@ impl Run<'_> {
     }
 }
 
-/// What signals reach while the run's own thread is at work.
-struct Suspendable {
-    pool: Pool,
-    screen: Screen,
-}
-
-impl Host for Suspendable {
-    fn suspend(&self, stop: &dyn Fn()) {
-        self.screen.aside(|| {
-            self.pool.pause();
-            stop();
-            self.pool.resume();
-        });
-    }
-
-    fn terminate(&self) {
-        self.pool.terminate();
-    }
-
-    fn say(&self, warning: &str) {
-        self.screen.aside(|| terminal::say_warning(warning));
-    }
-}
-
 /// Where values end: written, reduced, or both.
 struct Results {
     values: Option<Values>,
@@ -313,6 +294,11 @@ impl Results {
         let writes = reducer.is_none() || job.results.file.is_some();
         let values = writes.then(|| Values::open(job.task, &job.results)).transpose()?;
         Ok(Results { values, reducer })
+    }
+
+    /// The run has begun: values of an earlier one go.
+    fn begin(&mut self) -> Result<(), Stop> {
+        self.values.as_mut().map_or(Ok(()), Values::begin)
     }
 
     fn take(

@@ -16,7 +16,7 @@ use self::sameness::{Outcome, differs};
 use crate::cli::Scale;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
-use crate::job::{Call, Job};
+use crate::job::{Call, Job, WorkerOutput, mixes};
 use crate::output::Sink;
 use crate::signals::{self, Watch};
 use crate::spec::{self, units};
@@ -65,6 +65,8 @@ pub(crate) fn scale(command: &Scale) -> Result<Ending, Stop> {
             jobs.push(job(&command.spec, &command.set, call, workers)?);
         }
     }
+    // Each has the same input.
+    jobs[0].remark();
     let plots = command.plot.iter().map(|path| Plot::open(path)).collect::<Result<Vec<_>, _>>()?;
     let watch = Watch::start().map_err(|error| {
         Stop::Broken(format!("cannot watch for signals: {}", crate::output::reason(&error)))
@@ -155,6 +157,10 @@ fn job(path: &Path, assignments: &[String], call: Call, workers: usize) -> Resul
     if !job.source.is_repeatable() {
         let refusal = Diagnostic::new("standard input can be read only once, and every run needs the items");
         return Err(refusal.help("name a file as the input").into());
+    }
+    if job.pool.output == WorkerOutput::Inherit {
+        // The table is on stdout.
+        return Err(mixes().into());
     }
     job.source.check(job.task, false)?;
     Ok(job)

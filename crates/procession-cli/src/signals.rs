@@ -1,7 +1,7 @@
 //! Signals: Ctrl-C and SIGTERM drain, stop and kill, in turn; SIGHUP stops; Ctrl-Z suspends the pool with the program.
 //!
-//! A thread counts and suspends; the run looks at the count. What a run can be asked to do is behind [`Host`]: nothing
-//! is known here of pools or items. Signals that were ignored when the program started (`nohup`, background jobs of
+//! A thread counts and suspends; the run looks at the count. What a run can be asked to do is [`Host`]'s: nothing is known
+//! here of pools or items. Signals that were ignored when the program started (`nohup`, background jobs of
 //! scripts) stay ignored.
 
 use std::fs;
@@ -14,6 +14,8 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
+
+use crate::host::Host;
 
 /// A run looks at the count every 50 ms. One that has not by then is stuck, most likely in a read that will never end or
 /// a write that nobody reads.
@@ -30,16 +32,6 @@ pub(crate) enum Request {
     Stop,
 }
 
-/// A run, as far as it must be reached whatever its own thread does.
-pub(crate) trait Host: Send {
-    /// Calls `stop` while nothing runs, no clock goes on, and nothing of ours is on the terminal.
-    fn suspend(&self, stop: &dyn Fn());
-    /// Stops what runs.
-    fn terminate(&self);
-    /// Says something without tearing what is on the terminal.
-    fn say(&self, warning: &str);
-}
-
 /// The signals that have come. Cheap to clone and to ask.
 #[derive(Clone, Default)]
 pub(crate) struct Watch {
@@ -54,7 +46,7 @@ struct Shared {
     /// How many of them the run has acted on.
     heard: Mutex<u32>,
     has_heard: Condvar,
-    host: Mutex<Option<Box<dyn Host>>>,
+    host: Mutex<Option<Host>>,
 }
 
 /// As long as it lives, signals reach the run that it was given for.
@@ -80,8 +72,8 @@ impl Watch {
     }
 
     /// Lets signals reach a run until the value that is returned is dropped.
-    pub(crate) fn host(&self, host: impl Host + 'static) -> Hosting {
-        *lock(&self.shared.host) = Some(Box::new(host));
+    pub(crate) fn host(&self, host: Host) -> Hosting {
+        *lock(&self.shared.host) = Some(host);
         Hosting(self.clone())
     }
 
@@ -146,7 +138,7 @@ impl Watch {
         // The default action of SIGTSTP, by its twin that cannot be caught.
         let stop = || drop(low_level::emulate_default_handler(SIGTSTP));
         match &*lock(&self.shared.host) {
-            Some(host) => host.suspend(&stop),
+            Some(host) => host.suspend(stop),
             None => stop(),
         }
     }

@@ -10,7 +10,12 @@ pub(crate) fn say(line: &str) {
     let mut text = String::with_capacity(line.len() + 1);
     text.push_str(line);
     text.push('\n');
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    write(&text);
+}
+
+/// Writes lines to stderr at once, so that no other comes between. Failures are ignored, as by [`say`].
+pub(crate) fn write(lines: &str) {
+    let _ = io::stderr().lock().write_all(lines.as_bytes());
 }
 
 /// Writes one error paragraph to stderr.
@@ -36,6 +41,20 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// As [`printable`], for whole lines: their ends and tabs stay.
+pub(crate) fn printable_lines(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for line in text.lines() {
+        for part in line.split_inclusive('\t') {
+            let cells = part.trim_end_matches('\t');
+            shown.push_str(&printable(cells));
+            shown.push_str(&part[cells.len()..]);
+        }
+        shown.push('\n');
+    }
+    shown
+}
+
 /// What this program is called, for advice on what to type.
 pub(crate) fn program() -> String {
     let name = std::env::args_os().next().map(PathBuf::from);
@@ -55,11 +74,16 @@ fn colours() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, printable_lines};
 
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(printable("a\x1b[31mb\nc"), "a\\u{1b}[31mb\\nc");
         assert_eq!(printable("π is fine"), "π is fine");
+    }
+
+    #[test]
+    fn lines_and_tabs_stay_what_they_are() {
+        assert_eq!(printable_lines("a\t\tb\n\x1b[2Jc\rd\r\n\n\te"), "a\t\tb\n\\u{1b}[2Jc\\rd\n\n\te\n");
     }
 }

@@ -1,7 +1,7 @@
 //! Tasks that go wrong, each in its own way, for tests and demonstrations.
 //!
 //! **They do what they say**: called in the master instead of a worker, they end the master.
-//! The only `unsafe` of this crate is here: a read through a bad pointer and a signal to ourselves.
+//! The only `unsafe` of this crate is here: a read through a bad pointer, a signal to ourselves, and one ignored.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -62,6 +62,24 @@ pub fn sleep(seconds: f64) -> f64 {
     seconds
 }
 
+/// Sleeps, deaf to signal 15 (SIGTERM) meanwhile, and returns `seconds`.
+///
+/// ```
+/// assert_eq!(procession_tasks::faults::deaf(0.0), 0.0);
+/// ```
+///
+/// # Panics
+/// If `seconds` is negative or not finite.
+#[task(idempotent)]
+pub fn deaf(seconds: f64) -> f64 {
+    // SAFETY: it takes no pointers, and to ignore a signal runs no code of ours.
+    let before = unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+    let slept = sleep(seconds);
+    // SAFETY: this was the disposition before.
+    unsafe { libc::signal(libc::SIGTERM, before) };
+    slept
+}
+
 /// Keeps one core busy, and returns `seconds`.
 ///
 /// ```
@@ -112,6 +130,19 @@ pub fn stderr_flood(bytes: u64) -> u64 {
         left -= length;
     }
     bytes
+}
+
+/// Writes `text` to the standard output stream, which is for the results of the master, and returns its length in bytes.
+///
+/// ```
+/// assert_eq!(procession_tasks::faults::print("not a result\n".to_owned()), 13);
+/// ```
+#[task]
+pub fn print(text: String) -> u64 {
+    let mut stdout = std::io::stdout().lock();
+    // Whether anybody listens is not what this task is about.
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    text.len() as u64
 }
 
 /// Returns the bytes it was given: for measuring what a round trip costs.

@@ -10,8 +10,9 @@ use procession_core::Policy;
 
 use crate::codec::Sink;
 use crate::cpu::cpu_count;
+use crate::driver::Listener;
 use crate::error::{Error, ErrorKind};
-use crate::event::Event;
+use crate::event::{Event, Printed};
 use crate::pool::Pool;
 use crate::process::{self, LaunchSettings, Output, StartMethod};
 use crate::region::Regions;
@@ -52,6 +53,7 @@ pub struct PoolBuilder {
     pub(crate) output: Output,
     crash_reports: bool,
     pub(crate) observer: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    pub(crate) listener: Option<Listener>,
     /// Shared data that the arguments here refer to.
     pub(crate) regions: Regions,
 }
@@ -92,6 +94,7 @@ impl PoolBuilder {
             output: Output::default(),
             crash_reports: true,
             observer: None,
+            listener: None,
             regions: Regions::default(),
         }
     }
@@ -264,6 +267,30 @@ impl PoolBuilder {
     /// What becomes of the workers' stdout and stderr. Default: [`Output::Inherit`].
     pub fn output(mut self, output: Output) -> PoolBuilder {
         self.output = output;
+        self
+    }
+
+    /// Calls `listener` with what workers print, as far as it passes through the pool: both streams with
+    /// [`Output::Capture`], standard error with [`Output::Inherit`], of which it is told instead of the program's own
+    /// standard error. It has a thread of its own. While it does not keep up, 4 MiB wait for it; then it is told how
+    /// much it missed. At the end of the pool it has a second for what waits.
+    ///
+    /// ```no_run
+    /// use procession::{Output, Pool, Printed};
+    ///
+    /// # #[procession::main] fn main() -> Result<(), procession::Error> {
+    /// let pool = Pool::builder()
+    ///     .output(Output::Capture)
+    ///     .on_output(|printed| {
+    ///         if let Printed::Text { pid, text } = printed {
+    ///             eprint!("worker {pid}: {}", String::from_utf8_lossy(text));
+    ///         }
+    ///     })
+    ///     .build()?;
+    /// # pool.close() }
+    /// ```
+    pub fn on_output(mut self, listener: impl Fn(&Printed) + Send + Sync + 'static) -> PoolBuilder {
+        self.listener = Some(Arc::new(listener));
         self
     }
 

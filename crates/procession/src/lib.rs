@@ -151,7 +151,7 @@ pub use bytemuck::{self, Pod};
 pub use cpu::cpu_count;
 pub use current::{Current, current, set_worker_state, worker_state};
 pub use error::{Error, ErrorKind};
-pub use event::Event;
+pub use event::{Event, Printed};
 pub use figures::ItemFigures;
 pub use imap::{Imap, ImapUnordered, PayloadStream};
 pub use payload::Payload;

@@ -17,7 +17,7 @@ use crate::async_result::{AsyncResult, decode_all, decode_one};
 use crate::builder::PoolBuilder;
 use crate::codec;
 use crate::coding::{Coding, Decode, arguments_error};
-use crate::driver::{CallOptions, Driver, NewCall, Phase, Settings, Supervisor, deadline};
+use crate::driver::{CallOptions, Destination, Driver, NewCall, Phase, Settings, Supervisor, deadline};
 use crate::error::{Error, ErrorKind};
 use crate::imap::{Imap, ImapUnordered, PayloadStream};
 use crate::job::Job;
@@ -93,7 +93,11 @@ impl Pool {
         launch: LaunchSettings,
     ) -> Result<Pool, Error> {
         let settings = Settings {
-            forward_output: builder.output == Output::Inherit,
+            output: match (builder.listener, builder.output) {
+                (Some(listener), _) => Destination::Listener(listener),
+                (None, Output::Inherit) => Destination::Stderr,
+                (None, Output::Null | Output::Capture) => Destination::Nowhere,
+            },
             max_rss: builder.max_rss,
             memory_limit: launch.memory_limit,
         };

@@ -1,4 +1,4 @@
-//! CSV with a header: columns are bound to parameters by name, further columns are ignored. A cell is read as its parameter
+//! CSV with a header: columns are bound to parameters by name, further columns are ignored, and named to whoever asks. A cell is read as its parameter
 //! wants it; an empty one is an absent value where the parameter is optional.
 
 use std::cell::RefCell;
@@ -15,6 +15,7 @@ use super::row;
 use super::source::Row;
 use super::word::WordReader;
 use crate::diagnostic::Diagnostic;
+use crate::summary::counted;
 
 /// Rows of a CSV file.
 #[derive(Debug)]
@@ -61,12 +62,30 @@ impl<'a, R: Read> Reader<'a, R> {
                     Err(refuse(field_span(&line, second), format!("two columns are named `{name}`")))
                 }
                 (None, _) => {
-                    let (what, help) = row::missing(self.task, index, &names);
+                    let (what, help) = match names[..] {
+                        [only] if only.contains([';', '\t']) => (
+                            row::missing(self.task, index, &names).0,
+                            "separate the columns by commas".to_owned(),
+                        ),
+                        _ => row::missing(self.task, index, &names),
+                    };
                     Err(refuse(0..line.len(), what).help(help))
                 }
             }
         };
         self.task.params().iter().map(|param| param.name()).enumerate().map(bind).collect()
+    }
+
+    /// The columns that no parameter is named after; those without a name by their number.
+    pub(crate) fn unbound(&mut self) -> Vec<String> {
+        let bound = &self.columns;
+        let Ok(header) = self.csv.headers() else { return Vec::new() };
+        let columns = header.iter().enumerate().filter(|(column, _)| !bound.contains(column));
+        let name = |(column, name): (usize, &str)| match name {
+            "" => format!("column {}", column + 1),
+            name => format!("`{name}`"),
+        };
+        columns.map(name).collect()
     }
 
     fn encode(&self, start: u64, number: u64) -> Row {
@@ -92,7 +111,7 @@ impl<'a, R: Read> Reader<'a, R> {
         };
         let what = match error.kind() {
             ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                format!("this record has {len} fields, the header has {expected_len}")
+                format!("this record has {}, the header has {expected_len}", counted(*len, "field"))
             }
             ErrorKind::Utf8 { err, .. } => format!("field {} is not UTF-8", err.field() + 1),
             _ => error.to_string(),
@@ -104,7 +123,10 @@ impl<'a, R: Read> Reader<'a, R> {
             ErrorKind::Utf8 { err, .. } => err.field(),
             _ => 0,
         };
-        self.memory.borrow().refuse_field(&self.name, position.byte(), position.line(), column, what)
+        let memory = self.memory.borrow();
+        let refusal = memory.refuse_field(&self.name, position.byte(), position.line(), column, what);
+        let is_open = memory.line(position.byte()).matches('"').count() % 2 == 1;
+        refusal.maybe_help(is_open.then(|| "a quote is not closed on this line".to_owned()))
     }
 }
 

@@ -18,6 +18,9 @@ use crate::diagnostic::{Diagnostic, Place};
 /// What is spooled stays in memory up to here, and goes to an unnamed temporary file beyond.
 const SPOOL_MEMORY_MAX: usize = 8 << 20;
 
+/// So many columns that serve no parameter are named.
+const UNBOUND_SHOWN: usize = 4;
+
 /// How rows are written in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -55,13 +58,15 @@ pub(crate) struct File {
     /// Where the file is named, for refusals.
     at: Place,
     spool: RefCell<Option<SpooledTempFile>>,
+    /// The columns of it that serve no parameter, once it was opened.
+    unbound: RefCell<Vec<String>>,
 }
 
 impl File {
     /// The file named `path`; `-` is standard input.
     pub(crate) fn new(path: &str, format: Format, unary: bool, at: Place) -> File {
         let path = (path != "-").then(|| PathBuf::from(path));
-        File { path, format, unary, at, spool: RefCell::new(None) }
+        File { path, format, unary, at, spool: RefCell::default(), unbound: RefCell::default() }
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -79,7 +84,14 @@ impl File {
     /// Refuses a file that cannot be opened.
     pub(crate) fn check_exists(&self) -> Result<(), Diagnostic> {
         match &self.path {
-            Some(path) => fs::metadata(path).map(drop).map_err(|error| self.unreadable(&error)),
+            Some(path) => {
+                let kind = fs::metadata(path).map_err(|error| self.unreadable(&error))?;
+                if kind.is_dir() {
+                    return Err(self.unreadable(&io::ErrorKind::IsADirectory.into()));
+                }
+                // A pipe is opened once.
+                if kind.is_file() { self.open().map(drop) } else { Ok(()) }
+            }
             None => Ok(()),
         }
     }
@@ -126,8 +138,27 @@ impl File {
         Ok(match self.format {
             Format::Jsonl => Box::new(jsonl::Reader::new(BufReader::new(reader), name, task, self.unary)),
             Format::Lines => Box::new(lines::Reader::new(BufReader::new(reader), name, task)),
-            Format::Csv => Box::new(csv::Reader::new(reader, name, task)?),
+            Format::Csv => {
+                let mut rows = csv::Reader::new(reader, name, task)?;
+                self.unbound.replace(rows.unbound());
+                Box::new(rows)
+            }
         })
+    }
+
+    /// What is odd about it, once its rows were asked for: columns that nobody reads may be misspelt.
+    pub(crate) fn remark(&self, task: &TaskInfo) -> Option<String> {
+        let unbound = self.unbound.borrow();
+        let (first, rest) = unbound.split_at(unbound.len().min(UNBOUND_SHOWN));
+        let (last, others) = first.split_last()?;
+        let mut names = others.join(", ");
+        match (others.len(), rest.len()) {
+            (0, 0) => names.push_str(last),
+            (_, 0) => names.push_str(&format!(" and {last}")),
+            (_, more) => names.push_str(&format!(", {last} and {more} more")),
+        }
+        let no_argument = if unbound.len() == 1 { "is no argument" } else { "are no arguments" };
+        Some(format!("{}: ignored: {names} {no_argument} of `{}`", self.name(), task.name()))
     }
 
     fn open(&self) -> Result<Box<dyn Read>, Diagnostic> {

@@ -21,6 +21,7 @@ pub(crate) use cell::Cell;
 pub(crate) use columns::Columns;
 pub(crate) use file::{File, Format};
 pub(crate) use generated::{Repeat, Series};
+pub(crate) use jsonl::members;
 pub(crate) use row::CellRow;
 pub(crate) use source::{Rows, Source};
 

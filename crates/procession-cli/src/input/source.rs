@@ -62,6 +62,14 @@ impl Source {
         })
     }
 
+    /// What is odd about it and no reason to refuse it, once its rows were asked for.
+    pub(crate) fn remark(&self, task: &TaskInfo) -> Option<String> {
+        match self {
+            Source::File(file) => file.remark(task),
+            Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) => None,
+        }
+    }
+
     /// The file the items are read from, if they are read from one.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {

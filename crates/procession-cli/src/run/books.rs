@@ -51,6 +51,11 @@ impl Books {
         }
     }
 
+    /// The run has begun: failures of an earlier one go.
+    pub(super) fn begin(&self) -> Result<(), Stop> {
+        self.record(Failures::begin)
+    }
+
     /// One more value was written.
     pub(super) fn value(&self) {
         self.tally.borrow_mut().values += 1;
@@ -67,7 +72,7 @@ impl Books {
         let outcome = failures::outcome(error);
         self.tally.borrow_mut().fail(outcome);
         let mut first = self.first_lost.borrow_mut();
-        if outcome.is_reproducible() && first.as_ref().is_none_or(|first| item < first.item) {
+        if failures::is_reproducible(error) && first.as_ref().is_none_or(|first| item < first.item) {
             // Of a crash: the worker prints that of a panic itself, if it is to.
             let backtrace = error.exit().and_then(|_| error.backtrace()).map(str::to_owned);
             *first = Some(Lost { item, args: args.cloned(), backtrace });

@@ -1,15 +1,16 @@
 //! One run of a job for its time alone: values are digested, not written.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use procession::{Payload, Pool};
 
 use super::sameness::{Digest, Outcome};
 use crate::exit::Stop;
+use crate::host::Host;
 use crate::job::Job;
+use crate::progress::Screen;
 use crate::run::{options, unstarted};
-use crate::signals::{Host, Request, Watch};
+use crate::signals::{Request, Watch};
 use crate::terminal;
 
 /// How long to wait for an outcome before looking at signals again.
@@ -22,9 +23,11 @@ pub(super) fn measure(job: &Job, watch: &Watch) -> Result<(Duration, Outcome), S
     // Read and encoded before the clock starts: it is the pool that is measured.
     let items = job.source.rows(job.task)?.collect::<Result<Vec<Payload>, _>>()?;
     items.iter().for_each(|item| digest.item(item));
-    let pool = job.pool.configure(Pool::builder()).build().map_err(|error| unstarted(&error))?;
-    let away = Arc::new(Mutex::new(Duration::ZERO));
-    let _hosting = watch.host(Measured { pool: pool.clone(), away: Arc::clone(&away) });
+    let pool = job.pool.configure(Pool::builder(), Screen::bare()).build();
+    let pool = pool.map_err(|error| unstarted(&error))?;
+    let host = Host::new(pool.clone(), Screen::bare());
+    let away = host.away();
+    let _hosting = watch.host(host);
     let start = Instant::now();
     let mut stream = pool.stream(job.task, items, options(job));
     let mut stage = Request::Run;
@@ -55,37 +58,12 @@ pub(super) fn measure(job: &Job, watch: &Watch) -> Result<(Duration, Outcome), S
             }
         }
     }
-    let time = start.elapsed().saturating_sub(*away.lock().unwrap_or_else(PoisonError::into_inner));
+    let time = start.elapsed().saturating_sub(away.time());
     drop(stream);
     if stage == Request::Stop || pool.close().is_err() {
         pool.terminate();
     }
     Ok((time, digest.finish()))
-}
-
-/// What signals reach while a run is measured.
-struct Measured {
-    pool: Pool,
-    /// For how long the run was suspended.
-    away: Arc<Mutex<Duration>>,
-}
-
-impl Host for Measured {
-    fn suspend(&self, stop: &dyn Fn()) {
-        let start = Instant::now();
-        self.pool.pause();
-        stop();
-        self.pool.resume();
-        *self.away.lock().unwrap_or_else(PoisonError::into_inner) += start.elapsed();
-    }
-
-    fn terminate(&self) {
-        self.pool.terminate();
-    }
-
-    fn say(&self, warning: &str) {
-        terminal::say_warning(warning);
-    }
 }
 
 /// Whether it is not an item's error but the end of the pool.

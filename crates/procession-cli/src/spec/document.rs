@@ -84,6 +84,11 @@ pub(crate) fn set(table: &mut Table, assignment: &str) -> Result<(), Diagnostic>
         let refusal = text.whole().error("`--set` takes KEY=VALUE");
         return Err(refusal.help("for example `--set pool.workers=4`"));
     };
+    if text.content[equals + 1..].trim().is_empty() {
+        let refusal =
+            text.place(equals..equals + 1).error("`--set` takes KEY=VALUE, and the value is missing");
+        return Err(refusal.help("an empty string is KEY='\"\"'"));
+    }
     let change = match parse(&text) {
         Ok(change) => change,
         Err(refusal) => bare_word(&text, equals).ok_or(refusal)?,
@@ -233,7 +238,7 @@ mod tests {
             ("pool.workers", "KEY=VALUE"),
             ("=3", "not valid TOML"),
             ("a=[1", "not valid TOML"),
-            ("a=", "TOML"),
+            ("a=", "the value is missing"),
         ] {
             let refusal = set(&mut Table::default(), assignment).unwrap_err().to_string();
             assert!(refusal.starts_with("--set:1:") && refusal.contains(what), "{assignment}: {refusal}");

@@ -46,7 +46,8 @@ pub(crate) fn read(
         text.place(good..good + 1).error("this is not UTF-8").help("convert the file to UTF-8")
     })?;
     let fallback = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    parse(&Text::new(name, content), assignments, fallback, adjust)
+    let job = parse(&Text::new(name, content), assignments, fallback, adjust)?;
+    Ok(Job { spec: Some(path.to_owned()), ..job })
 }
 
 /// As [`read`], of a text; `fallback` is the job's name if it has none.
@@ -107,7 +108,7 @@ fn job(
         None => (ResultSettings::default(), None),
     };
     results.unordered = unordered.unwrap_or(call == Call::ImapUnordered);
-    Ok(Job { name, task, call, reduce, pool, source, results, skip_invalid: false })
+    Ok(Job { name, spec: None, task, call, reduce, pool, source, results, skip_invalid: false })
 }
 
 fn missing(top: &Place, key: &str) -> Diagnostic {

@@ -1,10 +1,10 @@
 //! `[pool]`: the workers, their limits and their surroundings.
 
-use procession::{Output, StartMethod};
+use procession::StartMethod;
 
 use super::document::{Entry, Table, Value};
 use crate::diagnostic::Diagnostic;
-use crate::job::PoolSettings;
+use crate::job::{PoolSettings, WorkerOutput};
 
 const KEYS: [&str; 19] = [
     "workers",
@@ -32,8 +32,12 @@ const KEYS: [&str; 19] = [
 pub(crate) const START_METHODS: [(&str, StartMethod); 3] =
     [("forkserver", StartMethod::ForkServer), ("spawn", StartMethod::Spawn), ("fork", StartMethod::Fork)];
 
-const OUTPUTS: [(&str, Output); 3] =
-    [("inherit", Output::Inherit), ("null", Output::Null), ("capture", Output::Capture)];
+const OUTPUTS: [(&str, WorkerOutput); 4] = [
+    ("stderr", WorkerOutput::Stderr),
+    ("inherit", WorkerOutput::Inherit),
+    ("null", WorkerOutput::Null),
+    ("capture", WorkerOutput::Capture),
+];
 
 /// More workers than this are a slip of the finger: no machine runs them.
 pub(crate) const WORKERS_MAX: usize = 4096;
@@ -60,7 +64,7 @@ pub(super) fn read(table: &Table) -> Result<PoolSettings, Diagnostic> {
             "cpu_affinity" => pool.cpu_affinity = Some(cpu_affinity(entry)?),
             "idle_timeout" => pool.idle_timeout = Some(entry.duration()?),
             "lazy_start" => pool.lazy_start = Some(entry.boolean()?),
-            "output" => pool.output = Some(entry.choice(&OUTPUTS)?),
+            "output" => pool.output = entry.choice(&OUTPUTS)?,
             "crash_reports" => pool.crash_reports = Some(entry.boolean()?),
             key => unreachable!("`{key}` is in KEYS and has no reader"),
         }

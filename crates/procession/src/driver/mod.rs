@@ -24,6 +24,7 @@ mod forward;
 pub(crate) mod hostile;
 mod intake;
 mod jobs;
+mod lines;
 mod mailbox;
 mod message;
 mod reader;
@@ -46,6 +47,7 @@ pub(crate) use backlog::Segment;
 use backlog::Slice;
 pub(crate) use callbacks::{CallbackThread, run_one as run_callback};
 use effects::Effects;
+pub(crate) use forward::{Destination, Listener};
 use intake::Intake;
 pub(crate) use intake::NewCall;
 use state::State;
@@ -79,8 +81,8 @@ pub(crate) struct Driver {
 /// What the driver needs to know of the pool's options.
 #[derive(Default)]
 pub(crate) struct Settings {
-    /// Whether the workers' stderr is repeated on ours.
-    pub(crate) forward_output: bool,
+    /// Where what workers print goes on to.
+    pub(crate) output: Destination,
     /// A worker with more resident memory than this, in bytes, is replaced.
     pub(crate) max_rss: Option<u64>,
     /// What workers are limited to, in bytes; for reports.

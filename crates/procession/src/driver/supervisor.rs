@@ -64,7 +64,7 @@ pub(crate) struct Supervisor {
     children: HashMap<u32, Child>,
     /// By slot. A thread outlives its worker and waits for the next one of the seat.
     readers: HashMap<u32, ReaderThread>,
-    /// `None`: what workers print is not repeated.
+    /// `None`: what workers print is not passed on.
     forwarder: Option<Forwarder>,
     /// The pool is paused: every worker is stopped.
     halted: bool,
@@ -130,7 +130,7 @@ impl Supervisor {
             epoll,
             children: HashMap::new(),
             readers: HashMap::new(),
-            forwarder: driver.settings.forward_output.then(Forwarder::default),
+            forwarder: Forwarder::new(&driver.settings.output),
             halted: false,
             scales: Scales::new(),
         };
@@ -382,8 +382,10 @@ impl Supervisor {
             return;
         };
         let exit = self.launcher.reap(&child.process);
-        let forward = self.forwarder.as_mut();
-        child.drain_output(OUTPUT_LAST_BYTES, forward);
+        child.drain_output(OUTPUT_LAST_BYTES, self.forwarder.as_mut());
+        if let Some(forwarder) = &mut self.forwarder {
+            forwarder.end(child.link.pid);
+        }
         // A backtrace after its last words may be longer than the tail.
         let shortage = self.scales.shortage(&self.driver, child.worker, &exit, &child.kept);
         let crash = child.link.page.last_words().map(|words| Arc::new(CrashReport::new(words)));
@@ -443,7 +445,7 @@ impl Child {
                     taken += count;
                     let text = &buffer[..count];
                     if let Some(forwarder) = &mut forward {
-                        forwarder.write(text);
+                        forwarder.write(self.link.pid, text);
                     }
                     self.kept.extend_from_slice(text);
                     if self.kept.len() > 2 * OUTPUT_KEPT_BYTES {
