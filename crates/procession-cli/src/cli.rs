@@ -61,6 +61,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) results: ResultFlags,
     #[command(flatten)]
+    pub(crate) store: RunDirFlags,
+    #[command(flatten)]
     pub(crate) conduct: ConductFlags,
 }
 
@@ -92,6 +94,8 @@ pub(crate) struct Map {
     #[command(flatten)]
     pub(crate) results: ResultFlags,
     #[command(flatten)]
+    pub(crate) store: RunDirFlags,
+    #[command(flatten)]
     pub(crate) conduct: ConductFlags,
 }
 
@@ -121,6 +125,8 @@ pub(crate) struct Starmap {
     pub(crate) pool: PoolFlags,
     #[command(flatten)]
     pub(crate) results: ResultFlags,
+    #[command(flatten)]
+    pub(crate) store: RunDirFlags,
     #[command(flatten)]
     pub(crate) conduct: ConductFlags,
 }
@@ -225,6 +231,23 @@ pub(crate) struct ResultFlags {
     /// Write every item without a value to a file, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) failures: Option<PathBuf>,
+}
+
+/// What concerns the run directory.
+#[derive(Debug, Args)]
+pub(crate) struct RunDirFlags {
+    /// Keep every outcome in this directory, so that the run can be resumed and asked about
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Go on with the run in the run directory: only items without a final outcome run
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Go on although the input or the task has changed: what is new runs, what is gone is forgotten
+    #[arg(long, requires = "resume")]
+    pub(crate) accept_changes: bool,
+    /// Run again what may have been running when the master was killed
+    #[arg(long, requires = "resume")]
+    pub(crate) rerun_unknown: bool,
 }
 
 /// How the program behaves around the run.

@@ -4,28 +4,31 @@ use std::sync::Arc;
 
 use procession::TaskInfo;
 
-use crate::cli::{Apply, Cli, Command, ConductFlags, ItemFlags, Map, PoolFlags, ResultFlags, Run, Starmap};
+use crate::cli::{
+    Apply, Cli, Command, ConductFlags, ItemFlags, Map, PoolFlags, ResultFlags, Run, RunDirFlags, Starmap,
+};
 use crate::diagnostic::{Diagnostic, Place, Text};
 use crate::exit::{Ending, Stop};
+use crate::failures::UNKNOWN;
 use crate::input::{Cell, CellRow, Columns, File, Format, Series, Source, row};
-use crate::job::{Call, Job, PoolSettings, ResultSettings};
+use crate::job::{Call, Job, PoolSettings, ResultSettings, RunDirSettings};
 use crate::run::Talk;
-use crate::{listing, output, plan, run, scale, spec};
+use crate::{listing, output, plan, run, run_dir, scale, spec};
 
 /// Does what the command line asks for.
 pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
     match cli.command {
         Command::Run(command) => {
-            let conduct = command.conduct;
-            conduct_job(&run_job(command)?, conduct)
+            let (conduct, run_dir) = (command.conduct, command.store.settings()?);
+            conduct_job(run_job(command)?, run_dir, conduct)
         }
         Command::Map(command) => {
-            let conduct = command.conduct;
-            conduct_job(&map_job(command)?, conduct)
+            let (conduct, run_dir) = (command.conduct, command.store.settings()?);
+            conduct_job(map_job(command)?, run_dir, conduct)
         }
         Command::Starmap(command) => {
-            let conduct = command.conduct;
-            conduct_job(&starmap_job(command)?, conduct)
+            let (conduct, run_dir) = (command.conduct, command.store.settings()?);
+            conduct_job(starmap_job(command)?, run_dir, conduct)
         }
         Command::Apply(command) => {
             run::run(&apply_job(command)?, Talk { progress: false, summary: false, backtrace: true })
@@ -35,13 +38,15 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
     }
 }
 
-fn conduct_job(job: &Job, conduct: ConductFlags) -> Result<Ending, Stop> {
+fn conduct_job(mut job: Job, run_dir: Option<RunDirSettings>, conduct: ConductFlags) -> Result<Ending, Stop> {
+    job.run_dir = run_dir.or(job.run_dir);
     if conduct.dry_run {
-        return plan::show(job);
+        return plan::show(&job);
     }
+    run_dir::keep_input(&mut job)?;
     let loud = !conduct.quiet;
     let talk = Talk { progress: loud && !conduct.no_progress, summary: loud, backtrace: loud };
-    run::run(job, talk)
+    run::run(&job, talk)
 }
 
 fn run_job(command: Run) -> Result<Job, Diagnostic> {
@@ -123,6 +128,7 @@ fn apply_job(command: Apply) -> Result<Job, Diagnostic> {
         source,
         results: ResultSettings::default(),
         skip_invalid: false,
+        run_dir: None,
     })
 }
 
@@ -149,6 +155,7 @@ fn job(
         source,
         results,
         skip_invalid: conduct.skip_invalid,
+        run_dir: None,
     })
 }
 
@@ -195,6 +202,19 @@ impl ItemFlags {
         pool.timeout = self.timeout.or(pool.timeout);
         pool.max_attempts = self.max_attempts.or(pool.max_attempts);
         pool.start_method = self.start_method.or(pool.start_method);
+    }
+}
+
+impl RunDirFlags {
+    fn settings(&self) -> Result<Option<RunDirSettings>, Diagnostic> {
+        let Some(path) = self.run_dir.clone() else {
+            let is_asked = self.resume || self.rerun_unknown;
+            let refusal =
+                || Diagnostic::new("--resume goes on with a run, and there is none without its directory");
+            return if is_asked { Err(refusal().help("add --run-dir DIR")) } else { Ok(None) };
+        };
+        let forget = if self.rerun_unknown { vec![UNKNOWN.id.to_owned()] } else { Vec::new() };
+        Ok(Some(RunDirSettings { path, resume: self.resume, accept_changes: self.accept_changes, forget }))
     }
 }
 

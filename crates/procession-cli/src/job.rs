@@ -31,6 +31,20 @@ pub(crate) struct Job {
     pub(crate) results: ResultSettings,
     /// A malformed row is that item's outcome, not a refusal of the run.
     pub(crate) skip_invalid: bool,
+    /// Where every outcome is kept, if it is to be.
+    pub(crate) run_dir: Option<RunDirSettings>,
+}
+
+/// The run directory of a job, and what is to be done with what it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RunDirSettings {
+    pub(crate) path: PathBuf,
+    /// Go on with the run that is there.
+    pub(crate) resume: bool,
+    /// Go on although the job has changed.
+    pub(crate) accept_changes: bool,
+    /// Outcomes that are to be forgotten first, so that their items run again.
+    pub(crate) forget: Vec<String>,
 }
 
 impl Job {

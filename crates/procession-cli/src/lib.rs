@@ -48,6 +48,7 @@ mod progress;
 mod reduce;
 mod reproduce;
 mod run;
+mod run_dir;
 mod scale;
 mod signals;
 mod spec;

@@ -160,6 +160,10 @@ impl Values {
             Format::Jsonl | Format::Json => self.json_line(index, result, &mut line),
             Format::Csv => self.csv_line(index, result, &mut line),
         };
+        self.put(line, made)
+    }
+
+    fn put(&mut self, line: Vec<u8>, made: Result<(), String>) -> Result<Result<(), String>, Stop> {
         let done = match made {
             Ok(()) => self.sink.write(&line).map(Ok).map_err(|stop| self.count_lost(stop)),
             Err(what) => Ok(Err(what)),
@@ -167,6 +171,20 @@ impl Values {
         self.written += u64::from(matches!(done, Ok(Ok(()))));
         self.line = line;
         done
+    }
+
+    /// Writes one value that is JSON by now; otherwise as [`write`](Values::write).
+    pub(crate) fn write_json(&mut self, index: u64, json: &str) -> Result<Result<(), String>, Stop> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let made = match self.format {
+            Format::Jsonl | Format::Json => self.framed(index, &mut line, |line| {
+                line.extend_from_slice(json.as_bytes());
+                Ok(())
+            }),
+            Format::Csv => csv_record(&mut self.columns, self.indexed.then_some(index), json, &mut line),
+        };
+        self.put(line, made)
     }
 
     /// Lets readers see everything so far.
@@ -206,13 +224,23 @@ impl Values {
     }
 
     fn json_line(&self, index: u64, result: &Payload, line: &mut Vec<u8>) -> Result<(), String> {
+        self.framed(index, line, |line| encode_json(self.task, result, line))
+    }
+
+    /// A value with what is around it.
+    fn framed(
+        &self,
+        index: u64,
+        line: &mut Vec<u8>,
+        value: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
+    ) -> Result<(), String> {
         if self.format == Format::Json {
             line.extend_from_slice(if self.written == 0 { b"[\n" } else { b",\n" });
         }
         if self.indexed {
             line.extend_from_slice(format!("{{\"index\": {index}, \"value\": ").as_bytes());
         }
-        encode_json(self.task, result, line)?;
+        value(line)?;
         if self.indexed {
             line.push(b'}');
         }
