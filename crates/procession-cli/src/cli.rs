@@ -2,12 +2,15 @@
 //!
 //! It says what can be typed; what is meant by it is `commands`' business.
 
+mod look;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint};
 use procession::StartMethod;
 
+pub(crate) use self::look::{Export, Failed, Retry, Show, Status};
 use crate::job::Call;
 use crate::output::Format;
 use crate::spec::{START_METHODS, WORKERS_MAX, units};
@@ -37,6 +40,16 @@ pub(crate) enum Command {
     Starmap(Starmap),
     /// Call a task once
     Apply(Apply),
+    /// Say how far the run in a run directory is
+    Status(Status),
+    /// List the items of a run that have no value
+    Failed(Failed),
+    /// Say everything that is known of one item of a run
+    Show(Show),
+    /// Write the values of a run, in the order of its items
+    Export(Export),
+    /// Go on with a run, and run items again that had no value
+    Retry(Retry),
     /// Measure how a job gets faster with more workers
     Scale(Scale),
     /// List the tasks of this program
@@ -278,6 +291,13 @@ pub(crate) fn parse() -> Cli {
         None => command,
     });
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads a command line that was typed before. What is given twice counts as it was given last.
+pub(crate) fn parse_from<'a>(words: impl Iterator<Item = &'a str>) -> Result<Cli, clap::Error> {
+    let command = Cli::command().mut_subcommands(|command| command.args_override_self(true));
+    let matches = command.try_get_matches_from(words)?;
+    Cli::from_arg_matches(&matches)
 }
 
 fn workers(text: &str) -> Result<usize, String> {

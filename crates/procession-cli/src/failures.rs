@@ -105,23 +105,7 @@ impl Failures {
 
     /// Records an item that had no value in an earlier session.
     pub(crate) fn earlier(&mut self, item: &procession_store::Item) -> Result<(), Stop> {
-        self.write(&Failure {
-            index: item.index,
-            args: item.args.clone().and_then(|args| RawValue::from_string(args).ok()),
-            outcome: &item.outcome,
-            attempts: item.attempts,
-            exit: item.exit,
-            signal: item.signal,
-            error: item.error.as_deref().unwrap_or_default(),
-            pid: item.pid,
-            run_s: item.wall.map(|time| time.as_secs_f64()),
-            cpu_s: item.cpu.map(|time| time.as_secs_f64()),
-            peak_rss_bytes: item.peak_rss,
-            backtrace: item.backtrace.as_deref(),
-            stderr_tail: item.stderr_tail.as_deref(),
-            reproduce: item.reproduce.clone(),
-            ..Failure::default()
-        })
+        self.write(&Failure::of(item))
     }
 
     /// Records an item that never ran because its row is malformed.
@@ -157,6 +141,35 @@ impl Failures {
         line.push(b'\n');
         self.sink.write(&line)
     }
+}
+
+impl Failure<'_> {
+    /// What the run store has of an item without a value.
+    fn of(item: &procession_store::Item) -> Failure<'_> {
+        Failure {
+            index: item.index,
+            args: item.args.clone().and_then(|args| RawValue::from_string(args).ok()),
+            outcome: &item.outcome,
+            attempts: item.attempts,
+            exit: item.exit,
+            signal: item.signal,
+            error: item.error.as_deref().unwrap_or_default(),
+            pid: item.pid,
+            run_s: item.wall.map(|time| time.as_secs_f64()),
+            cpu_s: item.cpu.map(|time| time.as_secs_f64()),
+            peak_rss_bytes: item.peak_rss,
+            backtrace: item.backtrace.as_deref(),
+            stderr_tail: item.stderr_tail.as_deref(),
+            reproduce: item.reproduce.clone(),
+            ..Failure::default()
+        }
+    }
+}
+
+/// An item without a value that the run store has, as a line of a failures file.
+pub(crate) fn earlier_json(item: &procession_store::Item) -> Result<String, Stop> {
+    serde_json::to_string(&Failure::of(item))
+        .map_err(|error| Stop::Unwritable(format!("cannot write a failure as JSON: {error}")))
 }
 
 /// What became of an item without a value: for programs and for people.

@@ -41,6 +41,7 @@ mod input;
 mod intake;
 mod job;
 mod listing;
+mod look;
 mod nearest;
 mod output;
 mod plan;

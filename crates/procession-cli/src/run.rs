@@ -295,7 +295,9 @@ impl Run<'_> {
         let is_over =
             matches!(ending, procession_store::Ending::Complete | procession_store::Ending::Incomplete);
         if done.is_err() || !is_over {
-            terminal::say(&format!("go on with: {}", run_dir::resuming()));
+            let settings = self.job.run_dir.as_ref();
+            let command = settings.map(|settings| run_dir::resuming(&settings.typed)).unwrap_or_default();
+            terminal::say(&format!("go on with: {command}"));
         }
         done
     }

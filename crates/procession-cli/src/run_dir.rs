@@ -14,8 +14,9 @@ use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
 use crate::failures::INVALID;
 use crate::input::Source;
-use crate::job::{Job, RunDirSettings};
+use crate::job::{Job, RunDirSettings, Typed};
 use crate::output::reason;
+use crate::reproduce::quoted;
 use crate::summary::counted;
 use crate::terminal;
 
@@ -103,7 +104,7 @@ pub(crate) struct Opened {
 
 /// Makes the run directory, or opens it and makes sure that it is this job's.
 pub(crate) fn open(job: &Job, settings: &RunDirSettings, total: Option<u64>) -> Result<Opened, Stop> {
-    let described = described(job, total);
+    let described = described(job, &settings.typed, total);
     let dir = if settings.resume {
         let dir = RunDir::open(&settings.path)?;
         resume(&dir, job, settings, &described)?;
@@ -124,21 +125,25 @@ pub(crate) fn open(job: &Job, settings: &RunDirSettings, total: Option<u64>) -> 
 }
 
 /// The command line that goes on with a run.
-pub(crate) fn resuming() -> String {
-    let mut words: Vec<String> = std::env::args().map(|word| crate::reproduce::quoted(&word)).collect();
+pub(crate) fn resuming(typed: &Typed) -> String {
+    let mut words: Vec<String> = typed.argv.iter().map(|word| quoted(word)).collect();
     if let Some(program) = words.first_mut() {
-        *program = crate::reproduce::quoted(&terminal::program());
+        *program = quoted(&terminal::program());
     }
     if !words.iter().any(|word| word == "--resume") {
         // Before what is only the command's own.
         let at = words.iter().position(|word| word == "--").unwrap_or(words.len());
         words.insert(at, "--resume".to_owned());
     }
-    words.join(" ")
+    let command = words.join(" ");
+    if typed.cwd == std::env::current_dir().unwrap_or_default() {
+        return command;
+    }
+    format!("cd {} && {command}", quoted(&typed.cwd.to_string_lossy()))
 }
 
 /// What the run directory says of the job.
-fn described(job: &Job, total: Option<u64>) -> StoredJob {
+fn described(job: &Job, typed: &Typed, total: Option<u64>) -> StoredJob {
     StoredJob {
         name: job.name.clone(),
         task: job.task.path().to_owned(),
@@ -148,8 +153,8 @@ fn described(job: &Job, total: Option<u64>) -> StoredJob {
         source: job.source.describe(),
         items: total,
         spec: job.spec.as_ref().and_then(|path| fs::read_to_string(path).ok()),
-        argv: std::env::args().collect(),
-        cwd: std::env::current_dir().unwrap_or_default(),
+        argv: typed.argv.clone(),
+        cwd: typed.cwd.clone(),
     }
 }
 

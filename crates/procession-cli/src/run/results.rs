@@ -1,6 +1,6 @@
 //! Where the values of a run end: written, reduced, or both.
 
-use procession::Payload;
+use procession::{Payload, TaskInfo};
 
 use super::books::Books;
 use crate::exit::Stop;
@@ -14,6 +14,7 @@ use crate::terminal;
 pub(super) struct Results {
     values: Option<Values>,
     reducer: Option<Reducer>,
+    task: &'static TaskInfo,
 }
 
 impl Results {
@@ -21,8 +22,8 @@ impl Results {
         let reducer = job.reduce.map(|reduction| Reducer::new(reduction, job.task));
         // A reduction is the result on stdout; the values themselves are written only where a file is named for them.
         let writes = reducer.is_none() || job.results.file.is_some();
-        let values = writes.then(|| Values::open(job.task, &job.results)).transpose()?;
-        Ok(Results { values, reducer })
+        let values = writes.then(|| Values::open(&job.results)).transpose()?;
+        Ok(Results { values, reducer, task: job.task })
     }
 
     /// The run has begun: values of an earlier one go.
@@ -43,7 +44,7 @@ impl Results {
             return books.unwritten(item, args, &what);
         }
         if let Some(values) = &mut self.values
-            && let Err(what) = values.write(item, value)?
+            && let Err(what) = values.write(self.task, item, value)?
         {
             return books.unwritten(item, args, &what);
         }
