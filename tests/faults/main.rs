@@ -9,7 +9,7 @@ mod killed_masters;
 mod liars;
 mod matrix;
 mod memory;
-mod report;
+mod programs;
 mod starts;
 mod steps;
 

@@ -15,17 +15,21 @@
 
 mod account;
 mod gate;
+mod hearing;
 mod invariants;
 mod part;
+mod report;
 mod runner;
 mod tools;
 
 pub use account::{Account, Blame, Fate, Start, Tally, Told};
 pub use gate::Gate;
+pub use hearing::{Failure, hear, worst_report};
 pub use invariants::{Descriptors, RUN_VARIABLE, check_orphans, check_process, processes_with};
 pub use linkme;
 pub use nix::sys::signal::Signal;
 pub use part::{Part, start_part};
+pub use report::{Report, repetitions};
 pub use tools::{Ledger, alive, children, now, parent_of, send_signal, state_of, stop, wait_until};
 
 /// One test.
