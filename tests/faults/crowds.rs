@@ -92,7 +92,14 @@ procession_harness::cases! {
                 // All of them are killed from then on.
                 let told = outcomes.iter().any(Result::is_err).then(|| now() - opened);
                 let fate = |_| if starts_max == 1 { Fate::ValueOr(lost(KILL, "signal 9")) } else { Fate::Value };
-                let account = Account { fate: &fate, starts_max, is_single: true, ..Account::of(workers as u32, &|x| x) };
+                let account = Account {
+                    fate: &fate,
+                    starts_max,
+                    is_single: true,
+                    // One that is run again may meet its second killer before it can note its start.
+                    is_overcharged: starts_max > 1,
+                    ..Account::of(workers as u32, &|x| x)
+                };
                 report.add(account.check(&Told::Each(outcomes), &Start::all(ledger.path())), told);
                 goes_on(&pool);
             }
@@ -138,7 +145,10 @@ procession_harness::cases! {
             let mut not_run = 0;
             for (x, outcome) in (0..).zip(outcomes) {
                 let error = outcome.expect_err("every item is poison");
-                assert_eq!(error.attempts(), counts.get(&x).copied().unwrap_or(0), "{error}");
+                let noted = counts.get(&x).copied().unwrap_or(0);
+                // One that was running when the pool gave up may have been stopped before it could note its start.
+                let is_cut_short = error.kind() == ErrorKind::Broken && error.attempts() == noted + 1;
+                assert!(error.attempts() == noted || is_cut_short, "{noted} starts: {error}");
                 match error.kind() {
                     ErrorKind::Quarantined => assert_eq!(error.attempts(), 3, "{error}"),
                     ErrorKind::Broken => {
