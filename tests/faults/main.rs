@@ -4,6 +4,7 @@
 mod crowds;
 mod deaths;
 mod fault;
+mod groups;
 mod hosts;
 mod killed_masters;
 mod liars;

@@ -74,6 +74,9 @@ fn run_in_process(case: &'static Case) -> Result<(), Failed> {
     if !status.success() {
         return Err(format!("{status}\n{output}").into());
     }
+    for line in output.lines().filter(|line| line.starts_with(crate::SKIPPED)) {
+        eprintln!("test {} {line}", case.name);
+    }
     orphans.map_err(|violation| format!("left behind: {violation}\n{output}"))?;
     shared_memory.check().map_err(|violation| format!("left behind: {violation}\n{output}"))?;
     let left: Vec<_> = fs::read_dir(directory.path())
