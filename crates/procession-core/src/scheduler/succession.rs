@@ -52,7 +52,7 @@ impl Scheduler {
             return;
         }
         let twin = self.twin_of(slot);
-        if self.at(twin).state == State::Vacant {
+        if self.at(twin).state == State::Vacant && self.now >= self.at(twin).due {
             self.fill(twin);
         }
     }

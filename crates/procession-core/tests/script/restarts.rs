@@ -141,6 +141,24 @@ fn a_successor_that_breaks_the_protocol_is_not_started_again_beside_its_predeces
 }
 
 #[test]
+fn a_seat_that_has_to_wait_is_not_filled_for_a_successor_either() {
+    let mut s = Script::new(Policy { max_tasks_per_worker: Some(1), ..Policy::new(1) });
+    s.check(Event::Tick, &[start(0, 1)]);
+    s.check(exited(0, 1, false), &[start(0, 2)]);
+    s.check(exited(0, 2, false), &[]);
+    s.wake_within(ms(125), &[start(0, 3)]);
+    s.check(ready(0, 3), &[]);
+    assert_eq!(s.submit(0, 9, JobOptions::new(0)), [dispatch(worker(0, 3), 0, 0, 1), start(1, 1)]);
+    s.check(ready(1, 1), &[]);
+    // The third in a row: the other seat's worker takes over, and is the last for 200 ms.
+    s.check(exited(0, 3, false), &[dispatch(worker(1, 1), 0, 0, 1)]);
+    s.check(done(1, 1, 1, ms(1)), &[stop(1, 1)]);
+    s.check(exited(1, 1, false), &[start(1, 2)]);
+    s.check(ready(1, 2), &[dispatch(worker(1, 2), 0, 1, 1)]);
+    s.after(ms(250)).check(done(1, 2, 1, ms(250)), &[start(0, 4), stop(1, 2)]);
+}
+
+#[test]
 fn places_that_cannot_have_successors_do_not_break_the_pool() {
     let mut s = standing_by();
     s.check(exited(1, 1, false), &[]);
