@@ -112,24 +112,30 @@ impl Reader {
     fn take(&mut self, received: Received) -> Next {
         let handled = match received {
             Received::Frame(bytes) => self.handle(&bytes),
+            // Or it was forged before, and more lies behind it.
+            Received::Disconnected if self.has_channel_ended() => return self.refuse(),
             // The farewell's sender is ours, so this is no end of the stream but a forged one: more may lie behind it.
             Received::Disconnected => Err("an empty packet".to_owned()),
             Received::Violation(violation) => Err(violation),
         };
         handled.unwrap_or_else(|violation| {
-            if self.is_dead() {
-                self.refused += 1;
-                if self.refused >= REFUSED_MAX {
-                    return Next::End;
+            let next = if self.is_dead() { self.refuse() } else { Next::Continue };
+            if let Next::Continue = next {
+                self.large = None;
+                if !std::mem::replace(&mut self.is_suspect, true) {
+                    let worker = self.worker;
+                    self.driver
+                        .with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
                 }
             }
-            self.large = None;
-            if !std::mem::replace(&mut self.is_suspect, true) {
-                let worker = self.worker;
-                self.driver.with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
-            }
-            Next::Continue
+            next
         })
+    }
+
+    /// Something of a dead worker's was no message.
+    fn refuse(&mut self) -> Next {
+        self.refused += 1;
+        if self.refused < REFUSED_MAX { Next::Continue } else { Next::End }
     }
 
     fn handle(&mut self, bytes: &[u8]) -> Result<Next, String> {
@@ -163,6 +169,13 @@ impl Reader {
     fn is_dead(&self) -> bool {
         let mut state = self.driver.state.lock();
         state.seat(self.worker).is_none_or(|seat| seat.death.is_some())
+    }
+
+    /// Its death could not be told by a farewell.
+    fn has_channel_ended(&self) -> bool {
+        let mut state = self.driver.state.lock();
+        let death = state.seat(self.worker).and_then(|seat| seat.death.as_ref());
+        death.is_some_and(|death| death.is_channel_ended)
     }
 
     fn ready(&self, fingerprint: u64) -> Result<(), String> {
@@ -255,3 +268,6 @@ impl Reader {
         self.driver.with_state(|state, now, effects| state.exited(now, worker, effects));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,13 @@
 //! It plans messages and checks replies; it sends nothing itself, so it can be used under the driver's lock.
 //! It knows neither the scheduler's policies nor processes.
 
+mod death;
 mod in_flight;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub(crate) use death::{BootFailure, Death};
 use in_flight::{InFlight, expect_frame};
 use procession_core::{JobId, Time};
 
@@ -15,11 +17,7 @@ use super::backlog::{Segment, Slice};
 use super::ear::Ear;
 use super::jobs::Jobs;
 use super::message::{Handout, Message, WorkRun};
-use crate::crash_report::CrashReport;
-use crate::error::{Error, Loss};
 use crate::page::PageMaster;
-use crate::process::Exit;
-use crate::shortage::Shortage;
 use crate::slab::Block;
 use crate::wire::{self, Outlet, ResultsHeader, Run, ToMaster};
 
@@ -56,7 +54,7 @@ pub(crate) struct Seat {
     pub(crate) is_ready: bool,
     /// Why the worker can never become ready, when it told us or its start-up did.
     pub(crate) boot_failure: Option<BootFailure>,
-    /// What a misbehaving worker did, once it did.
+    /// What a misbehaving worker did, once it did, or what was not sent to it.
     pub(crate) violation: Option<String>,
     /// Who listens to the worker.
     pub(crate) ear: Ear,
@@ -97,22 +95,6 @@ pub(crate) enum Origin {
     Page,
     /// Through the window, past the page.
     Window,
-}
-
-/// How a worker process ended.
-#[derive(Clone)]
-pub(crate) struct Death {
-    pub(crate) exit: Exit,
-    pub(crate) output_tail: Option<String>,
-    pub(crate) crash: Option<Arc<CrashReport>>,
-    pub(crate) shortage: Shortage,
-    pub(crate) at: Time,
-}
-
-/// Why a worker never became ready.
-pub(crate) struct BootFailure {
-    pub(crate) error: Error,
-    pub(crate) fatal: bool,
 }
 
 struct LargeSend {
@@ -451,28 +433,6 @@ impl Seat {
     /// Results the worker had ready and did not get to send. Only when it is dead and its channel is drained.
     pub(crate) fn salvage(&self) -> Option<Vec<u8>> {
         self.link.as_ref()?.page.salvage(self.pages_seen)
-    }
-
-    /// What a death tells about the item that was running.
-    pub(crate) fn loss(&self) -> Loss {
-        let (pid, note) = (self.link.as_ref().map(|link| link.pid), self.violation.clone());
-        let Some(Death { exit, output_tail, crash, shortage, at }) = self.death.clone() else {
-            return Loss { pid, note, ..Loss::default() };
-        };
-        // Of several it is not known which one was running.
-        let is_known = |since: &Time| since.as_nanos() > 0 && self.may_have_begun() == 1;
-        let since = self.running_since().filter(is_known);
-        Loss {
-            exit: Some(exit.status),
-            note,
-            pid,
-            ran: since.filter(|since| *since <= at).map(|since| at.saturating_since(since)),
-            cpu: exit.cpu,
-            peak_rss: exit.max_rss,
-            stderr_tail: output_tail,
-            crash: crash.filter(|crash| crash.explains(exit.status, since.map(Time::as_nanos))),
-            shortage,
-        }
     }
 }
 

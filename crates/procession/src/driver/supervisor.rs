@@ -388,7 +388,7 @@ impl Supervisor {
         let shortage = self.scales.shortage(&self.driver, child.worker, &exit, &child.kept);
         let crash = child.link.page.last_words().map(|words| Arc::new(CrashReport::new(words)));
         let at = self.driver.state.lock().now();
-        let death = Death { exit, output_tail: child.tail(), crash, shortage, at };
+        let death = Death { exit, output_tail: child.tail(), crash, shortage, at, is_channel_ended: false };
         let listener = {
             let mut state = self.driver.state.lock();
             state.seat(child.worker).and_then(|seat| {
@@ -410,6 +410,12 @@ impl Supervisor {
         wire::goodbye(&mut farewell);
         if let Err(error) = child.link.goodbye.send(&farewell) {
             tracing::error!(slot, %error, "could not say farewell for a dead worker");
+            if let Some(seat) = self.driver.state.lock().seat(child.worker)
+                && let Some(death) = &mut seat.death
+            {
+                death.is_channel_ended = true;
+            }
+            child.link.goodbye.end();
         }
         // Last, since nobody waits for it, and before the descriptors are closed.
         self.unwatch_child(&child);

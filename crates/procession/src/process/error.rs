@@ -104,8 +104,12 @@ impl LaunchError {
     /// Whether trying again cannot help.
     pub(crate) fn is_fatal(&self) -> bool {
         match self {
-            // A limit of file sizes, which stays as it is.
-            LaunchError::System { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => true,
+            // A limit of file sizes, or of sockets' buffers, which stays as it is.
+            LaunchError::System { source, .. }
+                if matches!(source.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::Unsupported) =>
+            {
+                true
+            }
             LaunchError::System { .. } | LaunchError::Boot(_) | LaunchError::PreloadDied(_) => false,
             LaunchError::NotInitialised
             | LaunchError::Program { .. }

@@ -250,8 +250,8 @@ impl MasterHalf {
                 (Some(read_end), Some(write_end))
             }
         };
-        let goodbye = Outlet::new(results.clone());
-        let sender = Outlet::new(sender);
+        let outlet = |sender| Outlet::new(sender).map_err(LaunchError::system("preparing a channel"));
+        let (sender, goodbye) = (outlet(sender)?, outlet(results.clone())?);
         let half =
             MasterHalf { page, window, sender, receiver: Inbox::new(receiver), goodbye, output: read_end };
         let channels = Ends { slot: worker.slot, work, results };

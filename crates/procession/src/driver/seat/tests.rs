@@ -41,7 +41,8 @@ impl Scene {
         let (page, fd) = PageMaster::create().unwrap();
         let (sender, _) = ipc::bytes_channel().unwrap();
         let (goodbye, _) = ipc::bytes_channel().unwrap();
-        let link = Link { sender: Outlet::new(sender), goodbye: Outlet::new(goodbye), page, pid: 1 };
+        let outlet = |sender| Outlet::new(sender).unwrap();
+        let link = Link { sender: outlet(sender), goodbye: outlet(goodbye), page, pid: 1 };
         for &size in item_sizes {
             segment.push(|sink| sink.put(&vec![7; size])).unwrap();
         }
