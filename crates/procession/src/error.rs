@@ -42,7 +42,7 @@ pub enum ErrorKind {
     Encode,
     /// An argument or a result could not be decoded.
     Decode,
-    /// An argument or a result is larger than a message may be.
+    /// An argument or a result is larger than a message may be, or a result than this program has memory for.
     TooLarge,
     /// The worker does not have the task.
     UnknownTask,

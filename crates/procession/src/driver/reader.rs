@@ -4,13 +4,15 @@
 //! Bytes from a worker are checked, never trusted: what does not fit costs the worker its life and nothing else.
 //! It never decodes a value.
 
+mod assembly;
+
 use std::sync::Arc;
 
 use procession_core::WorkerId;
 
+use self::assembly::Assembly;
 use super::Driver;
 use super::seat::{BootFailure, Origin, Seat};
-use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind};
 use crate::registry;
 use crate::slab::WindowReader;
@@ -37,16 +39,6 @@ pub(crate) struct Reader {
     /// The worker owed nothing when it was last heard.
     may_rest: bool,
 }
-
-/// A result too large for one frame, as its pieces arrive.
-struct Assembly {
-    head: LargeResult,
-    bytes: Buffer,
-}
-
-/// Reserved for a large result before its pieces arrive, however large it claims to be. These are addresses only:
-/// memory comes with the pieces.
-const RESERVED_BYTES_MAX: usize = 64 << 20;
 
 enum Next {
     Continue,
@@ -149,7 +141,7 @@ impl Reader {
         if let Some(assembly) = &self.large
             && !matches!(message, ToMaster::Piece { .. })
         {
-            return Err(format!("another message after {} bytes of a large result", assembly.bytes.len()));
+            return Err(format!("another message with {} bytes of a large result to come", assembly.left()));
         }
         match message {
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
@@ -214,23 +206,23 @@ impl Reader {
         if head.total == 0 {
             return Err("a large result of no bytes".to_owned());
         }
-        let bytes = self.driver.buffers.take((head.total as usize).min(RESERVED_BYTES_MAX));
-        self.large = Some(Assembly { head, bytes });
+        // Before there is memory for it: only what is wanted is worth any.
+        if let Some(seat) = self.driver.state.lock().seat(self.worker) {
+            seat.check_owed(head.frame_no, head.offset)?;
+        }
+        self.large = Some(Assembly::begin(head, &self.driver.buffers));
         Ok(())
     }
 
     fn piece(&mut self, len: usize) -> Result<(), String> {
-        let Some(Assembly { head, bytes }) = &mut self.large else {
+        let Some(assembly) = &mut self.large else {
             return Err("a piece of no large result".to_owned());
         };
-        let left = head.total as usize - bytes.len();
-        if len > left {
-            return Err(format!("a piece of {len} bytes where {left} are left"));
-        }
-        self.window.take(len, bytes)?;
-        if len == left
-            && let Some(Assembly { head, bytes }) = self.large.take()
+        assembly.add(len, &mut self.window)?;
+        if assembly.left() == 0
+            && let Some(assembly) = self.large.take()
         {
+            let (head, bytes) = assembly.finish();
             let worker = self.worker;
             self.driver.with_state(|state, now, effects| {
                 let accepted = state.large_result(now, worker, &head, bytes, effects);
