@@ -159,8 +159,8 @@ impl Launcher {
     fn spawn(&self, worker: WorkerId) -> Result<Launched, LaunchError> {
         let (half, ends) = MasterHalf::create(worker, self.settings.output, &self.arena)?;
         let (booting, process) = Booting::start(&self.settings, Role::Worker)?;
-        let for_boot =
-            process.try_clone().map_err(LaunchError::system("duplicating a process descriptor"))?;
+        let for_boot = process.try_clone().inspect_err(|_| process.discard());
+        let for_boot = for_boot.map_err(LaunchError::system("duplicating a process descriptor"))?;
         Ok(half.with(process, Some(PendingBoot { booting, process: for_boot, ends })))
     }
 }
