@@ -176,8 +176,7 @@ impl Reader {
             return Err(format!("registry fingerprint {fingerprint:016x}, ours is {ours:016x}"));
         }
         let worker = self.worker;
-        self.driver.with_state(|state, now, effects| state.ready(now, worker, effects));
-        Ok(())
+        self.driver.with_state(|state, now, effects| state.ready(now, worker, effects))
     }
 
     /// The worker says it cannot start and is about to leave: its exit will be told as a failed start.

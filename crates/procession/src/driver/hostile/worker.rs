@@ -72,7 +72,10 @@ impl Worker {
     /// Something that a worker may do, or that none should.
     pub(super) fn act(&mut self, choice: u8, script: &mut Script<'_>) {
         match choice {
-            0 => self.say(|buffer, _| wire::ready(buffer, registry::fingerprint())),
+            0 => {
+                self.is_ready = true;
+                self.say(|buffer, _| wire::ready(buffer, registry::fingerprint()));
+            }
             1 => {
                 let frame = script.bytes().to_vec();
                 self.reader.hear(Received::Frame(frame));

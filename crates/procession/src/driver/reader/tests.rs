@@ -91,3 +91,12 @@ fn a_large_result_that_nobody_asked_for_is_refused_before_there_is_memory_for_it
     let violation = scene.violation().expect("it is a violation");
     assert!(violation.contains("news of frame 0, which it was never sent"), "{violation}");
 }
+
+#[test]
+fn a_worker_is_ready_once() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.violation(), None);
+    scene.say(|frame| wire::ready(frame, registry::fingerprint()));
+    let violation = scene.violation().expect("it is a violation");
+    assert!(violation.contains("it is ready, it says once more"), "{violation}");
+}

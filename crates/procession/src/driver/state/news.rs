@@ -15,15 +15,20 @@ use crate::event::Event;
 use crate::wire::{self, LargeResult, ResultsHeader};
 
 impl State {
-    pub(crate) fn ready(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) {
+    /// Said once: whoever observes the pool hears of each time, and what waits for that has no bound.
+    pub(crate) fn ready(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) -> Result<(), String> {
         if let Some(seat) = self.seat(worker)
             && let Some(link) = &seat.link
         {
+            if seat.is_ready {
+                return Err("it is ready, it says once more".to_owned());
+            }
             let (slot, pid) = (seat.place, link.pid);
             seat.is_ready = true;
             effects.events.push(Event::WorkerReady { slot, pid });
             self.tell(now, CoreEvent::WorkerReady { worker }, effects);
         }
+        Ok(())
     }
 
     /// A worker that never came to be.
