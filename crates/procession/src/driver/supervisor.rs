@@ -26,7 +26,7 @@ use crate::crash_report::CrashReport;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::page::monotonic_ns;
-use crate::process::{self, LaunchError, Launched, Launcher, PendingBoot, WorkerExit, WorkerProcess};
+use crate::process::{self, LaunchError, Launched, Launcher, PendingBoot, WorkerProcess};
 use crate::wire;
 
 /// How much of a worker's latest output is kept.
@@ -40,9 +40,6 @@ const OUTPUT_TURN_BYTES: usize = 64 << 10;
 
 /// Read at most of a dead worker's output: a grandchild may hold the pipe open and write on.
 const OUTPUT_LAST_BYTES: usize = 1 << 20;
-
-/// The exit status of a worker that finds another build of the program in the master's place.
-const EXIT_MISMATCH: i32 = 78;
 
 /// Where the supervisor is in its life.
 pub(crate) enum Stage {
@@ -381,6 +378,11 @@ impl Supervisor {
         let Some(mut child) = self.children.remove(&slot) else {
             return;
         };
+        if let Some(boot) = &child.boot {
+            self.unwatch(boot.as_fd());
+        }
+        // Before it is reaped, as it may be the status that tells.
+        let refusal = child.boot.take().and_then(PendingBoot::last_word);
         let exit = self.launcher.reap(&child.process);
         let forward = self.forwarder.as_mut();
         child.drain_output(OUTPUT_LAST_BYTES, forward);
@@ -393,10 +395,8 @@ impl Supervisor {
             let mut state = self.driver.state.lock();
             state.seat(child.worker).and_then(|seat| {
                 seat.death = Some(death);
-                if exit.status == WorkerExit::Code(EXIT_MISMATCH) && seat.boot_failure.is_none() {
-                    let reason = "the worker program is another build than the master";
-                    let error = Error::new(ErrorKind::Spawn, reason);
-                    seat.boot_failure = Some(BootFailure { error, fatal: true });
+                if let Some(error) = refusal.filter(LaunchError::is_fatal) {
+                    seat.boot_failure = Some(BootFailure { error: Error::from(error), fatal: true });
                 }
                 seat.ear.summon()
             })
