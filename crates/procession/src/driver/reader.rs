@@ -247,11 +247,9 @@ impl Reader {
         let worker = self.worker;
         // It died in the middle of a large result, perhaps.
         self.large = None;
-        let left = match self.driver.state.lock().seat(worker) {
-            Some(seat) => seat.salvage(),
-            None => None,
-        };
-        if let Some(frame) = left
+        let unsent = self.driver.state.lock().seat(worker).and_then(|seat| seat.unsent());
+        // To read it may wait for memory: not under the lock.
+        if let Some(frame) = unsent.and_then(|unsent| unsent.read())
             && let Err(damage) = self.handle(&frame)
         {
             tracing::debug!(slot = worker.slot, damage, "the results a dead worker left are not usable");

@@ -5,6 +5,7 @@
 
 mod death;
 mod in_flight;
+mod unsent;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 pub(crate) use death::{BootFailure, Death};
 use in_flight::{InFlight, expect_frame};
 use procession_core::{JobId, Time};
+pub(crate) use unsent::Unsent;
 
 use super::backlog::{Segment, Slice};
 use super::ear::Ear;
@@ -19,7 +21,7 @@ use super::jobs::Jobs;
 use super::message::{Handout, Message, WorkRun};
 use crate::page::PageMaster;
 use crate::slab::Block;
-use crate::wire::{self, Outlet, ResultsHeader, Run, ToMaster};
+use crate::wire::{self, Outlet, ResultsHeader, Run};
 
 /// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
 const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
@@ -292,50 +294,6 @@ impl Seat {
         Ok(())
     }
 
-    /// Whether a frame holds results that another item of it could keep back.
-    pub(crate) fn could_be_late(&self) -> bool {
-        let is_kept_back = |frame: &InFlight| frame.owed() > 1;
-        self.link.is_some() && self.frames.iter().any(is_kept_back)
-    }
-
-    /// Results that lie finished in the shared page because the item after them takes long: nothing was heard since
-    /// the last call. They are accounted for; the worker sends them once more when it comes to it.
-    ///
-    /// What is read is a hint: whatever does not fit is left alone, and the reply will tell.
-    pub(crate) fn take_late(&mut self) -> Option<(ResultsHeader, Vec<u8>)> {
-        let replies = std::mem::replace(&mut self.replies_at_look, self.replies);
-        if replies != self.replies || !self.could_be_late() {
-            return None;
-        }
-        let frame = self.frames.front()?;
-        let bytes = self.salvage()?;
-        let ToMaster::Results(view) = ToMaster::parse(&bytes).ok()? else {
-            return None;
-        };
-        let Early { items, busy_ns } = self.early;
-        // The last item of a frame ends it, and only a reply may do that.
-        let fitting = frame.items - frame.done - frame.reclaimed.max(1);
-        let late = ResultsHeader {
-            first: view.header.first.checked_add(items)?,
-            items: view.header.items.checked_sub(items)?.min(fitting),
-            busy_ns: view.header.busy_ns.saturating_sub(busy_ns),
-            ..view.header
-        };
-        if late.items == 0 {
-            return None;
-        }
-        self.account(&late).ok()?;
-        self.early = Early { items: items + late.items, busy_ns: busy_ns + late.busy_ns };
-        let records = view.records();
-        let start = records.length_of(u64::from(items));
-        let end = records.length_of(u64::from(items + late.items));
-        if let Some(link) = &self.link {
-            // Until it comes to it, nobody knows how long these items take, and how many more it should be given.
-            link.page.hasten(late.frame_no);
-        }
-        Some((late, records.bytes[start..end].to_vec()))
-    }
-
     /// The worker is past a frame of which something was taken back.
     pub(crate) fn frame_done(&mut self, number: u32) -> Result<(), String> {
         let frame = expect_frame(&mut self.frames, number)?;
@@ -428,11 +386,6 @@ impl Seat {
     /// Whether results are to come.
     pub(crate) fn owes_results(&self) -> bool {
         !self.frames.is_empty()
-    }
-
-    /// Results the worker had ready and did not get to send. Only when it is dead and its channel is drained.
-    pub(crate) fn salvage(&self) -> Option<Vec<u8>> {
-        self.link.as_ref()?.page.salvage(self.pages_seen)
     }
 }
 

@@ -185,7 +185,9 @@ impl Supervisor {
     fn mind_the_clock(&self) {
         self.driver.arena.tend(monotonic_ns());
         self.scales.weigh(&self.driver);
-        if self.driver.state.lock().wake() {
+        let (is_due, now) = self.driver.state.lock().wake();
+        if is_due {
+            self.driver.look_for_late_results(now);
             self.driver.with_state(|state, now, effects| state.tick(now, effects));
         }
     }
