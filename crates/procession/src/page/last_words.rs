@@ -28,6 +28,9 @@ pub(crate) struct LastWords {
     /// Addresses in the worker's memory: first where it stopped, then where each caller would have gone on.
     frames: [AtomicU64; FRAMES_MAX],
     modules: [ModuleWords; MODULES_MAX],
+    /// How much of the monotonic clock does not count: the master's word to the worker. Here, because a handler that says
+    /// when has nothing else at hand.
+    pub(super) skipped_ns: AtomicU64,
 }
 
 #[repr(C)]
@@ -44,7 +47,7 @@ struct ModuleWords {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Words {
     pub(crate) signal: i32,
-    /// When, by the clock of [`monotonic_ns`](crate::page::monotonic_ns).
+    /// When, on the pool's clock.
     pub(crate) at_ns: u64,
     pub(crate) frames: Vec<Frame>,
     pub(crate) modules: Vec<Loaded>,
@@ -69,11 +72,12 @@ pub(crate) struct Loaded {
 }
 
 impl LastWords {
-    /// Begins the record; `false`: there is one.
+    /// Begins the record, when the monotonic clock says `at_ns`; `false`: there is one.
     pub(crate) fn begin(&self, signal: i32, at_ns: u64) -> bool {
         if self.signal.load(Ordering::Relaxed) != 0 {
             return false;
         }
+        let at_ns = at_ns.saturating_sub(self.skipped_ns.load(Ordering::Acquire));
         self.at_ns.store(at_ns, Ordering::Relaxed);
         self.signal.store(signal, Ordering::Release);
         true
@@ -246,6 +250,14 @@ mod tests {
             is_cut: false,
         };
         assert_eq!(words.read(), Some(expected));
+    }
+
+    #[test]
+    fn the_time_is_the_pools() {
+        let words = silence();
+        words.skipped_ns.store(1_000, Ordering::Release);
+        words.begin(11, 5_000);
+        assert_eq!(words.read().unwrap().at_ns, 4_000);
     }
 
     #[test]
