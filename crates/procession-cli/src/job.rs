@@ -45,7 +45,8 @@ pub(crate) struct Typed {
 impl Typed {
     /// What was typed to start this process, as it would be typed to begin the run.
     pub(crate) fn here() -> Typed {
-        let is_of_this_time = |word: &String| ["--resume", "--accept-changes", "--rerun-unknown"].contains(&word.as_str());
+        let is_of_this_time =
+            |word: &String| ["--resume", "--accept-changes", "--rerun-unknown"].contains(&word.as_str());
         let argv = std::env::args().filter(|word| !is_of_this_time(word)).collect();
         Typed { argv, cwd: std::env::current_dir().unwrap_or_default() }
     }
