@@ -29,6 +29,16 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// What its settings promise in vain, for the one who wrote them.
+    pub(crate) fn caution(&self) -> Option<String> {
+        let attempts =
+            self.pool.max_attempts.filter(|&attempts| attempts > 1 && !self.task.is_idempotent())?;
+        let task = self.task.short_path();
+        Some(format!(
+            "`max_attempts` is {attempts}, but `{task}` is not registered `idempotent`: its items start at most once"
+        ))
+    }
+
     /// Refuses a job that would write over its own input, or two kinds of results into one file.
     pub(crate) fn refuse_overwriting(&self) -> Result<(), Diagnostic> {
         let (values, failures) = (self.results.file.as_deref(), self.results.failures.as_deref());

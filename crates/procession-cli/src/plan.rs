@@ -8,6 +8,7 @@ use crate::exit::{Ending, Stop};
 use crate::job::{Job, PoolSettings};
 use crate::output::{Format, Sink};
 use crate::spec::units;
+use crate::terminal;
 
 /// Rows shown.
 const ROWS: usize = 3;
@@ -18,6 +19,7 @@ const ROW_WIDTH: usize = 100;
 pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     let total = job.source.check(job.task, job.skip_invalid)?;
     job.refuse_overwriting()?;
+    job.caution().iter().for_each(|caution| terminal::say_warning(caution));
     let mut plan = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(plan, "{name:<9} {value}");

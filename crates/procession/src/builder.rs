@@ -216,8 +216,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Starts an item up to this many times if its worker is lost. Default: 1, or 3 for an idempotent task. A task's
-    /// own [`max_attempts`](Task::max_attempts) goes before it.
+    /// Starts an item of a task registered `idempotent` up to this many times if its worker is lost. Default: 3. A task's
+    /// own [`max_attempts`](Task::max_attempts) goes before it. Items of other tasks start at most once, whatever it is.
     pub fn max_attempts(mut self, starts: u32) -> PoolBuilder {
         self.max_attempts = Some(starts);
         self

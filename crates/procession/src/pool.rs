@@ -427,10 +427,13 @@ impl Pool {
             chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
             timeout: options.timeout.or(self.handle.timeout),
             deadline: options.deadline,
-            max_attempts: options
-                .max_attempts
-                .or(self.handle.max_attempts)
-                .unwrap_or(task.default_max_attempts()),
+            max_attempts: match task.is_idempotent() {
+                true => {
+                    options.max_attempts.or(self.handle.max_attempts).unwrap_or(task.default_max_attempts())
+                }
+                // Whatever is asked for: what is not declared to be safe to repeat is not repeated.
+                false => 1,
+            },
             priority: options.priority,
         })
     }
