@@ -10,7 +10,7 @@ pub struct Policy {
     pub workers: u32,
     /// How long a worker has between `Terminate` and `Kill`. 2 s.
     pub grace: Duration,
-    /// How long a worker may take to become ready. 10 s.
+    /// How long a worker may take to become ready, and anew for each thing it has to run before. 10 s.
     pub start_timeout: Duration,
     /// How long a worker may take to exit once it was told to stop. 10 s.
     pub stop_timeout: Duration,

@@ -146,6 +146,7 @@ impl Scheduler {
             Event::Call { job, options, items, bytes } => self.on_call(job, options, items, bytes),
             Event::Cancel { job } => self.on_cancel(job),
             Event::Abandon { job } => self.on_abandon(job),
+            Event::WorkerSetsUp { worker, limit } => self.on_worker_sets_up(worker, limit),
             Event::WorkerReady { worker } => self.on_worker_ready(worker),
             Event::StartFailed { worker, failure } => self.on_start_failed(worker, failure),
             Event::Done { worker, items, busy } => self.on_done(worker, items, busy),

@@ -10,6 +10,7 @@ use procession_core::Policy;
 
 use crate::codec::Sink;
 use crate::cpu::cpu_count;
+use crate::driver::SetupLimit;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::pool::Pool;
@@ -67,7 +68,7 @@ struct SetupCall {
 const PRELOAD_LIMIT: Duration = Duration::from_secs(600);
 
 /// A longer limit is as good as none, and clocks can count so far.
-const PRELOAD_LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+const SETUP_LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl PoolBuilder {
     pub(crate) fn new() -> PoolBuilder {
@@ -161,7 +162,9 @@ impl PoolBuilder {
     }
 
     /// A task that each worker runs once before its first item, also each replacement. It may call
-    /// [`set_worker_state`](crate::set_worker_state). If it fails the pool is broken, and every call says why.
+    /// [`set_worker_state`](crate::set_worker_state). If it fails, or takes longer than the [`timeout`](Task::timeout) of its
+    /// task, the pool is broken, and every call says why ([`ErrorKind::Initializer`]). Without such a limit a worker whose
+    /// initializer takes longer than 10 s is started again, as one that crashes is.
     pub fn initializer<F: TaskFn>(mut self, task: Task<F>, args: F::Args) -> PoolBuilder {
         self.initializer = Some(self.setup_call(task, &args));
         self
@@ -320,8 +323,8 @@ impl PoolBuilder {
                 "option `cpu_affinity`: the list for worker {slot} has no core"
             )));
         }
-        if let Some(preload) = &self.preload {
-            preload.options.validate().map_err(|reason| Error::usage(reason).of_task(preload.task))?;
+        for call in [&self.preload, &self.initializer].into_iter().flatten() {
+            call.options.validate().map_err(|reason| Error::usage(reason).of_task(call.task))?;
         }
         if self.worker_program.is_some() && self.start_method == StartMethod::Fork {
             return Err(Error::usage(
@@ -340,7 +343,20 @@ impl PoolBuilder {
 
     fn preload_limit(&self) -> Duration {
         let chosen = self.preload.as_ref().and_then(|preload| preload.options.timeout);
-        chosen.unwrap_or(PRELOAD_LIMIT).min(PRELOAD_LIMIT_MAX)
+        chosen.unwrap_or(PRELOAD_LIMIT).min(SETUP_LIMIT_MAX)
+    }
+
+    /// Of the preload, where workers run it, and of the initializer.
+    pub(crate) fn setup_limits(&self) -> [Option<SetupLimit>; 2] {
+        let limit_of = |what, call: &Option<SetupCall>, default: Option<Duration>| {
+            let call = call.as_ref()?;
+            let limit = call.options.timeout.or(default)?.min(SETUP_LIMIT_MAX);
+            Some(SetupLimit { what, task: call.task.path(), limit })
+        };
+        [
+            limit_of("preload", &self.preload, Some(PRELOAD_LIMIT)),
+            limit_of("initializer", &self.initializer, None),
+        ]
     }
 
     fn worker_count(&self) -> usize {
@@ -355,9 +371,6 @@ impl PoolBuilder {
         policy.max_tasks_per_worker = self.max_tasks_per_worker.map(|items| items as u64);
         policy.idle_timeout = self.idle_timeout;
         policy.lazy_start = self.lazy_start;
-        if self.preload.is_some() && self.start_method == StartMethod::Spawn {
-            policy.start_timeout += self.preload_limit();
-        }
         if let Some(grace) = self.grace {
             policy.grace = grace;
         }

@@ -114,6 +114,7 @@ impl Pool {
         let settings = Settings {
             forward_output: builder.output == Output::Inherit,
             max_rss: builder.max_rss,
+            setup_limits: builder.setup_limits(),
             memory_limit: launch.memory_limit,
         };
         let arena = Arena::create().map_err(|error| {

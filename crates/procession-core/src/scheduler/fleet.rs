@@ -74,6 +74,15 @@ impl Scheduler {
         }
     }
 
+    /// It came so far, and has time for what is next. One that was told to end meanwhile has no more than before.
+    pub(super) fn on_worker_sets_up(&mut self, worker: WorkerId, limit: Option<Duration>) {
+        let Some(slot) = self.slot_of(worker) else { return };
+        if matches!(self.at(slot).state, State::Starting { .. }) {
+            let deadline = self.now + limit.unwrap_or(self.policy.start_timeout);
+            self.set_state(slot, State::Starting { deadline });
+        }
+    }
+
     pub(super) fn on_worker_ready(&mut self, worker: WorkerId) {
         let Some(slot) = self.slot_of(worker) else { return };
         match self.at(slot).state {

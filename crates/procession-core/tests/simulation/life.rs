@@ -257,6 +257,7 @@ fn stale(world: &mut World, rng: &mut Rng) {
         Event::InputClosed { job },
         Event::Cancel { job },
         Event::Abandon { job },
+        Event::WorkerSetsUp { worker, limit: Some(busy) },
         Event::WorkerReady { worker },
         Event::Done { worker, items: 3, busy },
         Event::Reclaimed { worker, items: 3 },

@@ -62,7 +62,7 @@ impl Pool {
             ..Policy::new(1 + u32::from(choice % 3))
         };
         let arena = Arena::create().expect("there are addresses for an arena");
-        let settings = Settings { forward_output: false, max_rss: None, memory_limit: None };
+        let settings = Settings::default();
         let driver = Driver::new(policy, None, settings, arena).expect("there is a descriptor for the bell");
         let clock = driver.state.lock().now();
         Pool { driver: Arc::new(driver), workers: BTreeMap::new(), calls: Vec::new(), clock, blamed: 0 }

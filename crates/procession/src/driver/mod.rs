@@ -48,6 +48,7 @@ pub(crate) use callbacks::{CallbackThread, run_one as run_callback};
 use effects::Effects;
 use intake::Intake;
 pub(crate) use intake::NewCall;
+pub(crate) use seat::SetupLimit;
 use state::State;
 pub(crate) use state::{CallOptions, Phase};
 pub(crate) use supervisor::Supervisor;
@@ -83,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) forward_output: bool,
     /// A worker with more resident memory than this, in bytes, is replaced.
     pub(crate) max_rss: Option<u64>,
+    /// How long a worker may take for the preload, and for its initializer.
+    pub(crate) setup_limits: [Option<SetupLimit>; 2],
     /// What workers are limited to, in bytes; for reports.
     pub(crate) memory_limit: Option<u64>,
 }

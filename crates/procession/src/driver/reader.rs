@@ -146,6 +146,7 @@ impl Reader {
             return Err(format!("another message after {} bytes of a large result", assembly.bytes.len()));
         }
         match message {
+            ToMaster::SettingUp { step } => self.sets_up(step)?,
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
             ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message))?,
             ToMaster::Results(view) => {
@@ -163,6 +164,13 @@ impl Reader {
     fn is_dead(&self) -> bool {
         let mut state = self.driver.state.lock();
         state.seat(self.worker).is_none_or(|seat| seat.death.is_some())
+    }
+
+    fn sets_up(&self, step: u8) -> Result<(), String> {
+        let limits = &self.driver.settings.setup_limits;
+        let limit = *limits.get(usize::from(step)).ok_or("it runs what no worker runs before it is ready")?;
+        let worker = self.worker;
+        self.driver.with_state(|state, now, effects| state.sets_up(now, worker, step, limit, effects))
     }
 
     fn ready(&self, fingerprint: u64) -> Result<(), String> {

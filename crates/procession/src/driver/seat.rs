@@ -4,22 +4,21 @@
 //! It knows neither the scheduler's policies nor processes.
 
 mod in_flight;
+mod life;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use in_flight::{InFlight, expect_frame};
+pub(crate) use life::{BootFailure, Death, SetupLimit, SetupStep};
 use procession_core::{JobId, Time};
 
 use super::backlog::{Segment, Slice};
 use super::ear::Ear;
 use super::jobs::Jobs;
 use super::message::{Handout, Message, WorkRun};
-use crate::crash_report::CrashReport;
-use crate::error::{Error, Loss};
+use crate::error::Loss;
 use crate::page::PageMaster;
-use crate::process::Exit;
-use crate::shortage::Shortage;
 use crate::slab::Block;
 use crate::wire::{self, Outlet, ResultsHeader, Run, ToMaster};
 
@@ -54,6 +53,8 @@ pub(crate) struct Seat {
     pub(crate) death: Option<Death>,
     /// The worker took up its work: whatever ends it from now on is no failure to start.
     pub(crate) is_ready: bool,
+    /// What it runs before it is ready, once it has come to that.
+    pub(crate) setup: Option<SetupStep>,
     /// Why the worker can never become ready, when it told us or its start-up did.
     pub(crate) boot_failure: Option<BootFailure>,
     /// What a misbehaving worker did, once it did.
@@ -97,22 +98,6 @@ pub(crate) enum Origin {
     Page,
     /// Through the window, past the page.
     Window,
-}
-
-/// How a worker process ended.
-#[derive(Clone)]
-pub(crate) struct Death {
-    pub(crate) exit: Exit,
-    pub(crate) output_tail: Option<String>,
-    pub(crate) crash: Option<Arc<CrashReport>>,
-    pub(crate) shortage: Shortage,
-    pub(crate) at: Time,
-}
-
-/// Why a worker never became ready.
-pub(crate) struct BootFailure {
-    pub(crate) error: Error,
-    pub(crate) fatal: bool,
 }
 
 struct LargeSend {
@@ -451,6 +436,12 @@ impl Seat {
     /// Results the worker had ready and did not get to send. Only when it is dead and its channel is drained.
     pub(crate) fn salvage(&self) -> Option<Vec<u8>> {
         self.link.as_ref()?.page.salvage(self.pages_seen)
+    }
+
+    /// Why it was not ready when we killed it, if what it ran before had a limit of its own and was over that.
+    pub(crate) fn overslept(&self) -> Option<BootFailure> {
+        let death = self.death.as_ref().filter(|_| self.is_killed && self.violation.is_none())?;
+        self.setup.as_ref()?.outlasted(death.at)
     }
 
     /// What a death tells about the item that was running.

@@ -8,7 +8,7 @@ use procession_core::{Event as CoreEvent, StartFailure, Time, WorkerId};
 use super::{Effects, Phase, State};
 use crate::arrival::{Arrival, Large, Records};
 use crate::buffer::Buffer;
-use crate::driver::seat::Origin;
+use crate::driver::seat::{Origin, SetupLimit, SetupStep};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::wire::{self, LargeResult, ResultsHeader};
@@ -23,6 +23,25 @@ impl State {
             effects.events.push(Event::WorkerReady { slot, pid });
             self.tell(now, CoreEvent::WorkerReady { worker }, effects);
         }
+    }
+
+    /// A worker has come to something that it runs before it is ready.
+    pub(crate) fn sets_up(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        number: u8,
+        limit: Option<SetupLimit>,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        let Some(seat) = self.seat(worker) else { return Ok(()) };
+        if seat.is_ready || seat.setup.as_ref().is_some_and(|before| before.number >= number) {
+            return Err("it sets itself up out of turn".to_owned());
+        }
+        seat.setup = Some(SetupStep { number, since: now, limit });
+        let limit = limit.map(|limit| limit.limit);
+        self.tell(now, CoreEvent::WorkerSetsUp { worker, limit }, effects);
+        Ok(())
     }
 
     /// A worker that never came to be.
@@ -191,7 +210,7 @@ impl State {
         let loss = seat.loss();
         // A worker that was ready has items, and an end like any other; a status it left with means nothing then.
         seat.let_go();
-        let failure = seat.boot_failure.take().filter(|_| !seat.is_ready);
+        let failure = seat.boot_failure.take().or_else(|| seat.overslept()).filter(|_| !seat.is_ready);
         if let (Some(link), Some(exit)) = (seat.link.take(), loss.exit) {
             effects.events.push(Event::WorkerExited {
                 slot: seat.place,
