@@ -243,6 +243,11 @@ impl Loss {
     }
 
     /// `signal 11 (SIGSEGV), ran 3 ms, peak rss 14 MiB`. Where it was, which process it was and how much processor time
+    /// Whether it looks as the end of a worker does that was told to end, and then was made to.
+    pub(crate) fn is_by_order(&self) -> bool {
+        matches!(self.exit, Some(WorkerExit::Signal(libc::SIGTERM | libc::SIGKILL)))
+    }
+
     /// it used is for whoever asks: of a thousand losses each is to be a line.
     pub(crate) fn describe(&self) -> String {
         let mut text = match self.exit {
