@@ -149,7 +149,8 @@ impl Error {
         self.0.panic_message.as_deref()
     }
 
-    /// The last lines (at most 8 KiB) the lost worker wrote to stderr.
+    /// What the lost worker last wrote to stderr: 8 KiB at most. Where the item alone wrote more, how that began (2 KiB)
+    /// and how it ended, with the number of bytes left out between them.
     pub fn stderr_tail(&self) -> Option<&str> {
         self.loss()?.stderr_tail.as_deref()
     }
@@ -242,12 +243,12 @@ impl Loss {
         if self.shortage.is_proved() { ErrorKind::OutOfMemory } else { ErrorKind::WorkerLost }
     }
 
-    /// `signal 11 (SIGSEGV), ran 3 ms, peak rss 14 MiB`. Where it was, which process it was and how much processor time
     /// Whether it looks as the end of a worker does that was told to end, and then was made to.
     pub(crate) fn is_by_order(&self) -> bool {
         matches!(self.exit, Some(WorkerExit::Signal(libc::SIGTERM | libc::SIGKILL)))
     }
 
+    /// `signal 11 (SIGSEGV), ran 3 ms, peak rss 14 MiB`. Where it was, which process it was and how much processor time
     /// it used is for whoever asks: of a thousand losses each is to be a line.
     pub(crate) fn describe(&self) -> String {
         let mut text = match self.exit {

@@ -34,6 +34,7 @@ mod state;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
