@@ -135,6 +135,7 @@ pub(crate) struct PoolSettings {
     pub(crate) lazy_start: Option<bool>,
     pub(crate) output: Option<Output>,
     pub(crate) crash_reports: Option<bool>,
+    pub(crate) recycle_after_panic: Option<bool>,
 }
 
 impl PoolSettings {
@@ -155,6 +156,7 @@ impl PoolSettings {
         }
         set!(start_method grace max_tasks_per_worker max_rss memory_limit);
         set!(nice cpu_affinity idle_timeout lazy_start output crash_reports);
+        set!(recycle_after_panic);
         if let Some((restarts, within)) = self.restart_limit {
             pool = pool.restart_limit(restarts, within);
         }

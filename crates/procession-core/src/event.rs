@@ -109,6 +109,11 @@ pub enum Event {
         /// Which one.
         worker: WorkerId,
     },
+    /// A task panicked in a worker, whose [`Done`](Event::Done) for that item is yet to be told.
+    TaskPanicked {
+        /// Which one.
+        worker: WorkerId,
+    },
     /// A worker takes more memory than it may: it delivers what it is running, then it is replaced.
     WorkerBloated {
         /// Which one.

@@ -29,6 +29,8 @@ pub struct Policy {
     pub barren_timeout: Duration,
     /// A worker is replaced after this many items, by one that was started before it has left. `None`: never.
     pub max_tasks_per_worker: Option<u64>,
+    /// A worker in which a task panicked is replaced, as after its last item. `false`.
+    pub recycle_after_panic: bool,
     /// A worker that had nothing to do for this long is stopped; its seat is filled again when work waits.
     /// `None`: never.
     pub idle_timeout: Option<Duration>,
@@ -65,6 +67,7 @@ impl Policy {
             back_off_max: Duration::from_secs(30),
             barren_timeout: Duration::from_secs(60),
             max_tasks_per_worker: None,
+            recycle_after_panic: false,
             idle_timeout: None,
             lazy_start: false,
             lost_in_a_row_max: None,

@@ -39,6 +39,7 @@ pub struct PoolBuilder {
     preload: Option<SetupCall>,
     initializer: Option<SetupCall>,
     max_tasks_per_worker: Option<usize>,
+    recycle_after_panic: bool,
     pub(crate) max_rss: Option<u64>,
     memory_limit: Option<u64>,
     pub(crate) timeout: Option<Duration>,
@@ -79,6 +80,7 @@ impl PoolBuilder {
             preload: None,
             initializer: None,
             max_tasks_per_worker: None,
+            recycle_after_panic: false,
             max_rss: None,
             memory_limit: None,
             timeout: None,
@@ -174,6 +176,22 @@ impl PoolBuilder {
     /// left, so for a moment there may be one process more than workers; it gets no item before then.
     pub fn max_tasks_per_worker(mut self, items: usize) -> PoolBuilder {
         self.max_tasks_per_worker = Some(items);
+        self
+    }
+
+    /// Replaces a worker in which a task panicked, for tasks that may leave its memory in disorder when they do. Default: no.
+    ///
+    /// The panic is delivered, no attempt is charged, and the worker's successor is started before it has left. Items that
+    /// it had begun by the time the pool heard of the panic are finished and delivered; with a
+    /// [`chunk_size`](Task::chunk_size) of 1 that is the next one at most.
+    ///
+    /// ```no_run
+    /// # #[procession::main] fn main() -> Result<(), procession::Error> {
+    /// let pool = procession::Pool::builder().recycle_after_panic(true).build()?;
+    /// # pool.close() }
+    /// ```
+    pub fn recycle_after_panic(mut self, recycle: bool) -> PoolBuilder {
+        self.recycle_after_panic = recycle;
         self
     }
 
@@ -298,7 +316,7 @@ impl PoolBuilder {
         let launch = self.launch_settings()?;
         launch.check()?;
         process::ensure_descriptors(workers)?;
-        if self.max_tasks_per_worker.is_some() || self.max_rss.is_some() {
+        if self.max_tasks_per_worker.is_some() || self.max_rss.is_some() || self.recycle_after_panic {
             // For successors, each beside its predecessor. Where there is no room they start later.
             let _ = process::ensure_descriptors(workers.saturating_mul(2));
         }
@@ -369,6 +387,7 @@ impl PoolBuilder {
         })?;
         let mut policy = Policy::new(count);
         policy.max_tasks_per_worker = self.max_tasks_per_worker.map(|items| items as u64);
+        policy.recycle_after_panic = self.recycle_after_panic;
         policy.idle_timeout = self.idle_timeout;
         policy.lazy_start = self.lazy_start;
         if let Some(grace) = self.grace {

@@ -39,7 +39,7 @@ impl Scheduler {
         let seat = self.at_mut(slot);
         seat.id.generation += 1;
         seat.handed_out = 0;
-        seat.bloated = false;
+        seat.is_spent = false;
         seat.reclaiming = false;
         seat.asked = false;
         seat.asked_in_vain = 0;

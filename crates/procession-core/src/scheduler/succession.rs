@@ -9,17 +9,18 @@ use crate::WorkerId;
 use crate::seat::{Seat, State};
 
 impl Scheduler {
-    pub(super) fn on_worker_bloated(&mut self, worker: WorkerId) {
+    /// What it is running it delivers; nothing more is begun there.
+    pub(super) fn replace_when_free(&mut self, worker: WorkerId) {
         let Some(slot) = self.slot_of(worker) else { return };
         match self.at(slot).state {
             State::Idle { .. } => {
-                self.at_mut(slot).bloated = true;
+                self.at_mut(slot).is_spent = true;
                 self.retire(slot);
             }
-            State::Busy { .. } if !self.at(slot).bloated => {
-                self.at_mut(slot).bloated = true;
+            State::Busy { .. } if !self.at(slot).is_spent => {
+                self.at_mut(slot).is_spent = true;
                 self.start_successor(slot);
-                // What it is running it delivers; all else runs elsewhere.
+                // What it has not begun runs elsewhere.
                 self.reclaim(slot);
             }
             State::Busy { .. } | State::Starting { .. } | State::Standby => {}

@@ -264,6 +264,7 @@ fn stale(world: &mut World, rng: &mut Rng) {
         Event::WorkerExited { worker, begun: 1 },
         Event::WorkerFaulty { worker },
         Event::WorkerBloated { worker },
+        Event::TaskPanicked { worker },
     ];
     if let Some(&worker) = world.live_workers().first() {
         events.push(Event::Reclaimed { worker, items: 1 });

@@ -11,7 +11,7 @@ use crate::buffer::Buffer;
 use crate::driver::seat::{Origin, SetupLimit, SetupStep};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::wire::{self, LargeResult, ResultsHeader};
+use crate::wire::{self, LargeResult, ResultsHeader, Status};
 
 impl State {
     pub(crate) fn ready(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) {
@@ -112,6 +112,9 @@ impl State {
                 entry.settle(run.first, 1);
             }
         }
+        if status == Status::Panicked {
+            self.tell(now, CoreEvent::TaskPanicked { worker }, effects);
+        }
         self.tell(now, CoreEvent::Done { worker, items: 1, busy }, effects);
         effects.pump.push(worker.slot);
         Ok(())
@@ -130,6 +133,10 @@ impl State {
         let busy = Duration::from_nanos(header.busy_ns);
         self.count(worker, header.items, busy);
         self.route(worker, header, records, start, effects);
+        if self.heeds_panics && has_panic(header, &records[start..]) {
+            // First, or it would be given more for what it has done.
+            self.tell(now, CoreEvent::TaskPanicked { worker }, effects);
+        }
         if header.items > 0 {
             self.tell(now, CoreEvent::Done { worker, items: u64::from(header.items), busy }, effects);
         }
@@ -239,4 +246,10 @@ impl State {
             self.tell(now, CoreEvent::WorkerFaulty { worker }, effects);
         }
     }
+}
+
+/// Whether an item panicked.
+fn has_panic(header: &ResultsHeader, bytes: &[u8]) -> bool {
+    let mut records = wire::Records { each: 0, bytes };
+    header.each == 0 && (0..header.items).any(|_| records.take().status == Status::Panicked)
 }
