@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use nix::sys::signal::SigSet;
-use procession::{AsyncResult, ErrorKind, Pool};
+use procession::{AsyncResult, Error, ErrorKind, Pool, StartMethod};
 use procession_harness::{Gate, Ledger, Signal};
 
 use crate::held::held;
@@ -196,6 +196,40 @@ procession_harness::cases! {
             assert!(error.to_string().contains("slow_if") && error.to_string().contains("400ms"), "{error}");
             pool.close().unwrap();
         });
+    }
+
+    fn i11_an_initializer_that_takes_too_long_is_reported() {
+        both_described(2, |builder| {
+            let ledger = Ledger::new("ledger");
+            let pool = builder.initializer(note_and_stay.timeout(SHORT), (ledger.path(), vec![])).build().unwrap();
+            let queued = pool.apply_async(square, (3,));
+            for error in [queued.get().unwrap_err(), pool.map(square, 0..3).unwrap_err()] {
+                assert_eq!(error.kind(), ErrorKind::Initializer, "{error}");
+                let told = error.to_string();
+                assert!(told.contains("initializer `") && told.contains("note_and_stay` did not return"), "{told}");
+                assert!(told.contains("within 400ms"), "{told}");
+            }
+            assert_eq!(pool.close().unwrap_err().kind(), ErrorKind::Initializer);
+            assert!((1..=2).contains(&ledger.lines().len()), "no storm: {:?}", ledger.lines());
+        });
+    }
+
+    fn i11_a_preload_that_takes_too_long_is_reported() {
+        let ledger = Ledger::new("ledger");
+        let described = |method| {
+            let slow = note_and_stay.timeout(SHORT);
+            Pool::builder().workers(1).start_method(method).preload(slow, (ledger.path(), vec![])).build()
+        };
+        let check = |error: Error| {
+            assert_eq!(error.kind(), ErrorKind::Initializer, "{error}");
+            assert!(error.to_string().contains("note_and_stay` did not return within 400ms"), "{error}");
+        };
+        check(described(StartMethod::ForkServer).unwrap_err());
+        // There is no server process: each worker runs it.
+        let pool = described(StartMethod::Spawn).unwrap();
+        check(pool.apply(square, (3,)).unwrap_err());
+        check(pool.close().unwrap_err());
+        assert_eq!(ledger.lines().len(), 2, "no storm");
     }
 
     fn i12_cancelling_large_arguments_under_way() {

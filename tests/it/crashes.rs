@@ -218,6 +218,25 @@ procession_harness::cases! {
         });
     }
 
+    fn no_option_starts_what_is_not_declared_idempotent_twice() {
+        both(1, |builder| {
+            let pool = builder.max_attempts(3).build().unwrap();
+            let ledger = Ledger::new("ledger");
+            for task in [risky, risky.max_attempts(3)] {
+                let error = pool.apply(task, (ledger.path(), 0, vec![0], "kill".to_owned())).unwrap_err();
+                assert_eq!((error.kind(), error.attempts()), (ErrorKind::WorkerLost, 1), "{error}");
+            }
+            let rows = (1..5).map(|x| (ledger.path(), x, vec![2, 3], "segv".to_owned()));
+            let outcomes = pool.istarmap(risky.max_attempts(5), rows);
+            let kinds: Vec<_> = outcomes.map(|outcome| outcome.map_err(|error| error.kind())).collect();
+            let lost = Err(ErrorKind::WorkerLost);
+            assert_eq!(kinds, [Ok(3), lost, lost, Ok(12)]);
+            let counts = counts(&ledger);
+            assert_eq!((counts["0"], counts["2"], counts["3"]), (2, 1, 1), "once a call: {counts:?}");
+            pool.close().unwrap();
+        });
+    }
+
     fn every_task_kills_its_worker() {
         both(2, |builder| {
             let pool = builder.build().unwrap();

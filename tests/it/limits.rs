@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
-use procession::{ErrorKind, Pool};
+use procession::{ErrorKind, Pool, WorkerExit};
 use procession_harness::{Gate, Ledger, Signal};
 use procession_tasks::faults;
 
@@ -34,6 +34,16 @@ pub(crate) fn note_and_sleep(path: String, x: i64, seconds: f64) -> i64 {
     Ledger::note(path, x);
     faults::sleep(seconds);
     x
+}
+
+/// Waits until it is told to stop, and aborts.
+#[procession::task]
+fn abort_when_told() {
+    let mut terminate = SigSet::empty();
+    terminate.add(Signal::SIGTERM);
+    terminate.thread_block().expect("a signal can be blocked");
+    terminate.wait().expect("it is waited for");
+    faults::abort();
 }
 
 const SLOW: [i64; 3] = [3, 10, 17];
@@ -207,6 +217,20 @@ procession_harness::cases! {
             assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
             assert!(ledger.lines().len() < 1000, "{}", ledger.lines().len());
             assert_eq!(pool.worker_pids(), pids, "nothing was stopped");
+            pool.close().unwrap();
+        });
+    }
+
+    fn one_that_dies_in_another_way_when_it_is_told_to_stop_is_told_so() {
+        both(1, |builder| {
+            let pool = builder.build().unwrap();
+            let limit = Duration::from_millis(300);
+            let error = pool.apply(abort_when_told.timeout(limit), ()).unwrap_err();
+            assert_eq!((error.kind(), error.exit()), (ErrorKind::TimedOut, Some(WorkerExit::Signal(6))), "{error}");
+            let told = "limit 300ms per item; told to stop, its worker ended with signal 6 (SIGABRT), ran ";
+            assert!(error.to_string().contains(told), "{error}");
+            let error = pool.apply(run_for.timeout(limit), (0, true, "sleep".to_owned())).unwrap_err();
+            assert!(error.to_string().contains("per item, stopped by signal 15 (SIGTERM), ran "), "{error}");
             pool.close().unwrap();
         });
     }

@@ -16,6 +16,7 @@ mod masters;
 mod memory;
 mod mixed;
 mod options;
+mod panics;
 mod pauses;
 mod pools;
 mod preload;

@@ -208,7 +208,7 @@ pub(crate) struct ItemFlags {
     /// Stop an item that runs longer: 500ms, 30s, 1m30s
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Start an item at most so often when its worker is lost
+    /// Start an idempotent item up to N times if its worker is lost
     #[arg(long, value_name = "N", value_parser = attempts)]
     pub(crate) max_attempts: Option<u32>,
     /// How workers are started: forkserver, spawn or fork

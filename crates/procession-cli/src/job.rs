@@ -67,6 +67,16 @@ pub(crate) struct RunDirSettings {
 }
 
 impl Job {
+    /// What its settings promise in vain, for the one who wrote them.
+    pub(crate) fn caution(&self) -> Option<String> {
+        let attempts =
+            self.pool.max_attempts.filter(|&attempts| attempts > 1 && !self.task.is_idempotent())?;
+        let task = self.task.short_path();
+        Some(format!(
+            "`max_attempts` is {attempts}, but `{task}` is not registered `idempotent`: its items start at most once"
+        ))
+    }
+
     /// Refuses a job that would write over its own input or description, or two kinds of results into one file.
     pub(crate) fn refuse_overwriting(&self) -> Result<(), Diagnostic> {
         let (values, failures) = (self.results.file.as_deref(), self.results.failures.as_deref());
@@ -202,6 +212,7 @@ pub(crate) struct PoolSettings {
     pub(crate) lazy_start: Option<bool>,
     pub(crate) output: WorkerOutput,
     pub(crate) crash_reports: Option<bool>,
+    pub(crate) recycle_after_panic: Option<bool>,
 }
 
 impl PoolSettings {
@@ -228,6 +239,7 @@ impl PoolSettings {
         }
         set!(start_method grace max_tasks_per_worker max_rss memory_limit);
         set!(nice cpu_affinity idle_timeout lazy_start crash_reports);
+        set!(recycle_after_panic);
         if let Some((restarts, within)) = self.restart_limit {
             pool = pool.restart_limit(restarts, within);
         }

@@ -8,6 +8,7 @@ use crate::exit::{Ending, Stop};
 use crate::job::{Job, PoolSettings};
 use crate::output::{Format, Sink};
 use crate::spec::units;
+use crate::terminal;
 
 /// Rows shown.
 const ROWS: usize = 3;
@@ -19,6 +20,7 @@ pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     let total = job.source.check(job.task, job.skip_invalid)?;
     job.refuse_overwriting()?;
     job.refuse_mixing()?;
+    job.caution().iter().for_each(|caution| terminal::say_warning(caution));
     let mut plan = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(plan, "{name:<9} {value}");

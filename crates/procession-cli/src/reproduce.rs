@@ -41,7 +41,7 @@ impl Reproduction {
         if let Some(timeout) = job.pool.timeout {
             flags.push_str(&format!(" --timeout {}", timeout.as_secs_f64()));
         }
-        if let Some(attempts) = job.pool.max_attempts {
+        if let Some(attempts) = job.pool.max_attempts.filter(|_| job.task.is_idempotent()) {
             flags.push_str(&format!(" --max-attempts {attempts}"));
         }
         if let Some(method) = job.pool.start_method {

@@ -51,6 +51,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let total = job.source.check(job.task, job.skip_invalid)?;
     let rows = RefCell::new(job.source.rows(job.task)?);
     job.refuse_overwriting()?;
+    job.caution().iter().for_each(|caution| terminal::say_warning(caution));
     job.refuse_mixing()?;
     job.remark();
     let mut results = Results::open(job)?;

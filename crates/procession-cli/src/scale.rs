@@ -72,6 +72,7 @@ pub(crate) fn scale(command: &Scale) -> Result<Ending, Stop> {
         Stop::Broken(format!("cannot watch for signals: {}", crate::output::reason(&error)))
     })?;
 
+    jobs[0].caution().iter().for_each(|caution| terminal::say_warning(caution));
     let mut all: Vec<Series> = jobs
         .iter()
         .map(|job| Series { call: job.call, workers: job.pool.workers(), times: Vec::new() })

@@ -54,6 +54,13 @@ pub enum Event {
         /// What was dropped.
         job: JobId,
     },
+    /// A started worker has come to something that it runs before it is ready.
+    WorkerSetsUp {
+        /// Which one.
+        worker: WorkerId,
+        /// How long that may take. `None`: as long as a whole start.
+        limit: Option<Duration>,
+    },
     /// A started worker is ready for work.
     WorkerReady {
         /// Which one.
@@ -99,6 +106,11 @@ pub enum Event {
     },
     /// A worker broke the protocol and can no longer be believed.
     WorkerFaulty {
+        /// Which one.
+        worker: WorkerId,
+    },
+    /// A task panicked in a worker, whose [`Done`](Event::Done) for that item is yet to be told.
+    TaskPanicked {
         /// Which one.
         worker: WorkerId,
     },

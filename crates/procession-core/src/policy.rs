@@ -10,7 +10,7 @@ pub struct Policy {
     pub workers: u32,
     /// How long a worker has between `Terminate` and `Kill`. 2 s.
     pub grace: Duration,
-    /// How long a worker may take to become ready. 10 s.
+    /// How long a worker may take to become ready, and anew for each thing it has to run before. 10 s.
     pub start_timeout: Duration,
     /// How long a worker may take to exit once it was told to stop. 10 s.
     pub stop_timeout: Duration,
@@ -30,6 +30,8 @@ pub struct Policy {
     pub barren_timeout: Duration,
     /// A worker is replaced after this many items, by one that was started before it has left. `None`: never.
     pub max_tasks_per_worker: Option<u64>,
+    /// A worker in which a task panicked is replaced, as after its last item. `false`.
+    pub recycle_after_panic: bool,
     /// A worker that had nothing to do for this long is stopped; its seat is filled again when work waits.
     /// `None`: never.
     pub idle_timeout: Option<Duration>,
@@ -66,6 +68,7 @@ impl Policy {
             back_off_max: Duration::from_secs(30),
             barren_timeout: Duration::from_secs(60),
             max_tasks_per_worker: None,
+            recycle_after_panic: false,
             idle_timeout: None,
             lazy_start: false,
             lost_in_a_row_max: None,

@@ -146,6 +146,7 @@ impl Scheduler {
             Event::Call { job, options, items, bytes } => self.on_call(job, options, items, bytes),
             Event::Cancel { job } => self.on_cancel(job),
             Event::Abandon { job } => self.on_abandon(job),
+            Event::WorkerSetsUp { worker, limit } => self.on_worker_sets_up(worker, limit),
             Event::WorkerReady { worker } => self.on_worker_ready(worker),
             Event::StartFailed { worker, failure } => self.on_start_failed(worker, failure),
             Event::Done { worker, items, busy } => self.on_done(worker, items, busy),
@@ -153,7 +154,11 @@ impl Scheduler {
             Event::Running { worker, since } => self.on_running(worker, since),
             Event::WorkerExited { worker, begun } => self.on_worker_exited(worker, begun),
             Event::WorkerFaulty { worker } => self.on_worker_faulty(worker),
-            Event::WorkerBloated { worker } => self.on_worker_bloated(worker),
+            Event::TaskPanicked { worker } if self.policy.recycle_after_panic => {
+                self.replace_when_free(worker)
+            }
+            Event::TaskPanicked { .. } => {}
+            Event::WorkerBloated { worker } => self.replace_when_free(worker),
             Event::Resize { workers } => self.on_resize(workers),
             Event::Close => self.ending = true,
             Event::Terminate => self.on_terminate(),

@@ -40,8 +40,9 @@ pub(crate) struct Seat {
     pub(crate) listed: bool,
     /// Items handed to this incarnation and not taken back.
     pub(crate) handed_out: u64,
-    /// It takes more memory than it may: it gets nothing more, and is replaced once it holds nothing.
-    pub(crate) bloated: bool,
+    /// It takes more memory than it may, or a task panicked in it: it gets nothing more, and is replaced once it
+    /// holds nothing.
+    pub(crate) is_spent: bool,
     /// Starts in a row of this seat that came to nothing.
     pub(crate) failed_starts: u32,
     /// Because of those: nobody is started here before then.
@@ -144,7 +145,7 @@ impl Seat {
             asked_in_vain: 0,
             listed: false,
             handed_out: 0,
-            bloated: false,
+            is_spent: false,
             failed_starts: 0,
             due: Time::ZERO,
             no_successor_before: Time::ZERO,
@@ -201,7 +202,7 @@ impl Seat {
 
     /// How many items it may still be given before it is replaced.
     pub(crate) fn allowance(&self, max_tasks: Option<u64>) -> u64 {
-        if self.bloated { 0 } else { max_tasks.map_or(u64::MAX, |max| max - self.handed_out) }
+        if self.is_spent { 0 } else { max_tasks.map_or(u64::MAX, |max| max - self.handed_out) }
     }
 
     /// What asking it to give back promises; `None` if it has nothing to give or was just asked.

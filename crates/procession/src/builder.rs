@@ -10,7 +10,7 @@ use procession_core::Policy;
 
 use crate::codec::Sink;
 use crate::cpu::cpu_count;
-use crate::driver::Listener;
+use crate::driver::{Listener, SetupLimit};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Printed};
 use crate::pool::Pool;
@@ -39,6 +39,7 @@ pub struct PoolBuilder {
     preload: Option<SetupCall>,
     initializer: Option<SetupCall>,
     max_tasks_per_worker: Option<usize>,
+    recycle_after_panic: bool,
     pub(crate) max_rss: Option<u64>,
     memory_limit: Option<u64>,
     pub(crate) timeout: Option<Duration>,
@@ -69,7 +70,7 @@ struct SetupCall {
 const PRELOAD_LIMIT: Duration = Duration::from_secs(600);
 
 /// A longer limit is as good as none, and clocks can count so far.
-const PRELOAD_LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+const SETUP_LIMIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl PoolBuilder {
     pub(crate) fn new() -> PoolBuilder {
@@ -80,6 +81,7 @@ impl PoolBuilder {
             preload: None,
             initializer: None,
             max_tasks_per_worker: None,
+            recycle_after_panic: false,
             max_rss: None,
             memory_limit: None,
             timeout: None,
@@ -164,7 +166,9 @@ impl PoolBuilder {
     }
 
     /// A task that each worker runs once before its first item, also each replacement. It may call
-    /// [`set_worker_state`](crate::set_worker_state). If it fails the pool is broken, and every call says why.
+    /// [`set_worker_state`](crate::set_worker_state). If it fails, or takes longer than the [`timeout`](Task::timeout) of its
+    /// task, the pool is broken, and every call says why ([`ErrorKind::Initializer`]). Without such a limit a worker whose
+    /// initializer takes longer than 10 s is started again, as one that crashes is.
     pub fn initializer<F: TaskFn>(mut self, task: Task<F>, args: F::Args) -> PoolBuilder {
         self.initializer = Some(self.setup_call(task, &args));
         self
@@ -174,6 +178,22 @@ impl PoolBuilder {
     /// left, so for a moment there may be one process more than workers; it gets no item before then.
     pub fn max_tasks_per_worker(mut self, items: usize) -> PoolBuilder {
         self.max_tasks_per_worker = Some(items);
+        self
+    }
+
+    /// Replaces a worker in which a task panicked, for tasks that may leave its memory in disorder when they do. Default: no.
+    ///
+    /// The panic is delivered, no attempt is charged, and the worker's successor is started before it has left. Items that
+    /// it had begun by the time the pool heard of the panic are finished and delivered; with a
+    /// [`chunk_size`](Task::chunk_size) of 1 that is the next one at most.
+    ///
+    /// ```no_run
+    /// # #[procession::main] fn main() -> Result<(), procession::Error> {
+    /// let pool = procession::Pool::builder().recycle_after_panic(true).build()?;
+    /// # pool.close() }
+    /// ```
+    pub fn recycle_after_panic(mut self, recycle: bool) -> PoolBuilder {
+        self.recycle_after_panic = recycle;
         self
     }
 
@@ -219,8 +239,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Starts an item up to this many times if its worker is lost. Default: 1, or 3 for an idempotent task. A task's
-    /// own [`max_attempts`](Task::max_attempts) goes before it.
+    /// Starts an item of a task registered `idempotent` up to this many times if its worker is lost. Default: 3. A task's
+    /// own [`max_attempts`](Task::max_attempts) goes before it. Items of other tasks start at most once, whatever it is.
     pub fn max_attempts(mut self, starts: u32) -> PoolBuilder {
         self.max_attempts = Some(starts);
         self
@@ -322,7 +342,7 @@ impl PoolBuilder {
         let launch = self.launch_settings()?;
         launch.check()?;
         process::ensure_descriptors(workers)?;
-        if self.max_tasks_per_worker.is_some() || self.max_rss.is_some() {
+        if self.max_tasks_per_worker.is_some() || self.max_rss.is_some() || self.recycle_after_panic {
             // For successors, each beside its predecessor. Where there is no room they start later.
             let _ = process::ensure_descriptors(workers.saturating_mul(2));
         }
@@ -347,8 +367,8 @@ impl PoolBuilder {
                 "option `cpu_affinity`: the list for worker {slot} has no core"
             )));
         }
-        if let Some(preload) = &self.preload {
-            preload.options.validate().map_err(|reason| Error::usage(reason).of_task(preload.task))?;
+        for call in [&self.preload, &self.initializer].into_iter().flatten() {
+            call.options.validate().map_err(|reason| Error::usage(reason).of_task(call.task))?;
         }
         if self.worker_program.is_some() && self.start_method == StartMethod::Fork {
             return Err(Error::usage(
@@ -367,7 +387,20 @@ impl PoolBuilder {
 
     fn preload_limit(&self) -> Duration {
         let chosen = self.preload.as_ref().and_then(|preload| preload.options.timeout);
-        chosen.unwrap_or(PRELOAD_LIMIT).min(PRELOAD_LIMIT_MAX)
+        chosen.unwrap_or(PRELOAD_LIMIT).min(SETUP_LIMIT_MAX)
+    }
+
+    /// Of the preload, where workers run it, and of the initializer.
+    pub(crate) fn setup_limits(&self) -> [Option<SetupLimit>; 2] {
+        let limit_of = |what, call: &Option<SetupCall>, default: Option<Duration>| {
+            let call = call.as_ref()?;
+            let limit = call.options.timeout.or(default)?.min(SETUP_LIMIT_MAX);
+            Some(SetupLimit { what, task: call.task.path(), limit })
+        };
+        [
+            limit_of("preload", &self.preload, Some(PRELOAD_LIMIT)),
+            limit_of("initializer", &self.initializer, None),
+        ]
     }
 
     fn worker_count(&self) -> usize {
@@ -380,11 +413,9 @@ impl PoolBuilder {
         })?;
         let mut policy = Policy::new(count);
         policy.max_tasks_per_worker = self.max_tasks_per_worker.map(|items| items as u64);
+        policy.recycle_after_panic = self.recycle_after_panic;
         policy.idle_timeout = self.idle_timeout;
         policy.lazy_start = self.lazy_start;
-        if self.preload.is_some() && self.start_method == StartMethod::Spawn {
-            policy.start_timeout += self.preload_limit();
-        }
         if let Some(grace) = self.grace {
             policy.grace = grace;
         }

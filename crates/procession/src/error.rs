@@ -149,8 +149,9 @@ impl Error {
         self.0.panic_message.as_deref()
     }
 
-    /// The last (at most 8 KiB) that the lost worker wrote to stderr, and what it had started: all of it may be of items
-    /// before, since a worker writes everything to one pipe and keeps no account of where an item's output begins.
+    /// What the lost worker last wrote to stderr: 8 KiB at most. Where the item alone wrote more, how that began (2 KiB)
+    /// and how it ended, with the number of bytes left out between them. Shorter output may be of
+    /// items before: a worker writes everything to one pipe and keeps no account of where an item's output begins.
     pub fn stderr_tail(&self) -> Option<&str> {
         self.loss()?.stderr_tail.as_deref()
     }
@@ -241,6 +242,11 @@ impl Error {
 impl Loss {
     pub(crate) fn kind(&self) -> ErrorKind {
         if self.shortage.is_proved() { ErrorKind::OutOfMemory } else { ErrorKind::WorkerLost }
+    }
+
+    /// Whether it looks as the end of a worker does that was told to end, and then was made to.
+    pub(crate) fn is_by_order(&self) -> bool {
+        matches!(self.exit, Some(WorkerExit::Signal(libc::SIGTERM | libc::SIGKILL)))
     }
 
     /// `signal 11 (SIGSEGV), ran 3 ms, peak rss 14 MiB`. Where it was, which process it was and how much processor time

@@ -92,6 +92,7 @@ impl Pool {
         policy: Policy,
         launch: LaunchSettings,
     ) -> Result<Pool, Error> {
+        let setup_limits = builder.setup_limits();
         let settings = Settings {
             output: match (builder.listener, builder.output) {
                 (Some(listener), _) => Destination::Listener(listener),
@@ -99,6 +100,7 @@ impl Pool {
                 (None, Output::Null | Output::Capture) => Destination::Nowhere,
             },
             max_rss: builder.max_rss,
+            setup_limits,
             memory_limit: launch.memory_limit,
         };
         let arena = Arena::create().map_err(|error| {
@@ -432,10 +434,13 @@ impl Pool {
             chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
             timeout: options.timeout.or(self.handle.timeout),
             deadline: options.deadline,
-            max_attempts: options
-                .max_attempts
-                .or(self.handle.max_attempts)
-                .unwrap_or(task.default_max_attempts()),
+            max_attempts: match task.is_idempotent() {
+                true => {
+                    options.max_attempts.or(self.handle.max_attempts).unwrap_or(task.default_max_attempts())
+                }
+                // Whatever is asked for: what is not declared to be safe to repeat is not repeated.
+                false => 1,
+            },
             priority: options.priority,
         })
     }

@@ -85,9 +85,21 @@ impl<F> Task<F> {
         self
     }
 
-    /// Starts an item up to this many times, if its worker is lost.
+    /// Starts an item up to this many times, if its worker is lost and the task is registered `idempotent`. Default: 3.
     ///
-    /// Default: 1, or 3 for a task registered `idempotent`.
+    /// Nothing else makes a second start safe, so for other tasks this has no effect: their items start at most once.
+    ///
+    /// ```
+    /// use procession::task;
+    ///
+    /// #[task(idempotent)]
+    /// fn square(x: i64) -> i64 {
+    ///     x * x
+    /// }
+    ///
+    /// let careful = square.max_attempts(2);
+    /// # let _ = careful;
+    /// ```
     #[must_use]
     pub fn max_attempts(mut self, starts: u32) -> Task<F> {
         self.options.max_attempts = Some(starts);

@@ -30,7 +30,7 @@ fn fragile(x: i64) -> i64 {
 }
 
 /// A task's own `Result` is data like any other.
-#[task]
+#[task(idempotent)]
 fn parse(text: String) -> Result<i64, String> {
     text.parse().map_err(|_| format!("`{text}` is not a number"))
 }

@@ -6,7 +6,7 @@ use super::document::{Entry, Table, Value};
 use crate::diagnostic::Diagnostic;
 use crate::job::{PoolSettings, WorkerOutput};
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "workers",
     "start_method",
     "timeout",
@@ -26,6 +26,7 @@ const KEYS: [&str; 19] = [
     "lazy_start",
     "output",
     "crash_reports",
+    "recycle_after_panic",
 ];
 
 /// The names of the ways to start a worker.
@@ -66,6 +67,7 @@ pub(super) fn read(table: &Table) -> Result<PoolSettings, Diagnostic> {
             "lazy_start" => pool.lazy_start = Some(entry.boolean()?),
             "output" => pool.output = entry.choice(&OUTPUTS)?,
             "crash_reports" => pool.crash_reports = Some(entry.boolean()?),
+            "recycle_after_panic" => pool.recycle_after_panic = Some(entry.boolean()?),
             key => unreachable!("`{key}` is in KEYS and has no reader"),
         }
     }

@@ -39,7 +39,7 @@ impl Scheduler {
         let seat = self.at_mut(slot);
         seat.id.generation += 1;
         seat.handed_out = 0;
-        seat.bloated = false;
+        seat.is_spent = false;
         seat.reclaiming = false;
         seat.asked = false;
         seat.asked_in_vain = 0;
@@ -81,6 +81,15 @@ impl Scheduler {
         match self.now < until {
             true => self.set_state(slot, State::BackingOff { until }),
             false => self.fill(slot),
+        }
+    }
+
+    /// It came so far, and has time for what is next. One that was told to end meanwhile has no more than before.
+    pub(super) fn on_worker_sets_up(&mut self, worker: WorkerId, limit: Option<Duration>) {
+        let Some(slot) = self.slot_of(worker) else { return };
+        if matches!(self.at(slot).state, State::Starting { .. }) {
+            let deadline = self.now + limit.unwrap_or(self.policy.start_timeout);
+            self.set_state(slot, State::Starting { deadline });
         }
     }
 

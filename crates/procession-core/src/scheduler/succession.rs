@@ -9,19 +9,20 @@ use crate::WorkerId;
 use crate::seat::{Cause, Seat, State};
 
 impl Scheduler {
-    pub(super) fn on_worker_bloated(&mut self, worker: WorkerId) {
+    /// What it is running it delivers; nothing more is begun there.
+    pub(super) fn replace_when_free(&mut self, worker: WorkerId) {
         let Some(slot) = self.slot_of(worker) else { return };
         match self.at(slot).state {
             State::Idle { .. } if self.at(slot).is_productive => {
-                self.at_mut(slot).bloated = true;
+                self.at_mut(slot).is_spent = true;
                 self.retire(slot);
             }
-            State::Busy { .. } if !self.at(slot).bloated => {
-                self.at_mut(slot).bloated = true;
+            State::Busy { .. } if !self.at(slot).is_spent => {
+                self.at_mut(slot).is_spent = true;
                 if self.at(slot).is_productive {
                     self.start_successor(slot);
                 }
-                // What it is running it delivers; all else runs elsewhere.
+                // What it has not begun runs elsewhere.
                 self.reclaim(slot);
             }
             // One that is too large from its start is of use for one item, or nothing would ever be done.
@@ -34,11 +35,11 @@ impl Scheduler {
     /// stay for one item: the next one would be as large.
     pub(super) fn reconsider_size(&mut self, slot: u32) {
         let seat = self.at_mut(slot);
-        if !seat.bloated || seat.is_productive {
+        if !seat.is_spent || seat.is_productive {
             return;
         }
         if seat.backlog.is_empty() {
-            seat.bloated = false;
+            seat.is_spent = false;
         } else {
             self.start_successor(slot);
         }

@@ -407,13 +407,14 @@ impl Pool {
 
 /// Something that is said of a worker.
 fn hearsay(worker: WorkerId, news: u8, now: Time) -> Event {
-    match news % 7 {
+    match news % 8 {
         0 => Event::WorkerReady { worker },
         1 => Event::StartFailed { worker, failure: StartFailure::Fatal },
         2 => Event::Done { worker, items: u64::from(news), busy: Duration::ZERO },
         3 => Event::Reclaimed { worker, items: u64::from(news) },
         4 => Event::Running { worker, since: Some(now) },
         5 => Event::WorkerExited { worker, begun: u64::from(news) },
+        6 => Event::WorkerSetsUp { worker, limit: Some(Duration::from_nanos(u64::from(news))) },
         _ => Event::WorkerFaulty { worker },
     }
 }

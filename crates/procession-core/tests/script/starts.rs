@@ -69,6 +69,23 @@ fn an_idle_worker_that_was_of_use_is_replaced_at_once_however_often() {
 }
 
 #[test]
+fn what_runs_before_a_worker_is_ready_has_a_limit_of_its_own() {
+    let sets_up = |limit| Event::WorkerSetsUp { worker: worker(0, 1), limit };
+    let mut s = Script::new(Policy::new(1));
+    s.check(Event::Tick, &[start(0, 1)]);
+    s.after(ms(6_000)).check(sets_up(Some(ms(60_000))), &[]);
+    s.after(ms(59_000)).check(Event::Tick, &[]);
+    // Without one it has as long as a start.
+    s.check(sets_up(None), &[]);
+    s.after(ms(9_000)).check(Event::Tick, &[]);
+    s.check(sets_up(Some(ms(5))), &[]);
+    s.wake_within(ms(5), &[kill(0, 1)]);
+    s.check(sets_up(Some(ms(60_000))), &[]);
+    s.check(failed(0, 1, StartFailure::Fatal), &[Command::Broken { reason: BrokenReason::StartRefused }]);
+    s.check(Event::Close, &[Command::Finished]);
+}
+
+#[test]
 fn a_start_that_takes_too_long_is_a_failed_start() {
     let mut s = Script::new(Policy::new(1));
     s.check(Event::Tick, &[start(0, 1)]);

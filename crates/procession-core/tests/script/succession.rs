@@ -88,6 +88,27 @@ fn a_worker_that_is_too_large_delivers_and_is_replaced() {
 }
 
 #[test]
+fn a_worker_in_which_a_task_panicked_delivers_and_is_replaced() {
+    let panicked = |generation| Event::TaskPanicked { worker: worker(0, generation) };
+    for recycle_after_panic in [false, true] {
+        let mut s = Script::ready(Policy { recycle_after_panic, ..Policy::new(1) });
+        s.teach(us(100));
+        assert_eq!(s.submit(0, 5, JobOptions::new(0)), [dispatch(worker(0, 1), 0, 0, 5)]);
+        if !recycle_after_panic {
+            s.check(panicked(1), &[]);
+            s.check(done(0, 1, 5, us(500)), &[settled(0)]);
+            continue;
+        }
+        s.check(panicked(1), &[start(1, 1), reclaim(0, 1)]);
+        s.check(reclaimed(0, 1, 4), &[]);
+        s.check(ready(1, 1), &[]);
+        s.check(done(0, 1, 1, us(100)), &[stop(0, 1), dispatch(worker(1, 1), 0, 1, 4)]);
+        s.check(exited(0, 1, false), &[]);
+        s.check(done(1, 1, 4, us(400)), &[settled(0)]);
+    }
+}
+
+#[test]
 fn an_idle_worker_that_is_too_large_is_replaced_at_once() {
     let mut s = Script::ready(Policy::new(1));
     s.teach(us(100));

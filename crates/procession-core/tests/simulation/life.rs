@@ -269,12 +269,14 @@ fn stale(world: &mut World, rng: &mut Rng) {
         Event::InputClosed { job },
         Event::Cancel { job },
         Event::Abandon { job },
+        Event::WorkerSetsUp { worker, limit: Some(busy) },
         Event::WorkerReady { worker },
         Event::Done { worker, items: 3, busy },
         Event::Reclaimed { worker, items: 3 },
         Event::WorkerExited { worker, begun: 1 },
         Event::WorkerFaulty { worker },
         Event::WorkerBloated { worker },
+        Event::TaskPanicked { worker },
     ];
     if let Some(&worker) = world.live_workers().first() {
         events.push(Event::Reclaimed { worker, items: 1 });

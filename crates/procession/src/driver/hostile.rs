@@ -59,6 +59,7 @@ impl Pool {
             max_tasks_per_worker: (choice & 4 != 0).then_some(5),
             lazy_start: choice & 8 != 0,
             lost_in_a_row_max: (choice & 16 != 0).then_some(3),
+            recycle_after_panic: choice & 32 != 0,
             ..Policy::new(1 + u32::from(choice % 3))
         };
         let arena = Arena::create().expect("there are addresses for an arena");

@@ -35,6 +35,7 @@ mod state;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -50,6 +51,7 @@ use effects::Effects;
 pub(crate) use forward::{Destination, Listener};
 use intake::Intake;
 pub(crate) use intake::NewCall;
+pub(crate) use seat::SetupLimit;
 use state::State;
 pub(crate) use state::{CallOptions, Phase};
 pub(crate) use supervisor::Supervisor;
@@ -85,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) output: Destination,
     /// A worker with more resident memory than this, in bytes, is replaced.
     pub(crate) max_rss: Option<u64>,
+    /// How long a worker may take for the preload, and for its initializer.
+    pub(crate) setup_limits: [Option<SetupLimit>; 2],
     /// What workers are limited to, in bytes; for reports.
     pub(crate) memory_limit: Option<u64>,
 }

@@ -144,6 +144,7 @@ impl Reader {
             return Err(format!("another message with {} bytes of a large result to come", assembly.left()));
         }
         match message {
+            ToMaster::SettingUp { step } => self.sets_up(step)?,
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
             ToMaster::InitFailed { message } => self.boot_failed(&String::from_utf8_lossy(message))?,
             ToMaster::Results(view) => {
@@ -168,6 +169,13 @@ impl Reader {
         let mut state = self.driver.state.lock();
         let death = state.seat(self.worker).and_then(|seat| seat.death.as_ref());
         death.is_some_and(|death| death.is_channel_ended)
+    }
+
+    fn sets_up(&self, step: u8) -> Result<(), String> {
+        let limits = &self.driver.settings.setup_limits;
+        let limit = *limits.get(usize::from(step)).ok_or("it runs what no worker runs before it is ready")?;
+        let worker = self.worker;
+        self.driver.with_state(|state, now, effects| state.sets_up(now, worker, step, limit, effects))
     }
 
     fn ready(&self, fingerprint: u64) -> Result<(), String> {

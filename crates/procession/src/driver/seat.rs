@@ -5,6 +5,7 @@
 
 mod death;
 mod in_flight;
+mod life;
 mod unsent;
 
 use std::collections::VecDeque;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub(crate) use death::{BootFailure, Death};
 use in_flight::{InFlight, expect_frame};
+pub(crate) use life::{SetupLimit, SetupStep};
 use procession_core::{JobId, Time};
 pub(crate) use unsent::Unsent;
 
@@ -54,6 +56,8 @@ pub(crate) struct Seat {
     pub(crate) death: Option<Death>,
     /// The worker took up its work: whatever ends it from now on is no failure to start.
     pub(crate) is_ready: bool,
+    /// What it runs before it is ready, once it has come to that.
+    pub(crate) setup: Option<SetupStep>,
     /// Why the worker can never become ready, when it told us or its start-up did.
     pub(crate) boot_failure: Option<BootFailure>,
     /// What a misbehaving worker did, once it did, or what was not sent to it.
@@ -385,6 +389,12 @@ impl Seat {
     /// Whether results are to come.
     pub(crate) fn owes_results(&self) -> bool {
         !self.frames.is_empty()
+    }
+
+    /// Why it was not ready when we killed it, if what it ran before had a limit of its own and was over that.
+    pub(crate) fn overslept(&self) -> Option<BootFailure> {
+        let death = self.death.as_ref().filter(|_| self.is_killed && self.violation.is_none())?;
+        self.setup.as_ref()?.outlasted(death.at)
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct State {
     /// When to look for results that are late; `None` while no worker could have any.
     look_at: Option<Time>,
     weighing: Weighing,
+    /// Whether the scheduler is to hear of panics: to look for them costs time.
+    heeds_panics: bool,
     /// Jobs the reply being handled belongs to; kept for its allocation.
     touched: Vec<JobId>,
     /// Calls the scheduler is about to be told of.
@@ -79,6 +81,7 @@ pub(crate) enum Phase {
 impl State {
     pub(crate) fn new(policy: Policy, weighs: bool) -> State {
         State {
+            heeds_panics: policy.recycle_after_panic,
             core: Scheduler::new(policy),
             clock: Clock::default(),
             pauses: 0,

@@ -21,6 +21,7 @@ use super::forward::Forwarder;
 use super::reader::Reader;
 use super::scales::Scales;
 use super::seat::{BootFailure, Death, Link};
+use super::words::Words;
 use super::{Driver, Phase};
 use crate::crash_report::CrashReport;
 use crate::error::{Error, ErrorKind};
@@ -28,12 +29,6 @@ use crate::event::Event;
 use crate::page::monotonic_ns;
 use crate::process::{self, LaunchError, Launched, Launcher, PendingBoot, WorkerProcess};
 use crate::wire;
-
-/// How much of a worker's latest output is kept.
-const OUTPUT_KEPT_BYTES: usize = 64 << 10;
-
-/// How much of it an error repeats.
-const TAIL_BYTES: usize = 8 << 10;
 
 /// Read from one worker's output per turn, so that a flood delays nobody else.
 const OUTPUT_TURN_BYTES: usize = 64 << 10;
@@ -78,7 +73,7 @@ struct Child {
     link: Arc<Link>,
     process: WorkerProcess,
     output: Option<File>,
-    kept: Vec<u8>,
+    words: Words,
     boot: Option<PendingBoot>,
 }
 
@@ -281,7 +276,7 @@ impl Supervisor {
             link,
             process,
             output: output.map(|fd: OwnedFd| File::from(fd)),
-            kept: Vec::new(),
+            words: Words::default(),
             boot,
         };
         self.driver.observe(Event::WorkerStarted { slot: place, pid });
@@ -390,11 +385,12 @@ impl Supervisor {
         if let Some(forwarder) = &mut self.forwarder {
             forwarder.end(child.link.pid);
         }
-        // A backtrace after its last words may be longer than the tail.
-        let shortage = self.scales.shortage(&self.driver, child.worker, &exit, &child.kept);
+        // A backtrace after its last words may be longer than what is told.
+        let shortage = self.scales.shortage(&self.driver, child.worker, &exit, child.words.latest());
         let crash = child.link.page.last_words().map(|words| Arc::new(CrashReport::new(words)));
         let at = self.driver.state.lock().now();
-        let death = Death { exit, output_tail: child.tail(), crash, shortage, at, is_channel_ended: false };
+        let death =
+            Death { exit, output_tail: child.words.told(), crash, shortage, at, is_channel_ended: false };
         let listener = {
             let mut state = self.driver.state.lock();
             state.seat(child.worker).and_then(|seat| {
@@ -455,10 +451,7 @@ impl Child {
                     if let Some(forwarder) = &mut forward {
                         forwarder.write(self.link.pid, text);
                     }
-                    self.kept.extend_from_slice(text);
-                    if self.kept.len() > 2 * OUTPUT_KEPT_BYTES {
-                        self.kept.drain(..self.kept.len() - OUTPUT_KEPT_BYTES);
-                    }
+                    self.words.take(text, self.link.page.started_ns());
                 }
                 Err(error) if error.kind() == IoErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == IoErrorKind::Interrupted => {}
@@ -466,11 +459,6 @@ impl Child {
             }
         }
         true
-    }
-
-    fn tail(&self) -> Option<String> {
-        let start = self.kept.len().saturating_sub(TAIL_BYTES);
-        (!self.kept.is_empty()).then(|| String::from_utf8_lossy(&self.kept[start..]).into_owned())
     }
 }
 

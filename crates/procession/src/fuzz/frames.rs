@@ -17,6 +17,7 @@ fn to_master(bytes: &[u8]) {
     let Ok(message) = ToMaster::parse(bytes) else { return };
     let mut again = Vec::new();
     match message {
+        ToMaster::SettingUp { step } => wire::setting_up(&mut again, step),
         ToMaster::Ready { fingerprint } => wire::ready(&mut again, fingerprint),
         // Too long a message is cut when it is written.
         ToMaster::InitFailed { message } => {

@@ -143,7 +143,7 @@ impl TaskInfo {
         self.definition.idempotent
     }
 
-    /// How often an item is started, if neither the call nor the pool says otherwise: 3 if idempotent, else 1.
+    /// How often an item may start: 3 times if idempotent, unless the call or the pool says otherwise; else once.
     #[must_use]
     pub fn default_max_attempts(&self) -> u32 {
         if self.is_idempotent() { 3 } else { 1 }

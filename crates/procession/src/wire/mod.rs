@@ -24,7 +24,7 @@ pub(crate) use part::{PART_BYTES_MAX, PartAssembler, part};
 pub(crate) use reply::{
     LargeResult, RECORD_HEADER_BYTES, RESULTS_HEADER_BYTES, Record, Records, ResultsHeader, Status, ToMaster,
     frame_done, goodbye, init_failed, large_result, nudge, part_taken, piece, put_record, put_record_header,
-    put_results_header, ready, seal_results,
+    put_results_header, ready, seal_results, setting_up,
 };
 pub(crate) use report::PanicReport;
 pub(crate) use usage::Usage;
@@ -61,6 +61,7 @@ mod kind {
     pub(super) const FRAME_DONE: u8 = 22;
     pub(super) const PIECE: u8 = 23;
     pub(super) const NUDGE: u8 = 24;
+    pub(super) const SETTING_UP: u8 = 25;
 }
 
 /// Bytes for the parsers' tests: arbitrary ones, and damaged copies of good ones.

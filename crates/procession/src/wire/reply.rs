@@ -1,6 +1,7 @@
 //! Frames from a worker to the master: outcomes of items, and what else a worker has to say.
 //!
 //! ```text
+//! SettingUp    kind  step u8           what it runs before it is ready: 0 preload, 1 initializer
 //! Ready        kind  fingerprint u64
 //! InitFailed   kind  message…
 //! Results      kind  frame_no u32  first u32  items u32  busy_ns u64  each u32  usage  records
@@ -61,7 +62,13 @@ impl Status {
     }
 }
 
-/// Writes `Ready`. Replaces what the buffer held, as every writer here does.
+/// Writes `SettingUp`. Replaces what the buffer held, as every writer here does.
+pub(crate) fn setting_up(out: &mut Vec<u8>, step: u8) {
+    out.clear();
+    out.extend_from_slice(&[kind::SETTING_UP, step]);
+}
+
+/// Writes `Ready`.
 pub(crate) fn ready(out: &mut Vec<u8>, fingerprint: u64) {
     out.clear();
     out.push(kind::READY);
@@ -195,6 +202,10 @@ pub(crate) fn seal_results(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
 /// A frame that the master received.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ToMaster<'a> {
+    /// The worker begins the preload or its initializer.
+    SettingUp {
+        step: u8,
+    },
     /// The worker takes work from now on.
     Ready {
         fingerprint: u64,
@@ -227,6 +238,7 @@ impl<'a> ToMaster<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<ToMaster<'a>, WireError> {
         let mut cursor = Cursor::new(bytes);
         let frame = match cursor.u8("kind")? {
+            kind::SETTING_UP => ToMaster::SettingUp { step: cursor.u8("step")? },
             kind::READY => ToMaster::Ready { fingerprint: cursor.u64("fingerprint")? },
             kind::INIT_FAILED => {
                 return Ok(ToMaster::InitFailed { message: cursor.rest() });
@@ -467,6 +479,8 @@ mod tests {
         ready(&mut out, 0xfeed);
         assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::Ready { fingerprint: 0xfeed })));
         hammer(&out, walk);
+        setting_up(&mut out, 1);
+        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::SettingUp { step: 1 })));
         init_failed(&mut out, "no such file");
         assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::InitFailed { message: b"no such file" })));
         init_failed(&mut out, &"ä".repeat(100_000));

@@ -172,10 +172,10 @@ impl From<WireError> for WorkerEnd {
 
 impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
     fn prepare(&mut self, setup: &Setup) -> Step {
-        for (what, call) in [("preload", &setup.preload), ("initializer", &setup.initializer)] {
-            if let Some((task, args)) = call
-                && let Err(message) = self.executor.run_setup(what, *task, args)
-            {
+        for (step, what, call) in [(0, "preload", &setup.preload), (1, "initializer", &setup.initializer)] {
+            let Some((task, args)) = call else { continue };
+            self.outbox.send_with(|frame| wire::setting_up(frame, step))?;
+            if let Err(message) = self.executor.run_setup(what, *task, args) {
                 self.outbox.send_with(|frame| wire::init_failed(frame, &message))?;
                 return Err(WorkerEnd::InitFailed);
             }

@@ -9,10 +9,10 @@ use procession_core::{Event as CoreEvent, StartFailure, Time, WorkerId};
 use super::{Effects, Phase, State};
 use crate::arrival::{Arrival, Large, Records};
 use crate::buffer::Buffer;
-use crate::driver::seat::Origin;
+use crate::driver::seat::{Origin, SetupLimit, SetupStep};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::wire::{self, LargeResult, ResultsHeader};
+use crate::wire::{self, LargeResult, ResultsHeader, Status};
 
 impl State {
     /// Said once: whoever observes the pool hears of each time, and what waits for that has no bound.
@@ -28,6 +28,25 @@ impl State {
             effects.events.push(Event::WorkerReady { slot, pid });
             self.tell(now, CoreEvent::WorkerReady { worker }, effects);
         }
+        Ok(())
+    }
+
+    /// A worker has come to something that it runs before it is ready.
+    pub(crate) fn sets_up(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        number: u8,
+        limit: Option<SetupLimit>,
+        effects: &mut Effects,
+    ) -> Result<(), String> {
+        let Some(seat) = self.seat(worker) else { return Ok(()) };
+        if seat.is_ready || seat.setup.as_ref().is_some_and(|before| before.number >= number) {
+            return Err("it sets itself up out of turn".to_owned());
+        }
+        seat.setup = Some(SetupStep { number, since: now, limit });
+        let limit = limit.map(|limit| limit.limit);
+        self.tell(now, CoreEvent::WorkerSetsUp { worker, limit }, effects);
         Ok(())
     }
 
@@ -102,6 +121,9 @@ impl State {
                 entry.settle(run.first, 1);
             }
         }
+        if status == Status::Panicked {
+            self.tell(now, CoreEvent::TaskPanicked { worker }, effects);
+        }
         self.tell(now, CoreEvent::Done { worker, items: 1, busy }, effects);
         effects.pump.push(worker.slot);
         Ok(())
@@ -120,6 +142,10 @@ impl State {
         let busy = Duration::from_nanos(header.busy_ns);
         self.count(worker, header.items, busy);
         self.route(worker, header, records, start, effects);
+        if self.heeds_panics && has_panic(header, &records[start..]) {
+            // First, or it would be given more for what it has done.
+            self.tell(now, CoreEvent::TaskPanicked { worker }, effects);
+        }
         if header.items > 0 {
             self.tell(now, CoreEvent::Done { worker, items: u64::from(header.items), busy }, effects);
         }
@@ -202,7 +228,7 @@ impl State {
         let loss = seat.loss();
         // A worker that was ready has items, and an end like any other; a status it left with means nothing then.
         seat.let_go();
-        let failure = seat.boot_failure.take().filter(|_| !seat.is_ready);
+        let failure = seat.boot_failure.take().or_else(|| seat.overslept()).filter(|_| !seat.is_ready);
         if let (Some(link), Some(exit)) = (seat.link.take(), loss.exit) {
             effects.events.push(Event::WorkerExited {
                 slot: seat.place,
@@ -241,4 +267,10 @@ impl State {
             self.tell(now, CoreEvent::WorkerFaulty { worker }, effects);
         }
     }
+}
+
+/// Whether an item panicked.
+fn has_panic(header: &ResultsHeader, bytes: &[u8]) -> bool {
+    let mut records = wire::Records { each: 0, bytes };
+    header.each == 0 && (0..header.items).any(|_| records.take().status == Status::Panicked)
 }

@@ -96,7 +96,8 @@ impl State {
                     (None, None) => "time limit passed".to_owned(),
                 };
                 let reason = match loss.exit {
-                    Some(_) => format!("{limit}, stopped by {}", loss.describe()),
+                    Some(_) if loss.is_by_order() => format!("{limit}, stopped by {}", loss.describe()),
+                    Some(_) => format!("{limit}; told to stop, its worker ended with {}", loss.describe()),
                     None => limit,
                 };
                 Error::new(ErrorKind::TimedOut, reason).with_loss(loss)

@@ -77,10 +77,15 @@ impl Worker {
         Worker { launched, replies: read_all(inbox), frame_no: 0 }
     }
 
+    /// The next frame, but for the news that it prepares itself.
     pub(super) fn next_frame(&mut self) -> Vec<u8> {
-        match self.replies.recv_timeout(LIMIT) {
-            Ok(Received::Frame(frame)) => frame,
-            other => panic!("no frame: {other:?}"),
+        loop {
+            match self.replies.recv_timeout(LIMIT) {
+                Ok(Received::Frame(frame))
+                    if matches!(ToMaster::parse(&frame), Ok(ToMaster::SettingUp { .. })) => {}
+                Ok(Received::Frame(frame)) => return frame,
+                other => panic!("no frame: {other:?}"),
+            }
         }
     }
 
