@@ -110,7 +110,8 @@ fn arrows_between_crates_point_one_way() {
     check("procession-macros", &[]);
     check("procession", &["procession-core", "procession-macros"]);
     check("procession-tasks", &["procession"]);
-    check("procession-cli", &["procession", "procession-tasks"]);
+    check("procession-store", &[]);
+    check("procession-cli", &["procession", "procession-store", "procession-tasks"]);
     check("xtask", &[]);
     assert!(dependencies(by_name("procession-core")).is_empty(), "the core depends on nothing at all");
 }

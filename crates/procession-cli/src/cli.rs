@@ -20,7 +20,7 @@ use crate::spec::{START_METHODS, WORKERS_MAX, units};
 #[command(name = "procession", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "\
 Exit status: 0 every item has a value, 1 some do not, 2 bad spec, input or usage (nothing ran), \
-70 the pool broke, 74 results cannot be written, 130 or 143 stopped by Ctrl-C or SIGTERM, \
+70 the pool broke, 74 results cannot be written, 75 the run directory is in use, 130 or 143 stopped by Ctrl-C or SIGTERM, \
 129 or 141 the terminal or the reader of stdout went away.
 
 Ctrl-C or SIGTERM: once finishes what is running and begins nothing new, twice stops it, three times kills. \
