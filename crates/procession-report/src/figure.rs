@@ -153,7 +153,7 @@ pub(crate) fn bar(frame: &Frame, left: f64, right: f64, low: f64, high: f64, cla
 pub(crate) fn mark(frame: &Frame, share: f64, row: usize, text: &str) -> Markup {
     let x = frame.x(share);
     let y = frame.top - 50.0 + 20.0 * row as f64;
-    let (anchor, dx) = if share > 0.75 { ("end", -6.0) } else { ("start", 6.0) };
+    let (anchor, dx) = if share > 0.86 { ("end", -6.0) } else { ("start", 6.0) };
     html! {
         path class="mark" d=(format!("M{} {}V{}", n(x), n(y - 10.0), n(frame.bottom()))) {}
         text class="name" x=(n(x + dx)) y=(n(y)) text-anchor=(anchor) { (text) }

@@ -116,14 +116,5 @@ fn line(lanes: &Lanes, lane: &Lane, axis: &Axis, frame: &Frame, top: f64) -> Str
 }
 
 fn size_tick(bytes: u64) -> String {
-    if bytes == 0 {
-        return "0".to_owned();
-    }
-    let text = words::size(bytes);
-    match text.split_once(' ') {
-        Some((number, unit)) if number.contains('.') => {
-            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
-        }
-        _ => text,
-    }
+    if bytes == 0 { "0".to_owned() } else { words::round(words::size(bytes)) }
 }

@@ -127,35 +127,33 @@ fn tiles(survey: &Survey) -> Markup {
         Some(open) => format!("{} without outcome yet", words::grouped(open)),
         None => String::new(),
     };
+    let processes = format!(
+        "{} process{}",
+        words::grouped(facts.processes),
+        if facts.processes == 1 { "" } else { "es" }
+    );
     let deaths = match facts.deaths {
-        0 => words::counted(facts.processes, "process").replace("processs", "processes"),
-        deaths => format!(
-            "{}, {}",
-            words::counted(facts.processes, "process").replace("processs", "processes"),
-            words::counted(deaths, "death")
-        ),
+        0 => processes,
+        deaths => format!("{processes}, {}", words::counted(deaths, "death")),
     };
     let retried = if facts.retried > 0 {
         format!("{} after a retry", words::grouped(facts.retried))
     } else {
         String::new()
     };
-    let cpu = if facts.cpu_of_s > 0.0 {
-        format!("{} of run time on a processor", words::percent(facts.cpu_s / facts.cpu_of_s))
-    } else {
-        String::new()
-    };
+    let work = format!("{} of work", words::duration(facts.busy_s));
+    let kinds = survey.tally.without.len() as u64;
+    let memory = if facts.peak_rss.is_some() { "of one worker".to_owned() } else { String::new() };
     html! {
         dl class="tiles" {
             (tile("items", words::grouped(facts.items), outstanding))
             (tile("values", words::grouped(survey.tally.values), retried))
-            (tile("without a value", words::grouped(survey.tally.failures()), words::counted(survey.tally.without.len() as u64, "kind")))
-            (tile("wall time", words::duration(facts.wall_s), if survey.sessions.len() > 1 { format!("in {} sessions", survey.sessions.len()) } else { String::new() }))
+            (tile("without a value", words::grouped(survey.tally.failures()), words::counted(kinds, "outcome")))
+            (tile("wall time", words::duration(facts.wall_s), work))
             (tile("throughput", facts.rate().map_or_else(unknown, |rate| format!("{}/s", words::rate(rate))), "items that ran".to_owned()))
             (tile("efficiency", facts.efficiency().map_or_else(unknown, words::percent), "busy ÷ (workers × wall)".to_owned()))
             (tile("workers", words::grouped(u64::from(workers)), deaths))
-            (tile("peak memory", facts.peak_rss.map_or_else(unknown, words::size), if facts.peak_rss.is_some() { "of one worker".to_owned() } else { String::new() }))
-            (tile("work", words::duration(facts.busy_s), cpu))
+            (tile("peak memory", facts.peak_rss.map_or_else(unknown, words::size), memory))
         }
     }
 }
@@ -227,7 +225,7 @@ fn workers(survey: &Survey) -> Markup {
             section id="workers" {
                 h2 { "Workers over time" }
                 p class="legend" {
-                    @if lanes.has_bars { "Each bar is an item: " } @else { "The height is the share of time in which items ran; a line across is an item without a value: " }
+                    @if lanes.has_bars { "Each bar is an item: " } @else { "The height is how busy, a line an item without a value: " }
                     (kinds_legend(&present))
                     span class="key" { svg class="swatch" viewBox="0 0 12 12" aria-hidden="true" { rect class="life" width="12" height="12" rx="2" {} } "a process" }
                     @if survey.facts.deaths > 0 {
@@ -261,7 +259,10 @@ fn run_times(survey: &Survey) -> Markup {
                 h2 { "Run times" }
                 p class="legend" {
                     @for (name, seconds) in survey.run_times.figures() { span class="key" { (name) " " b { (words::duration(seconds)) } } }
-                    span class="key" { (tables::swatch(Kind::Failed)) "of them without a value" }
+                    @if survey.facts.cpu_of_s > 0.0 {
+                        span class="key" { "on a processor " b { (words::percent(survey.facts.cpu_s / survey.facts.cpu_of_s)) } }
+                    }
+                    span class="key" { (tables::swatch(Kind::Failed)) "without a value" }
                 }
                 (survey.run_times.draw())
                 (tables::numbers(["from", "to", "items", "without a value"], &survey.run_times.rows()))

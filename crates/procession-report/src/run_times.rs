@@ -63,31 +63,20 @@ impl Scale {
                 .collect();
         }
         let decades = (self.to / self.from).log10();
-        let factors: &[f64] = if decades > 4.5 {
-            &[1.0]
-        } else if decades > 2.2 {
-            &[1.0, 3.0]
-        } else {
-            &[1.0, 2.0, 5.0]
+        let factors: &[f64] = match decades {
+            d if d > 4.5 => &[1.0],
+            d if d > 2.2 => &[1.0, 3.0],
+            _ => &[1.0, 2.0, 5.0],
         };
-        let first = self.from.log10().floor() as i32;
-        let last = self.to.log10().ceil() as i32;
-        (first..=last)
-            .flat_map(|power| factors.iter().map(move |factor| factor * 10_f64.powi(power)))
-            .filter(|at| *at >= self.from * 0.999 && *at <= self.to * 1.001)
-            .map(|at| (at, short(at)))
-            .collect()
-    }
-}
-
-/// A round number without needless zeros.
-fn short(seconds: f64) -> String {
-    let text = words::duration(seconds);
-    match text.split_once(' ') {
-        Some((number, unit)) if number.contains('.') => {
-            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
-        }
-        _ => text,
+        // Seconds and less by tens; minutes, hours and days as people count them.
+        let decimal = (-9..2).flat_map(|power| factors.iter().map(move |factor| factor * 10_f64.powi(power)));
+        let larger = [60.0, 600.0, 3_600.0, 36_000.0, 86_400.0, 864_000.0, 8_640_000.0];
+        let larger = larger.into_iter().flat_map(|unit| factors.iter().map(move |factor| factor * unit));
+        let all = decimal.filter(|at| *at < 60.0).chain(larger);
+        let mut ticks: Vec<f64> =
+            all.filter(|at| *at >= self.from * 0.999 && *at <= self.to * 1.001).collect();
+        ticks.dedup_by(|next, last| (*next / *last).log10() < decades / 16.0);
+        ticks.into_iter().map(|at| (at, words::brief(at))).collect()
     }
 }
 
@@ -159,7 +148,7 @@ impl RunTimes {
             html! {
                 @if is_log {
                     (figure::y_marks(&frame, &powers(most).map(|at| (height(at), words::grouped(at as u64))).collect::<Vec<_>>(),
-                        "items, log scale"))
+                        "items (log)"))
                 } @else {
                     (figure::y_grid(&frame, step, top, |count| words::grouped(count as u64), "items"))
                 }

@@ -169,12 +169,20 @@ fn notes(sessions: &[Session], spans: &[Span]) -> Vec<String> {
                 session.id
             ));
         }
-        if session.ended_at.is_none() {
-            notes.push(format!(
-                "Session {} has no end on record: it goes on, or its master was killed. It is drawn up to its last sign of life.",
-                session.id
-            ));
-        }
+    }
+    let open: Vec<String> = sessions
+        .iter()
+        .filter(|session| session.ended_at.is_none())
+        .map(|session| session.id.to_string())
+        .collect();
+    if let Some((last, others)) = open.split_last() {
+        let whose = match others {
+            [] => format!("Session {last} has"),
+            _ => format!("Sessions {} and {last} have", others.join(", ")),
+        };
+        notes.push(format!(
+            "{whose} no end on record: the master was killed, or goes on. What is drawn ends with the last sign of life."
+        ));
     }
     notes
 }

@@ -63,7 +63,7 @@ impl Throughput {
                 "Items that ended per second over the time of the run; the most was {most_words} a second."
             ),
             html! {
-                (figure::y_grid(&frame, step, top, words::rate, "items/s"))
+                (figure::y_grid(&frame, step, top, |rate| words::round(words::rate(rate)), "items/s"))
                 (figure::time_axis(&frame, axis))
                 @for (run, bin) in runs() {
                     @let (values, without) = self.ended[bin];

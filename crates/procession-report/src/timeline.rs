@@ -87,7 +87,9 @@ pub(crate) fn draw(lanes: &Lanes, axis: &Axis) -> Markup {
                         @if count > 1 { (words::grouped(count)) " processes died, first " }
                         "process " (life.pid) ": " (life.death.as_deref().unwrap_or("died"))
                     }
-                    path class="death" d=(cross(frame.x(life.right), row(life.lane).middle(), thick)) {}
+                    @let cross = cross(frame.x(life.right), row(life.lane).middle(), thick);
+                path class="halo" d=(cross) {}
+                path class="death" d=(cross) {}
                 }
             }
         },

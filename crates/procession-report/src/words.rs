@@ -42,6 +42,16 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// A round duration: `5 min`, not `5 min 00 s`.
+pub(crate) fn brief(seconds: f64) -> String {
+    match seconds {
+        s if s < 59.5 => round(duration(s)),
+        s if s < 3_599.5 => round(format!("{:.1} min", s / 60.0)),
+        s if s < 86_399.5 => round(format!("{:.1} h", s / 3_600.0)),
+        s => round(format!("{:.1} days", s / 86_400.0)),
+    }
+}
+
 /// A point on an axis whose ticks are `step` apart: no digit more than that needs.
 pub(crate) fn tick(seconds: f64, step: f64) -> String {
     if seconds == 0.0 {
@@ -80,13 +90,22 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// A text of a number and its unit without needless zeros: `1.50 s` is `1.5 s`.
+pub(crate) fn round(text: String) -> String {
+    let (number, unit) = text.split_once(' ').unwrap_or((&text, ""));
+    if !number.contains('.') {
+        return text;
+    }
+    format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.')).trim_end().to_owned()
+}
+
 /// A rate in about three digits.
 pub(crate) fn rate(a_second: f64) -> String {
     match a_second {
         n if n <= 0.0 => "0".to_owned(),
         n if n < 0.0995 => format!("{n:.3}"),
         n if n < 999.5 => digits(n),
-        n => grouped(round(n)),
+        n => grouped(three_digits(n)),
     }
 }
 
@@ -120,7 +139,7 @@ fn digits(number: f64) -> String {
 }
 
 /// To three digits: the others would be noise.
-fn round(number: f64) -> u64 {
+fn three_digits(number: f64) -> u64 {
     let unit = 10_f64.powi(number.log10() as i32 - 2);
     ((number / unit).round() * unit) as u64
 }
@@ -172,6 +191,10 @@ mod tests {
             [grouped(999), grouped(1000)].map(|text| text).each_ref().map(String::as_str)
         );
         assert_eq!(size(5 << 20), "5.00 MiB");
+        assert_eq!(
+            ["1.50 s", "80.0", "200", "1 min 40 s"].map(|text| round(text.to_owned())),
+            ["1.5 s", "80", "200", "1 min 40 s"]
+        );
         assert_eq!(size(1023), "1023 B");
         assert_eq!([rate(0.05), rate(12.34), rate(123_456.0)], ["0.050", "12.3", "123,000"]);
         assert_eq!([percent(0.5), percent(0.0001), percent(0.0)], ["50.0 %", "< 0.1 %", "0.0 %"]);

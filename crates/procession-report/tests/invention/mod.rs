@@ -49,7 +49,8 @@ fn settle(database: &Path, lives: &[Life], end_s: f64, sessions: u32) -> Result<
     let connection = Connection::open(database)?;
     let transaction = connection.unchecked_transaction()?;
     let piece_s = end_s / f64::from(sessions);
-    for session in 1..=sessions {
+    // The last one first: what is left belongs to those before it.
+    for session in (1..=sessions).rev() {
         let nth = f64::from(session - 1);
         let (from_s, to_s) = (nth * piece_s, if session == sessions { end_s } else { (nth + 1.0) * piece_s });
         let shift_s = START_S + nth * PAUSE_S;
@@ -63,8 +64,8 @@ fn settle(database: &Path, lives: &[Life], end_s: f64, sessions: u32) -> Result<
         )?;
         transaction.execute(
             "UPDATE item SET session = ?1, started_at = started_at + ?2 - ?3
-             WHERE session = 1 AND started_at >= ?3 + ?4 AND started_at < ?3 + ?5 AND ?1 > 1",
-            params![session, shift_s, START_S, from_s, end_s * 2.0],
+             WHERE session = 1 AND started_at >= ?3 + ?4",
+            params![session, shift_s, START_S, from_s],
         )?;
         for life in lives.iter().filter(|life| life.from_s < to_s && life.to_s.is_none_or(|end| end > from_s))
         {
