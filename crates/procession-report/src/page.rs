@@ -186,7 +186,7 @@ fn outcomes(survey: &Survey) -> Markup {
             }
             ul class="legend" id="outcomes" {
                 @for (outcome, items) in named.iter().filter(|(_, items)| *items > 0) {
-                    li data-outcome=(outcome) data-items=(items) { (tables::outcome(outcome)) " " b { (words::grouped(*items)) } }
+                    li { (tables::outcome(outcome)) " " b { (words::grouped(*items)) } }
                 }
                 @if open > 0 { li { "no outcome yet " b { (words::grouped(open)) } } }
             }

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use crate::axis::Axis;
 use crate::figure::{self, Frame, n};
+use crate::foreign::Foreign;
 use crate::kind::Kind;
 use crate::lanes::{Lane, Lanes, Life};
 use crate::words;
@@ -74,7 +75,7 @@ pub(crate) fn draw(lanes: &Lanes, axis: &Axis) -> Markup {
             @for bar in &lanes.bars {
                 g class="bin" {
                     title {
-                        "item " (words::grouped(bar.index)) ": " (words::outcome(&bar.outcome)) ", ran for "
+                        "item " (words::grouped(bar.index)) ": " (Foreign(&words::outcome(&bar.outcome))) ", ran for "
                         (words::duration(bar.wall_s)) " from " (words::duration(bar.after_s)) " on"
                         @if bar.attempts > 1 { ", attempt " (bar.attempts) }
                     }
