@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+use fastrand::Rng;
+
 /// Damaged copies, spread over all inputs of a corpus.
 const DAMAGED: u64 = 3_000;
 
@@ -12,35 +14,18 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// A small generator (splitmix64): the seed is the whole state, so a failure replays.
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    /// Some bytes changed, put in, taken out, or taken from another input.
-    fn damage(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
-        for _ in 0..=self.below(6) {
-            let at = self.below(bytes.len() + 1);
-            match self.below(5) {
-                0 if at < bytes.len() => bytes[at] = self.next() as u8,
-                1 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
-                2 => bytes.insert(at, self.next() as u8),
-                3 => drop(bytes.drain(at..(at + self.below(4)).min(bytes.len()))),
-                _ => {
-                    let from = self.below(other.len() + 1);
-                    bytes.splice(at..at, other[from..].iter().copied().take(32).collect::<Vec<_>>());
-                }
+/// Some bytes changed, put in, taken out, or taken from another input.
+fn damage(rng: &mut Rng, bytes: &mut Vec<u8>, other: &[u8]) {
+    for _ in 0..rng.u32(1..=6) {
+        let at = rng.usize(..=bytes.len());
+        match rng.u32(..5) {
+            0 if at < bytes.len() => bytes[at] = rng.u8(..),
+            1 if at < bytes.len() => bytes[at] ^= 1 << rng.u32(..8),
+            2 => bytes.insert(at, rng.u8(..)),
+            3 => drop(bytes.drain(at..(at + rng.usize(..4)).min(bytes.len()))),
+            _ => {
+                let from = rng.usize(..=other.len());
+                bytes.splice(at..at, other[from..].iter().copied().take(32).collect::<Vec<_>>());
             }
         }
     }
@@ -63,11 +48,12 @@ pub(super) fn feed(target: &str, run: fn(&[u8])) {
     for input in &corpus {
         run(input);
     }
-    let mut noise = Noise(number("FEED_SEED").unwrap_or(0x5eed));
+    // The seed is the whole state, so a failure replays.
+    let mut rng = Rng::with_seed(number("FEED_SEED").unwrap_or(0x5eed));
     for count in 0..number("FEED_DAMAGED").unwrap_or(DAMAGED) {
         let mut bytes = corpus[count as usize % corpus.len()].clone();
-        let other = noise.below(corpus.len());
-        noise.damage(&mut bytes, &corpus[other]);
+        let other = rng.usize(..corpus.len());
+        damage(&mut rng, &mut bytes, &corpus[other]);
         run(&bytes);
     }
 }

@@ -14,6 +14,8 @@ mod prints;
 mod reports;
 #[path = "cli/results.rs"]
 mod results;
+#[path = "cli/run_dirs.rs"]
+mod run_dirs;
 #[path = "cli/signals.rs"]
 mod signals;
 

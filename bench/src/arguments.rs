@@ -1,6 +1,6 @@
 //! What can be typed. It knows the names of the cases, not what they do.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
@@ -45,6 +45,15 @@ pub(crate) enum Role {
     /// Shows what the pool and its peers do when an item goes wrong
     Faults {
         /// Write the tables into this document, between its two marks, such as docs/reliability.md
+        #[arg(long, value_name = "FILE")]
+        document: Option<PathBuf>,
+    },
+    /// Commits every fault of the tests and shows what each has cost
+    Survived {
+        /// How often each is committed in each scene
+        #[arg(long, value_name = "N", default_value = "10")]
+        repetitions: NonZeroU32,
+        /// Write the table into this document, between its two marks, such as docs/reliability.md
         #[arg(long, value_name = "FILE")]
         document: Option<PathBuf>,
     },

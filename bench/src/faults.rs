@@ -3,9 +3,10 @@
 //! Each is a fresh process, and what it leaves behind is ended with its process group.
 
 mod ours;
+pub(crate) mod survived;
 
 use std::error::Error;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -119,12 +120,17 @@ pub(crate) fn compare(document: Option<&Path>) -> Result<ExitCode, Box<dyn Error
     }
     tables.push('\n');
     print!("{tables}");
-    if let Some(path) = document {
-        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let filled = crate::report::between_marks(&text, "peers", &tables);
-        fs::write(path, filled.map_err(|error| format!("{}: {error}", path.display()))?)?;
-    }
+    write_between_marks(document, "peers", &tables)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes into a document, if there is one to be written into.
+fn write_between_marks(document: Option<&Path>, name: &str, text: &str) -> Result<(), String> {
+    let Some(path) = document else { return Ok(()) };
+    let named = |error: &dyn Display| format!("{}: {error}", path.display());
+    let before = fs::read_to_string(path).map_err(|error| named(&error))?;
+    let filled = crate::report::between_marks(&before, name, text).map_err(|error| named(&error))?;
+    fs::write(path, filled).map_err(|error| named(&error))
 }
 
 fn outcome(command: &mut Command) -> String {

@@ -32,6 +32,9 @@ fn main() -> ExitCode {
         Some(Role::Measure { case, quick }) => measure(case, *quick),
         Some(Role::Echo { kind, name }) => limits::ipc::echo(*kind, name).map(|()| ExitCode::SUCCESS),
         Some(Role::Faults { document }) => faults::compare(document.as_deref()),
+        Some(Role::Survived { repetitions, document }) => {
+            faults::survived::survive(*repetitions, document.as_deref())
+        }
         Some(Role::Fault { verb, fault }) => faults::commit(verb, fault),
         Some(Role::Nothing) => Ok(ExitCode::SUCCESS),
         None => run_all(&arguments),

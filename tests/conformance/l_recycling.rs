@@ -1,8 +1,9 @@
-//! Section L: workers that are replaced after so many items.
+//! Section L: workers that are replaced after so many items, or when they have so much memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use procession::{ErrorKind, Event, PoolBuilder, WorkerExit};
 use procession_harness::{Gate, Ledger, wait_until};
@@ -27,11 +28,22 @@ fn note_start(path: String) {
 /// Leaks 3 MB; its argument, its process and what that has in memory by now, in KiB.
 #[procession::task]
 fn leak_some(x: i64) -> (i64, u32, u64) {
+    leaked(x)
+}
+
+fn leaked(x: i64) -> (i64, u32, u64) {
     faults::leak(3_000_000);
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel says so");
     let kib = line.trim().trim_end_matches(" kB").parse().expect("a number");
     (x, std::process::id(), kib)
+}
+
+/// As [`leak_some`], and takes ten milliseconds, so that its worker is weighed while it grows.
+#[procession::task]
+fn leak_slowly(x: i64) -> (i64, u32, u64) {
+    thread::sleep(Duration::from_millis(10));
+    leaked(x)
 }
 
 /// How often each process is in the list.
@@ -173,6 +185,20 @@ procession_harness::cases! {
             let most = answers.iter().map(|(.., kib)| *kib).max().unwrap();
             // Sixty megabytes of leaks, and what a worker has anyway; all 300 would be 900.
             assert!(most < 200 << 10, "{most} KiB in one process");
+            pool.close().unwrap();
+        });
+    }
+
+    fn l10_a_leak_is_bounded_by_the_memory_of_a_worker() {
+        both_described(2, |builder| {
+            let pool = builder.max_rss(100 << 20).build().unwrap();
+            let answers = pool.map(leak_slowly, 0..300).unwrap();
+            assert!(answers.iter().map(|(x, ..)| *x).eq(0..300), "who is replaced delivers before");
+            let lives = lives(answers.iter().map(|(_, pid, _)| *pid));
+            assert!(lives.len() >= 4, "{lives:?}");
+            let most = answers.iter().map(|(.., kib)| *kib).max().unwrap();
+            // Without a limit it is 450 MB in each of two. What is beyond it leaked before it was noticed.
+            assert!(most < 400 << 10, "{most} KiB in one process");
             pool.close().unwrap();
         });
     }

@@ -10,11 +10,11 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use procession::WorkerExit;
-use procession_harness::Signal;
+use procession_harness::{Report, Signal};
 
 use crate::deaths::{SEGV, segfault};
 use crate::fault::Fault;
-use crate::matrix::{check_on, scenes};
+use crate::matrix::{REPORT_LIMIT, check_on, scenes};
 
 static SEGFAULT: Fault = Fault::deadly(segfault, SEGV);
 
@@ -51,27 +51,32 @@ fn begin_storm() {
 
 procession_harness::cases! {
     fn f22_signals_all_the_time() {
+        let mut report = Report::new("f22_signals_all_the_time");
         scenes(|builder, _| {
             // The pool's start is in the storm as well.
             storm();
             let pool = builder.initializer(begin_storm, ()).build().unwrap();
-            check_on(&pool, "f01_segfault", &SEGFAULT);
+            check_on(&pool, "f01_segfault", &SEGFAULT, &mut report);
             pool.close().unwrap();
             drop(pool);
             alarm_every(Duration::ZERO);
         });
+        report.finish(REPORT_LIMIT);
     }
 
     fn f32_children_that_are_ignored() {
+        let mut report = Report::new("f32_children_that_are_ignored");
         handle(Signal::SIGCHLD, SigHandler::SigIgn);
         scenes(|builder, _| {
             let pool = builder.build().unwrap();
-            check_on(&pool, "f01_segfault", &REAPED);
+            check_on(&pool, "f01_segfault", &REAPED, &mut report);
             pool.close().unwrap();
         });
+        report.finish(REPORT_LIMIT);
     }
 
     fn f32_somebody_waits_for_any_child() {
+        let mut report = Report::new("f32_somebody_waits_for_any_child");
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -83,10 +88,11 @@ procession_harness::cases! {
             });
             scenes(|builder, _| {
                 let pool = builder.build().unwrap();
-                check_on(&pool, "f01_segfault", &REAPED);
+                check_on(&pool, "f01_segfault", &REAPED, &mut report);
                 pool.close().unwrap();
             });
             is_over.store(true, Ordering::Release);
         });
+        report.finish(REPORT_LIMIT);
     }
 }

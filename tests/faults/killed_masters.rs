@@ -4,10 +4,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use procession::{Pool, StartMethod};
-use procession_harness::{Signal, processes_with, send_signal, start_part, wait_until};
+use procession_harness::{
+    Report, Signal, Tally, now, processes_with, repetitions, send_signal, start_part, wait_until,
+};
 use procession_tasks::faults;
-
-use crate::report::repetitions;
 
 /// Marks all processes of one master.
 const MARK: &str = "PROCESSION_TEST_MASTER";
@@ -34,6 +34,7 @@ procession_harness::parts! {
 
 procession_harness::cases! {
     fn f20_masters_killed_at_any_time() {
+        let mut report = Report::new("f20_masters_killed_at_any_time");
         for (method, _) in METHODS {
             for round in 0..4 * u64::from(repetitions()) {
                 // One that is starting has a directory, which nobody can remove if its master is killed.
@@ -45,10 +46,14 @@ procession_harness::cases! {
                 // From before it has a pool to when its first workers are long gone.
                 sleep(Duration::from_millis(round * 37 % 230));
                 send_signal(master.id(), Signal::SIGKILL);
+                let killed = now();
                 master.wait().expect("it is our child");
                 let left = || processes_with(MARK, &mark);
                 assert!(wait_until(DEATH_LIMIT, || left().is_empty()), "{mark}: {:?} live on", left());
+                // Nobody is left to be told: it is the end of the last process that is waited for.
+                report.add(Tally::default(), Some(now() - killed));
             }
         }
+        report.finish(DEATH_LIMIT);
     }
 }

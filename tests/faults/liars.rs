@@ -87,6 +87,19 @@ fn begin_large_result() {
     send_packet(&packet(&[&[PIECE], 100_000_u32.to_le_bytes().as_slice()].concat()));
 }
 
+/// Announces and sends a large result of an item that it was never given.
+fn large_result_of_another() {
+    let mut head = vec![LARGE_RESULT];
+    head.extend(0x7777_7777_u32.to_le_bytes());
+    head.extend([0; 4 + 8 + 1]);
+    head.extend(u32::MAX.to_le_bytes());
+    send_packet(&packet(&head));
+    for _ in 0..16 {
+        send_packet(&packet(&[&[PIECE], 100_000_u32.to_le_bytes().as_slice()].concat()));
+    }
+    faults::sleep(FOR_EVER);
+}
+
 /// Closes all descriptors but the standard streams, and goes on.
 fn close_everything() {
     // SAFETY: none of ours is used afterwards; those of others are what is to be taken from them.
@@ -191,6 +204,7 @@ crate::matrix! {
     f13_reply_for_another_item = Fault::violation(answer_for_another, VIOLATION);
     f13_part_never_sent = Fault::violation(|| frame(&[PART_TAKEN]), VIOLATION);
     f13_frame_never_sent = Fault::violation(|| frame(&[FRAME_DONE, 9, 9, 9, 9]), VIOLATION);
+    f13_large_result_of_another_item = Fault::violation(large_result_of_another, VIOLATION);
     f13_farewell = Fault::violation(|| frame(&[GOODBYE]), VIOLATION);
     f13_another_build = Fault::violation(|| frame(&[READY, 1, 2, 3, 4, 5, 6, 7, 8]), VIOLATION);
     /// The first one counts. What the worker holds when it is found out is lost with it: the item that runs then, and those

@@ -4,12 +4,13 @@
 mod crowds;
 mod deaths;
 mod fault;
+mod groups;
 mod hosts;
 mod killed_masters;
 mod liars;
 mod matrix;
 mod memory;
-mod report;
+mod programs;
 mod starts;
 mod steps;
 

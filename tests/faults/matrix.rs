@@ -8,11 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use procession::{Error, ErrorKind, Pool, PoolBuilder, StartMethod, Task};
-use procession_harness::{Account, Blame, Fate, Ledger, Start, Tally, Told, now, wait_until};
+use procession_harness::{
+    Account, Blame, Failure, Fate, Ledger, Report, Start, Tally, Told, hear, now, repetitions, wait_until,
+    worst_report,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Again, Fault};
-use crate::report::{Report, repetitions};
 
 /// No event that a test waits for takes as long, on the busiest machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -24,7 +26,7 @@ const ITEMS: u32 = 30;
 pub(crate) const WORKERS: [usize; 4] = [1, 2, 5, 13];
 
 /// A crash is reported within 250 ms; ten times that where tests share a machine with others.
-const REPORT_LIMIT: Duration = Duration::from_millis(2_500);
+pub(crate) const REPORT_LIMIT: Duration = Duration::from_millis(2_500);
 
 /// The verbs.
 #[derive(Clone, Copy, Debug)]
@@ -130,25 +132,28 @@ struct Call<'a> {
 }
 
 /// As [`check`], on one pool that a test has made in its own way, with every verb and declaration.
-pub(crate) fn check_on(pool: &Pool, name: &str, fault: &'static Fault) {
+pub(crate) fn check_on(pool: &Pool, name: &str, fault: &'static Fault, report: &mut Report) {
     let index = FAULTS.iter().position(|(of, _)| *of == name).expect("the fault is in the list");
     for (seed, declared) in (0..).zip(DECLARED) {
         for verb in VERBS {
-            let (tally, _) = Call { pool, fault: (index as u32, fault), verb, declared, seed }.run();
-            tally.assert_clean();
+            let (tally, worst) = Call { pool, fault: (index as u32, fault), verb, declared, seed }.run();
+            report.add(tally, worst);
         }
     }
     goes_on(pool);
 }
 
-/// Runs `body` with a description of a pool for each number of workers and each start method that any program can use.
-pub(crate) fn scenes(body: impl Fn(PoolBuilder, usize)) {
+/// Runs `body` with a description of a pool for each number of workers and each start method that any program can use,
+/// as often as is wanted.
+pub(crate) fn scenes(mut body: impl FnMut(PoolBuilder, usize)) {
     for method in [StartMethod::ForkServer, StartMethod::Spawn] {
         for workers in WORKERS {
-            // Shown when the test fails.
-            eprintln!("with {method:?}, {workers} workers:");
-            let builder = Pool::builder().workers(workers).start_method(method);
-            body(builder.grace(Duration::from_millis(100)), workers);
+            for _ in 0..repetitions() {
+                // Shown when the test fails.
+                eprintln!("with {method:?}, {workers} workers:");
+                let builder = Pool::builder().workers(workers).start_method(method);
+                body(builder.grace(Duration::from_millis(100)), workers);
+            }
         }
     }
 }
@@ -229,26 +234,9 @@ pub(crate) fn goes_on(pool: &Pool) {
 /// What the caller was told, and when it was told of failures.
 type Heard = (Told<u64>, Vec<Failure>);
 
-/// When the caller was told of a failure.
-struct Failure {
-    item: u32,
-    at: Duration,
-    /// Before then it could not be told, as others come first.
-    turn: Duration,
-}
-
-/// The longest time from an item's last start, at which it does its deed, to the caller's knowing.
-fn worst(failures: &[Failure], starts: &[Start]) -> Duration {
-    let late = |failure: &Failure| {
-        let last = starts.iter().filter(|start| start.item == failure.item).map(|start| start.at).max()?;
-        Some(failure.at.saturating_sub(last.max(failure.turn)))
-    };
-    failures.iter().filter_map(late).max().unwrap_or_default()
-}
-
 impl Call<'_> {
-    /// Makes the call and checks what came of it; the longest time from a start to the failure it led to.
-    fn run(&self) -> (Tally, Duration) {
+    /// Makes the call and checks what came of it; the longest time from a start to the failure it led to, if any did.
+    fn run(&self) -> (Tally, Option<Duration>) {
         let ledger = Ledger::new(&format!("starts-{:?}", self.verb));
         let items: Vec<Item> = (0..ITEMS).map(|x| self.item(&ledger, x)).collect();
         let (told, heard) = self.make(items);
@@ -268,7 +256,7 @@ impl Call<'_> {
         let mut tally = account.check(&told, &starts);
         let scene = format!("{:?}, {:?}, seed {}: ", self.verb, self.declared, self.seed);
         tally.violations.iter_mut().for_each(|violation| violation.insert_str(0, &scene));
-        (tally, worst(&heard, &starts))
+        (tally, worst_report(&heard, &starts))
     }
 
     fn item(&self, ledger: &Ledger, x: u32) -> Item {
@@ -312,7 +300,7 @@ impl Call<'_> {
                 (of_all(self.pool.starmap(two, rows)), Vec::new())
             }
             Verb::ApplyAsync => self.apply_async(one, items),
-            Verb::Imap => self.imap(one, items),
+            Verb::Imap => hear(self.pool.imap(one, items)),
         }
     }
 
@@ -341,20 +329,6 @@ impl Call<'_> {
         // One that never comes is missing, which is what the check looks for.
         let outcomes = handles.into_iter().map_while(|mut handle| handle.get_timeout(LIMIT)).collect();
         (Told::Each(outcomes), heard.try_iter().collect())
-    }
-
-    fn imap(&self, task: Task<fn(Item) -> u64>, items: Vec<Item>) -> Heard {
-        let (mut outcomes, mut failures) = (Vec::new(), Vec::new());
-        let mut turn = Duration::ZERO;
-        for (item, outcome) in (0..).zip(self.pool.imap(task, items)) {
-            let at = now();
-            if outcome.is_err() {
-                failures.push(Failure { item, at, turn });
-            }
-            turn = at;
-            outcomes.push(outcome);
-        }
-        (Told::Each(outcomes), failures)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use procession::Pool;
-use procession_harness::{Account, Ledger, Start, Told};
+use procession_harness::{Account, Ledger, Report, Start, Told};
 use procession_tasks::faults;
 
-use crate::matrix::{goes_on, scenes, triple};
+use crate::matrix::{REPORT_LIMIT, goes_on, scenes, triple};
 
 /// Items that a leaking worker may run.
 const ITEMS_PER_WORKER: usize = 5;
@@ -32,19 +32,21 @@ fn resident() -> usize {
 
 procession_harness::cases! {
     fn f11_leaks_end_with_their_worker() {
+        let mut report = Report::new("f11_leaks_end_with_their_worker");
         scenes(|builder, _| {
             let pool = builder.max_tasks_per_worker(ITEMS_PER_WORKER).build().unwrap();
             let ledger = Ledger::new("starts");
             let outcomes: Vec<_> = pool.istarmap(leak, (0..ITEMS).map(|x| (ledger.path(), x))).collect();
             let starts = Start::all(ledger.path());
             let account = Account { starts_max: 1, ..Account::of(ITEMS, &|x| x) };
-            account.check(&Told::Each(outcomes), &starts).assert_clean();
+            report.add(account.check(&Told::Each(outcomes), &starts), None);
             let mut lives = BTreeMap::<u32, usize>::new();
             starts.iter().for_each(|start| *lives.entry(start.pid).or_default() += 1);
             assert!(lives.values().all(|items| *items <= ITEMS_PER_WORKER), "{lives:?}");
             goes_on(&pool);
             pool.close().unwrap();
         });
+        report.finish(REPORT_LIMIT);
     }
 
     fn a_million_streamed_items_take_no_memory() {

@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, setrlimit};
 use procession::{ErrorKind, Pool, StartMethod};
-use procession_harness::{Ledger, Signal, Start, send_signal, wait_until};
+use procession_harness::{
+    Account, Blame, Fate, Ledger, Report, Signal, Start, Told, repetitions, send_signal, wait_until,
+};
 use procession_tasks::faults;
 
 use crate::deaths::{SEGV, segfault};
-use crate::fault::Fault;
-use crate::matrix::{LIMIT, WORKERS, check_on, goes_on, scenes, triple};
+use crate::fault::{ANY, Fault};
+use crate::matrix::{LIMIT, REPORT_LIMIT, WORKERS, check_on, goes_on, scenes};
+
+/// Items of a call.
+const ITEMS: u32 = 100;
 
 static SEGFAULT: Fault = Fault::deadly(segfault, SEGV);
 
@@ -62,10 +67,12 @@ fn descriptors_needed(workers: usize) -> u64 {
 procession_harness::cases! {
     /// Nothing is charged, and once there are descriptors again the pool goes on.
     fn f17_no_descriptors_for_replacements() {
+        let mut report = Report::new("f17_no_descriptors_for_replacements");
         limit_descriptors(300);
         scenes(|builder, _| {
             let pool = builder.build().unwrap();
             goes_on(&pool);
+            let ledger = Ledger::new("starts");
             let victims = pool.worker_pids();
             let is_over = AtomicBool::new(false);
             let mut handle = thread::scope(|scope| {
@@ -74,7 +81,8 @@ procession_harness::cases! {
                 are_none.recv_timeout(LIMIT).expect("there are only so many");
                 victims.iter().for_each(|pid| send_signal(*pid, Signal::SIGKILL));
                 let gone = wait_until(LIMIT, || !victims.iter().any(|pid| pool.worker_pids().contains(pid)));
-                let handle = pool.map_async(triple, 0..100);
+                let rows: Vec<_> = (0..ITEMS).map(|x| (ledger.path(), x)).collect();
+                let handle = pool.starmap_async(note, rows);
                 // Long enough for some vain starts.
                 let _ = handle.wait(Some(Duration::from_millis(150)));
                 is_over.store(true, Ordering::Release);
@@ -82,42 +90,51 @@ procession_harness::cases! {
                 handle
             });
             let values = handle.get_timeout(LIMIT).expect("it goes on").unwrap();
-            assert!(values.into_iter().eq((0..100).map(|x| 3 * x)));
+            let told = Told::Each(values.into_iter().map(Ok).collect());
+            report.add(Account::of(ITEMS, &|x| x).check(&told, &Start::all(ledger.path())), None);
             goes_on(&pool);
             pool.close().unwrap();
         });
+        report.finish(REPORT_LIMIT);
     }
 
     fn f18_crash_loop_at_start() {
+        let mut report = Report::new("f18_crash_loop_at_start");
         scenes(|builder, workers| {
             let (born, ledger) = (Ledger::new("born"), Ledger::new("starts"));
             let pool = builder.initializer(die_at_start, (born.path(),)).build().unwrap();
-            let handles: Vec<_> = (0..50).map(|x| pool.apply_async(note, (ledger.path(), x))).collect();
-            for mut handle in handles {
-                let outcome = handle.get_timeout(LIMIT).expect("no call waits for ever");
-                let error = outcome.expect_err("no worker ever ran it");
-                assert_eq!((error.kind(), error.attempts()), (ErrorKind::Broken, 0), "{error}");
-                assert!(error.to_string().contains("signal 11 (SIGSEGV)"), "it says what the last one died of: {error}");
-            }
-            assert!(ledger.lines().is_empty(), "no item was started");
+            let handles: Vec<_> = (0..ITEMS).map(|x| pool.apply_async(note, (ledger.path(), x))).collect();
+            let outcomes = handles.into_iter().map_while(|mut handle| handle.get_timeout(LIMIT)).collect();
+            // It says what the last one died of. None was started.
+            let broken = Blame { kind: ErrorKind::Broken, exits: ANY, words: "signal 11 (SIGSEGV)" };
+            let account = Account {
+                fate: &|_| Fate::Fails(broken),
+                starts_max: 0,
+                is_single: true,
+                ..Account::of(ITEMS, &|x| x)
+            };
+            report.add(account.check(&Told::Each(outcomes), &Start::all(ledger.path())), None);
             let limit = (3 * workers).max(5);
             let starts = born.lines().len();
             assert!((limit..=limit + workers + 1).contains(&starts), "{starts} starts of {workers} workers");
             assert_eq!(pool.close().unwrap_err().kind(), ErrorKind::Broken);
         });
+        report.finish(REPORT_LIMIT);
     }
 
     /// One more, and as many as it needs, are enough, whoever dies; one less is refused in words. From many workers to
     /// few, as a limit that was lowered cannot be raised again.
     fn f30_descriptors_around_what_is_needed() {
+        let mut report = Report::new("f30_descriptors_around_what_is_needed");
         for workers in WORKERS.into_iter().rev() {
             let all = open_descriptors() + descriptors_needed(workers);
             for spare in [1, 0] {
                 limit_descriptors(all + spare);
-                for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+                let methods = [StartMethod::ForkServer, StartMethod::Spawn].into_iter();
+                for method in methods.flat_map(|method| (0..repetitions()).map(move |_| method)) {
                     eprintln!("{workers} workers, {method:?}, {spare} to spare, {} open", open_descriptors());
                     let pool = Pool::builder().workers(workers).start_method(method).build().unwrap();
-                    check_on(&pool, "f01_segfault", &SEGFAULT);
+                    check_on(&pool, "f01_segfault", &SEGFAULT, &mut report);
                     pool.close().unwrap();
                     drop(pool);
                     let at_rest = wait_until(LIMIT, || open_descriptors() + descriptors_needed(workers) <= all);
@@ -130,5 +147,6 @@ procession_harness::cases! {
             let need = format!("{workers} workers need {} more descriptors", descriptors_needed(workers));
             assert!(error.to_string().contains(&need), "{error}");
         }
+        report.finish(REPORT_LIMIT);
     }
 }

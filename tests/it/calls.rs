@@ -4,6 +4,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
+use fastrand::Rng;
 use procession::{Error, ErrorKind, Pool};
 use procession_harness::{Gate, Ledger, Signal, alive, send_signal, stop};
 
@@ -28,19 +29,6 @@ fn warm(pool: &Pool) -> u32 {
     wait_workers(pool, 1)[0]
 }
 
-/// A small generator (splitmix64): the seed is the whole state.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-}
-
 /// A value is the right one, and an error is one that this life can bring.
 fn check(expected: i64, outcome: Result<i64, Error>) {
     match outcome {
@@ -60,17 +48,17 @@ fn check(expected: i64, outcome: Result<i64, Error>) {
 }
 
 /// One caller's life: mostly plain calls, some that kill, hang over their deadline or are cancelled.
-fn live(pool: &Pool, ledger: &str, mut dice: Dice) -> u64 {
+fn live(pool: &Pool, ledger: &str, mut dice: Rng) -> u64 {
     let mut outcomes = 0;
     for round in 0..ROUNDS as i64 {
         let row = |bad| (ledger.to_owned(), round, bad, "kill".to_owned());
-        match dice.below(20) {
+        match dice.u64(..20) {
             0 => check(3 * round, pool.apply(risky, row(vec![round]))),
             1 => check(3 * round, pool.apply(risky_at_first.max_attempts(3), row(vec![round]))),
             2 => check(round * round, pool.apply(square.deadline(Duration::from_micros(1)), (round,))),
             3 => {
                 let mut handle = pool.apply_async(square, (round,));
-                let first = handle.get_timeout(Duration::from_micros(dice.below(300)));
+                let first = handle.get_timeout(Duration::from_micros(dice.u64(..300)));
                 check(round * round, first.unwrap_or_else(|| handle.get()));
             }
             4 => {
@@ -171,15 +159,15 @@ procession_harness::cases! {
             let callers: Vec<_> = (0..CALLERS)
                 .map(|caller| {
                     let (pool, path) = (pool.clone(), ledger.path());
-                    aside(move || live(&pool, &path, Dice(1_000 * seed + caller)))
+                    aside(move || live(&pool, &path, Rng::with_seed(1_000 * seed + caller)))
                 })
                 .collect();
-            let mut dice = Dice(seed);
+            let mut dice = Rng::with_seed(seed);
             // Half of the lives end in the middle.
             let mut strikes = 4;
             while strikes > 0 {
                 wait_lines(&ledger, 1 + 8 * (4 - strikes));
-                if let Some(pid) = pool.worker_pids().get(dice.below(2) as usize) {
+                if let Some(pid) = pool.worker_pids().get(dice.usize(..2)) {
                     send_signal(*pid, Signal::SIGKILL);
                 }
                 strikes -= 1;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{MsgFlags, send};
-use procession::{ErrorKind, Pool};
+use procession::{ErrorKind, Pool, StartMethod};
 use procession_harness::{Gate, Ledger, Signal, send_signal, wait_until};
 use procession_tasks::faults::{self, echo};
 
@@ -105,6 +106,35 @@ fn open_descriptors() -> usize {
 }
 
 procession_harness::cases! {
+    fn a_result_for_which_there_is_no_memory_costs_its_item_alone() {
+        let built: Vec<_> = [StartMethod::ForkServer, StartMethod::Spawn]
+            .map(|method| Pool::builder().workers(1).start_method(method).build().unwrap())
+            .into();
+        let ledger = Ledger::new("ledger");
+        for pool in &built {
+            assert_eq!(pool.apply(square, (3,)).unwrap(), 9);
+        }
+        // The workers live already, and are not limited.
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let in_use: u64 = statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
+        let (_, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();
+        setrlimit(Resource::RLIMIT_AS, in_use + 150 * MIB as u64, hard).unwrap();
+        for pool in &built {
+            let pids = pool.worker_pids();
+            let large = pool.apply_async(make_bytes, (ledger.path(), 192 * MIB));
+            let error = outcomes(vec![large]).remove(0).map(|bytes| bytes.len()).expect_err("there is no room for it");
+            assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+            assert!(error.to_string().contains("no memory"), "{error}");
+            let small = pool.apply_async(make_bytes, (ledger.path(), 2 * MIB));
+            assert!(outcomes(vec![small]).remove(0).unwrap() == bytes(2 * MIB, 1));
+            assert_eq!(pool.worker_pids(), pids, "it did nothing wrong");
+        }
+        // Not before: the addresses of one would be room for the other's result.
+        for pool in built {
+            pool.close().unwrap();
+        }
+    }
+
     fn sizes_around_every_boundary() {
         let pool = Pool::builder().workers(1).build().unwrap();
         // Where arguments leave the frame, results leave the page, a piece is full, the window is.
@@ -163,10 +193,10 @@ procession_harness::cases! {
     }
 
     fn a_worker_that_stops_in_the_middle_of_a_large_result_costs_its_item() {
-        both(2, |builder| {
-            let pool = builder.grace(Duration::from_millis(100)).build().unwrap();
-            for how in ["dies", "claims 4 GiB", "stops", "long piece", "past the end", "another result", "no bytes"]
-            {
+        for how in ["dies", "claims 4 GiB", "stops", "long piece", "past the end", "another result", "no bytes"] {
+            both(2, |builder| {
+                // A new one each time, as the result is said to be of a worker's first frame.
+                let pool = builder.grace(Duration::from_millis(100)).build().unwrap();
                 let expected = if how == "stops" { ErrorKind::TimedOut } else { ErrorKind::WorkerLost };
                 let limit = if how == "stops" { Duration::from_millis(300) } else { LIMIT };
                 let bad = pool.apply_async(begin_result.timeout(limit), (how.to_owned(),));
@@ -177,9 +207,9 @@ procession_harness::cases! {
                     assert!(value.unwrap() == bytes(5 * MIB, seed), "{how}");
                 }
                 assert_eq!(kinds(small), (0..50).map(|x| Ok(x * x)).collect::<Vec<_>>(), "{how}");
-            }
-            pool.close().unwrap();
-        });
+                pool.close().unwrap();
+            });
+        }
     }
 
     fn a_stopped_worker_is_ended_with_a_large_result_under_way() {

@@ -21,6 +21,7 @@ mod pools;
 mod preload;
 mod rest;
 mod scenes;
+mod sends;
 mod shared;
 mod system_limits;
 mod tasks;

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
+use fastrand::Rng;
 use procession::{AsyncResult, ErrorKind, Pool, PoolBuilder, WorkerExit};
 use procession_harness::{Signal, send_signal, wait_until};
 
 use crate::scenes::{LIMIT, both, mapped_here, outcomes, wait_workers};
 use crate::tasks::square;
-use load::{AGAIN, ITEMS, KINDS, Kind, Load, ONCE, Outcomes, Random, Scene, Tasks, Verb};
+use load::{AGAIN, ITEMS, KINDS, Kind, Load, ONCE, Outcomes, Scene, Tasks, Verb, draw_items};
 
 /// More than the arena keeps when it is at rest.
 const REST_BYTES: usize = 24 << 20;
@@ -133,7 +134,7 @@ fn kill_busy_workers(scene: &Scene<'_>) -> usize {
 fn crash(builder: PoolBuilder, seed: u64) {
     let pool = builder.build().unwrap();
     leaves_nothing(&pool, |pool| {
-        let fatal = Random(seed).items([8, 8, 2]);
+        let fatal = draw_items(&mut Rng::with_seed(seed), [8, 8, 2]);
         let load = Load::new(pool, seed, &fatal, &[]);
         let outcomes = load.run(pool, ONCE, |_| {});
         for error in outcomes.iter().flatten().filter_map(|outcome| outcome.as_ref().err()) {
@@ -149,7 +150,7 @@ fn crash(builder: PoolBuilder, seed: u64) {
 fn crash_again(builder: PoolBuilder, seed: u64) {
     let pool = builder.build().unwrap();
     leaves_nothing(&pool, |pool| {
-        let fatal = Random(seed).items([2, 2, 1]);
+        let fatal = draw_items(&mut Rng::with_seed(seed), [2, 2, 1]);
         let load = Load::new(pool, seed, &fatal, &[]);
         let outcomes = load.run(pool, AGAIN, |_| {});
         let lost = check_all(&load, &outcomes, &[ErrorKind::Quarantined], 3);
@@ -170,10 +171,10 @@ fn kill_again(builder: PoolBuilder, seed: u64) {
 
 fn stop_and_continue(builder: PoolBuilder, seed: u64) {
     check_kills(builder, seed, ONCE, |scene| {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         for _ in 0..6 {
             let pids = scene.pool.worker_pids();
-            let stopped: Vec<u32> = pids.iter().copied().filter(|_| random.below(2) == 0).collect();
+            let stopped: Vec<u32> = pids.iter().copied().filter(|_| random.bool()).collect();
             stopped.iter().for_each(|pid| send_signal(*pid, Signal::SIGSTOP));
             if stopped.len() < pids.len() {
                 scene.wait_more(2_000);
@@ -198,7 +199,7 @@ fn resize(builder: PoolBuilder, seed: u64) {
 fn time_limit(builder: PoolBuilder, seed: u64) {
     let pool = builder.build().unwrap();
     leaves_nothing(&pool, |pool| {
-        let endless = Random(seed).items([1, 0, 1]);
+        let endless = draw_items(&mut Rng::with_seed(seed), [1, 0, 1]);
         let load = Load::new(pool, seed, &[], &endless);
         let limit = Duration::from_millis(900);
         let tasks = Tasks { single: ONCE.single.timeout(limit), large: ONCE.large.timeout(limit), ..ONCE };
@@ -212,7 +213,7 @@ fn time_limit(builder: PoolBuilder, seed: u64) {
 fn deadline(builder: PoolBuilder, seed: u64) {
     let pool = builder.build().unwrap();
     leaves_nothing(&pool, |pool| {
-        let endless = Random(seed).items([0, 1, 0]);
+        let endless = draw_items(&mut Rng::with_seed(seed), [0, 1, 0]);
         let load = Load::new(pool, seed, &[], &endless);
         let tasks = Tasks { tiny: ONCE.tiny.deadline(Duration::from_millis(500)), ..ONCE };
         let outcomes = load.run(pool, tasks, |_| {});
@@ -224,11 +225,11 @@ fn deadline(builder: PoolBuilder, seed: u64) {
 }
 
 /// Cancels what it is told; whether that was in time, for each.
-fn cancel_some<T>(handles: &[AsyncResult<T>], random: &mut Random) -> Vec<bool> {
+fn cancel_some<T>(handles: &[AsyncResult<T>], random: &mut Rng) -> Vec<bool> {
     handles
         .iter()
         .rev()
-        .map(|handle| random.below(2) == 0 && handle.cancel())
+        .map(|handle| random.bool() && handle.cancel())
         .collect::<Vec<_>>()
         .into_iter()
         .rev()
@@ -238,9 +239,9 @@ fn cancel_some<T>(handles: &[AsyncResult<T>], random: &mut Random) -> Vec<bool> 
 fn cancel(builder: PoolBuilder, seed: u64) {
     let pool = builder.build().unwrap();
     leaves_nothing(&pool, |pool| {
-        let mut random = Random(seed);
+        let mut random = Rng::with_seed(seed);
         let load = Load::new(pool, seed, &[], &[]);
-        let keep = ITEMS[1] as usize / 8 + random.below(ITEMS[1] / 4) as usize;
+        let keep = ITEMS[1] as usize / 8 + random.u32(..ITEMS[1] / 4) as usize;
         let (outcomes, cancelled) = thread::scope(|scope| {
             let tiny = scope.spawn(|| {
                 let mut stream = pool.imap(ONCE.tiny, load.tiny());
@@ -272,7 +273,7 @@ fn cancel(builder: PoolBuilder, seed: u64) {
 /// never started.
 fn close(builder: PoolBuilder, seed: u64) {
     let pool = builder.build().unwrap();
-    let fatal = Random(seed).items([3, 0, 1]);
+    let fatal = draw_items(&mut Rng::with_seed(seed), [3, 0, 1]);
     let load = Load::new(&pool, seed, &fatal, &[]);
     let (larges, singles) = (load.larges(&pool, ONCE), load.singles(&pool, ONCE));
     let tiny = pool.map_async(ONCE.tiny, load.tiny());

@@ -1,4 +1,5 @@
-//! The project's own chores: `cargo xtask ci`, `cargo xtask chaos`, `cargo xtask bench`, `cargo xtask scaling-study`.
+//! The project's own chores: `cargo xtask ci`, `cargo xtask chaos`, `cargo xtask bench`, `cargo xtask faults`,
+//! `cargo xtask scaling-study`.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ usage: cargo xtask <command>
   chaos [options]     faults at random into pools under load, nothing may be lost; `chaos --help` lists the options
   bench [options]     every benchmark, beside its limits and its peers; `bench --help` lists the options
   bench faults        what the pool and its peers do when an item goes wrong: a table of docs/reliability.md
+  faults [options]    every fault of the tests, and what it cost: a table of docs/reliability.md; `faults --help`
   scaling-study       how far one master reaches: the tables and the figure of docs/scaling.md
 ";
 
@@ -26,6 +28,10 @@ fn main() -> ExitCode {
         }
         ["bench", options @ ..] => {
             run(cargo(&["run", "--release", "--package", "procession-bench", "--"]).args(options))
+        }
+        ["faults", options @ ..] => {
+            // Its own speed does not matter, and the tests are built for this profile.
+            run(cargo(&["run", "--package", "procession-bench", "--", "survived"]).args(options))
         }
         ["scaling-study"] => run(&mut cargo(&[
             "run",

@@ -2,12 +2,15 @@
 //!
 //! It says what can be typed; what is meant by it is `commands`' business.
 
+mod look;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint};
 use procession::StartMethod;
 
+pub(crate) use self::look::{Export, Failed, Retry, Show, Status};
 use crate::job::Call;
 use crate::output::Format;
 use crate::spec::{START_METHODS, WORKERS_MAX, units};
@@ -37,6 +40,16 @@ pub(crate) enum Command {
     Starmap(Starmap),
     /// Call a task once
     Apply(Apply),
+    /// Say how far the run in a run directory is
+    Status(Status),
+    /// List the items of a run that have no value
+    Failed(Failed),
+    /// Say everything that is known of one item of a run
+    Show(Show),
+    /// Write the values of a run, in the order of its items
+    Export(Export),
+    /// Go on with a run, and run items again that had no value
+    Retry(Retry),
     /// Measure how a job gets faster with more workers
     Scale(Scale),
     /// List the tasks of this program
@@ -60,6 +73,8 @@ pub(crate) struct Run {
     pub(crate) pool: PoolFlags,
     #[command(flatten)]
     pub(crate) results: ResultFlags,
+    #[command(flatten)]
+    pub(crate) store: RunDirFlags,
     #[command(flatten)]
     pub(crate) conduct: ConductFlags,
 }
@@ -92,6 +107,8 @@ pub(crate) struct Map {
     #[command(flatten)]
     pub(crate) results: ResultFlags,
     #[command(flatten)]
+    pub(crate) store: RunDirFlags,
+    #[command(flatten)]
     pub(crate) conduct: ConductFlags,
 }
 
@@ -121,6 +138,8 @@ pub(crate) struct Starmap {
     pub(crate) pool: PoolFlags,
     #[command(flatten)]
     pub(crate) results: ResultFlags,
+    #[command(flatten)]
+    pub(crate) store: RunDirFlags,
     #[command(flatten)]
     pub(crate) conduct: ConductFlags,
 }
@@ -227,6 +246,23 @@ pub(crate) struct ResultFlags {
     pub(crate) failures: Option<PathBuf>,
 }
 
+/// What concerns the run directory.
+#[derive(Debug, Args)]
+pub(crate) struct RunDirFlags {
+    /// Keep every outcome in this directory, so that the run can be resumed and asked about
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Go on with the run in the run directory: only items without a final outcome run
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Go on although the input or the task has changed: what is new runs, what is gone is forgotten
+    #[arg(long, requires = "resume")]
+    pub(crate) accept_changes: bool,
+    /// Run again what may have been running when the master was killed
+    #[arg(long, requires = "resume")]
+    pub(crate) rerun_unknown: bool,
+}
+
 /// How the program behaves around the run.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct ConductFlags {
@@ -255,6 +291,13 @@ pub(crate) fn parse() -> Cli {
         None => command,
     });
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads a command line that was typed before. What is given twice counts as it was given last.
+pub(crate) fn parse_from<'a>(words: impl Iterator<Item = &'a str>) -> Result<Cli, clap::Error> {
+    let command = Cli::command().mut_subcommands(|command| command.args_override_self(true));
+    let matches = command.try_get_matches_from(words)?;
+    Cli::from_arg_matches(&matches)
 }
 
 fn workers(text: &str) -> Result<usize, String> {

@@ -31,6 +31,39 @@ pub(crate) struct Job {
     pub(crate) results: ResultSettings,
     /// A malformed row is that item's outcome, not a refusal of the run.
     pub(crate) skip_invalid: bool,
+    /// Where every outcome is kept, if it is to be.
+    pub(crate) run_dir: Option<RunDirSettings>,
+}
+
+/// A command line, and the directory it was typed in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Typed {
+    pub(crate) argv: Vec<String>,
+    pub(crate) cwd: PathBuf,
+}
+
+impl Typed {
+    /// What was typed to start this process, as it would be typed to begin the run.
+    pub(crate) fn here() -> Typed {
+        let is_of_this_time =
+            |word: &String| ["--resume", "--accept-changes", "--rerun-unknown"].contains(&word.as_str());
+        let argv = std::env::args().filter(|word| !is_of_this_time(word)).collect();
+        Typed { argv, cwd: std::env::current_dir().unwrap_or_default() }
+    }
+}
+
+/// The run directory of a job, and what is to be done with what it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RunDirSettings {
+    pub(crate) path: PathBuf,
+    /// Go on with the run that is there.
+    pub(crate) resume: bool,
+    /// Go on although the job has changed.
+    pub(crate) accept_changes: bool,
+    /// Outcomes that are to be forgotten first, so that their items run again.
+    pub(crate) forget: Vec<String>,
+    /// The command line that began the run, and where it was typed.
+    pub(crate) typed: Typed,
 }
 
 impl Job {

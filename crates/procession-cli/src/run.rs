@@ -3,6 +3,10 @@
 //! This is the one loop of the program. Where items come from and where values go is decided elsewhere.
 
 mod books;
+mod figures;
+mod record;
+mod results;
+mod sequence;
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -10,6 +14,9 @@ use std::time::{Duration, Instant};
 use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
 
 use self::books::{Books, Lost};
+use self::record::Record;
+use self::results::Results;
+use self::sequence::Held;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
@@ -17,10 +24,10 @@ use crate::host::Host;
 use crate::input::Rows;
 use crate::intake::{Desk, Intake};
 use crate::job::{Call, Job};
-use crate::output::{Sink, Values};
+use crate::output::encode_json;
 use crate::progress::Progress;
-use crate::reduce::Reducer;
 use crate::reproduce::{self, Reproduction};
+use crate::run_dir;
 use crate::signals::{self, Request, Watch};
 use crate::summary::{Summary, Tally, counted};
 use crate::terminal;
@@ -49,13 +56,20 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let mut results = Results::open(job)?;
     let path = job.results.failures.as_deref();
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;
-    let keep_args = failures.is_some();
+    // Last of all that may be refused: it is there, and locked, once there is a run.
+    let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, total)).transpose()?;
+    let record = opened.map(|opened| Record::new(opened, job));
+    let keep_args = failures.is_some() || record.is_some();
     let progress = Progress::new(talk.progress, total, results.go_to_terminal());
-    let books = Books::new(failures, progress);
+    let books = Books::new(failures, record, progress);
+    books.sequence.borrow_mut().unordered = job.results.unordered;
 
     let start = Instant::now();
-    let pool = job.pool.configure(Pool::builder(), books.screen()).build();
-    let pool = pool.map_err(|error| unstarted(&error))?;
+    let mut builder = job.pool.configure(Pool::builder(), books.screen());
+    if let Some(record) = &mut *books.record.borrow_mut() {
+        builder = record.listen(builder);
+    }
+    let pool = builder.build().map_err(|error| unstarted(&error))?;
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {
         Stop::Broken(format!("cannot watch for signals: {}", crate::output::reason(&error)))
@@ -68,6 +82,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let desk = intake.desk();
 
     let mut done = run.drive(intake, &desk);
+    done = done.and_then(|()| run.show_rest());
     // A source that was not counted may never end: its rest stays unread.
     if total.is_some() && keep_args && run.stage < Request::Stop && done.is_ok() {
         done = run.record_rest(&rows, &desk);
@@ -83,6 +98,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
         run.count_unrecorded(stop, items)
     });
     run.end_pool(&done);
+    let done = run.end_record(done, &tally, total.is_none().then(|| desk.borrow().items()));
 
     if talk.summary && done.is_ok() {
         let restarts = run.pool.stats().workers.iter().map(|worker| u64::from(worker.restarts)).sum();
@@ -127,8 +143,18 @@ struct Run<'a> {
 impl Run<'_> {
     /// Takes outcome after outcome until there are no more.
     fn drive(&mut self, intake: Intake<'_, '_, Books>, desk: &RefCell<Desk>) -> Result<(), Stop> {
-        let mut stream = self.pool.stream(self.job.task, intake, options(self.job));
+        let is_recorded = self.books.record.borrow().is_some();
+        let mut options = options(self.job);
+        if is_recorded {
+            // An outcome is on record as soon as it is there. The output has an order of its own.
+            (options.ordered, options.figures) = (false, true);
+        }
+        let mut stream = self.pool.stream(self.job.task, intake, options);
         loop {
+            if is_recorded {
+                self.show()?;
+                self.books.on_record(Record::tick)?;
+            }
             let request = self.watch.request();
             if request > self.stage {
                 self.stage = request;
@@ -156,14 +182,124 @@ impl Run<'_> {
                 Some(Some((payload, outcome))) => {
                     let item = desk.borrow().item(payload);
                     let args = desk.borrow_mut().settle(payload);
-                    match outcome {
-                        Ok(value) => self.results.take(item, &value, args.as_ref(), self.books)?,
-                        Err(error) => self.lose((payload, item), args.as_ref(), &error)?,
+                    self.books.on_record(|record| {
+                        record.figures.add(stream.take_figures());
+                        Ok(())
+                    })?;
+                    match (outcome, &args) {
+                        (Ok(value), Some(args)) if is_recorded => self.keep(item, payload, args, &value)?,
+                        (Ok(value), _) => self.results.take(item, &value, args.as_ref(), self.books)?,
+                        (Err(error), _) => self.lose((payload, item), args.as_ref(), &error)?,
                     }
                 }
             }
             self.books.show_progress();
         }
+    }
+
+    /// Puts a value on record; the output has it in its turn.
+    fn keep(&mut self, item: u64, payload: u64, args: &Payload, value: &Payload) -> Result<(), Stop> {
+        let mut json = Vec::new();
+        let encoded = encode_json(self.job.task, value, &mut json)
+            .and_then(|()| String::from_utf8(json).map_err(|error| error.to_string()))
+            .and_then(|json| self.results.reduce(value).map(|()| json));
+        match encoded {
+            Ok(json) => {
+                self.books.on_record(|record| record.value(item, payload, args, value, &json))?;
+                self.books.pass(item, Held::Value(json));
+                Ok(())
+            }
+            Err(what) => {
+                self.books.on_record(|record| record.unwritten(item, payload, args, &what))?;
+                self.books.pass(item, Held::Nothing);
+                self.books.unwritten(item, Some(args), &what)
+            }
+        }
+    }
+
+    /// Writes the values whose turn it is.
+    fn show(&mut self) -> Result<(), Stop> {
+        for payload in self.books.earlier_payloads.take() {
+            // It was a number when it was put on record.
+            let _ = self.results.reduce(&payload);
+        }
+        loop {
+            let next = self.books.sequence.borrow_mut().pop();
+            let json = match next {
+                None => return Ok(()),
+                Some((_, Held::Nothing)) => continue,
+                Some((item, Held::Value(json))) => (item, json),
+                Some((item, Held::Stored)) => {
+                    let mut json = String::new();
+                    self.books.on_record(|record| {
+                        json = record.stored_value(item)?;
+                        Ok(())
+                    })?;
+                    (item, json)
+                }
+            };
+            let (item, json) = json;
+            match self.results.show(item, &json) {
+                Ok(Ok(())) => self.books.value(),
+                Ok(Err(what)) => self.books.unwritten(item, None, &what)?,
+                Err(Stop::Unread) => {
+                    // Every outcome is in the run directory: the run goes on for that.
+                    self.results.mute();
+                    self.books.value();
+                    let warning = "nobody reads stdout any more: values go to the run directory alone";
+                    self.books.aside(|| terminal::say_warning(warning));
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+    }
+
+    /// What is missing does not come: what is there is in order without it.
+    fn show_rest(&mut self) -> Result<(), Stop> {
+        if self.books.record.borrow().is_none() {
+            return Ok(());
+        }
+        loop {
+            self.show()?;
+            let mut sequence = self.books.sequence.borrow_mut();
+            if sequence.is_empty() {
+                return Ok(());
+            }
+            sequence.skip();
+        }
+    }
+
+    /// Ends the session in the run directory, and says how to go on.
+    fn end_record(&self, done: Result<(), Stop>, tally: &Tally, items: Option<u64>) -> Result<(), Stop> {
+        let Some(mut record) = self.books.record.take() else {
+            return done;
+        };
+        let ending = match (&done, self.books.broken(), self.watch.signal()) {
+            (Err(_), ..) => procession_store::Ending::Unwritable,
+            (Ok(()), Some(_), _) => procession_store::Ending::Broken,
+            (Ok(()), None, Some(_)) => procession_store::Ending::Signalled,
+            (Ok(()), None, None) if tally.failures() > 0 => procession_store::Ending::Incomplete,
+            (Ok(()), None, None) => procession_store::Ending::Complete,
+        };
+        let unrecorded = record.unrecorded();
+        // A source that was cut short was not counted either.
+        let counted_items = items.filter(|_| self.stage == Request::Run && done.is_ok());
+        let ended =
+            counted_items.map_or(Ok(()), |items| record.total(items)).and_then(|()| record.finish(ending));
+        let done = done.and(ended.map_err(|stop| match stop {
+            Stop::Unwritable(what) => {
+                Stop::Unwritable(format!("{what}; {} unrecorded", counted(unrecorded, "outcome")))
+            }
+            other => other,
+        }));
+        let is_over =
+            matches!(ending, procession_store::Ending::Complete | procession_store::Ending::Incomplete);
+        if done.is_err() || !is_over {
+            let settings = self.job.run_dir.as_ref();
+            let command = settings.map(|settings| run_dir::resuming(&settings.typed)).unwrap_or_default();
+            terminal::say(&format!("go on with: {command}"));
+        }
+        done
     }
 
     /// The pool takes no more items, and says why.
@@ -234,11 +370,14 @@ impl Run<'_> {
             ErrorKind::Usage => return Err(Diagnostic::new(message).into()),
             // Whoever stopped the run knows why; the tally counts them.
             ErrorKind::Cancelled | ErrorKind::Terminated if outcome == NOT_RUN => {
+                self.books.pass(item, Held::Nothing);
                 return self.books.not_run(item, args, &self.why_not_run());
             }
             ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed => {}
             _ => self.books.aside(|| terminal::say(&terminal::printable(&message))),
         }
+        self.books.on_record(|record| record.failure(item, payload, args, error, &message))?;
+        self.books.pass(item, Held::Nothing);
         self.books.failed(item, args, error, &message)
     }
 
@@ -278,89 +417,6 @@ impl Run<'_> {
                 None => Ending::Complete,
             }),
         }
-    }
-}
-
-/// Where values end: written, reduced, or both.
-struct Results {
-    values: Option<Values>,
-    reducer: Option<Reducer>,
-}
-
-impl Results {
-    fn open(job: &Job) -> Result<Results, Stop> {
-        let reducer = job.reduce.map(|reduction| Reducer::new(reduction, job.task));
-        // A reduction is the result on stdout; the values themselves are written only where a file is named for them.
-        let writes = reducer.is_none() || job.results.file.is_some();
-        let values = writes.then(|| Values::open(job.task, &job.results)).transpose()?;
-        Ok(Results { values, reducer })
-    }
-
-    /// The run has begun: values of an earlier one go.
-    fn begin(&mut self) -> Result<(), Stop> {
-        self.values.as_mut().map_or(Ok(()), Values::begin)
-    }
-
-    fn take(
-        &mut self,
-        item: u64,
-        value: &Payload,
-        args: Option<&Payload>,
-        books: &Books,
-    ) -> Result<(), Stop> {
-        if let Some(reducer) = &mut self.reducer
-            && let Err(what) = reducer.add(value)
-        {
-            return books.unwritten(item, args, &what);
-        }
-        if let Some(values) = &mut self.values
-            && let Err(what) = values.write(item, value)?
-        {
-            return books.unwritten(item, args, &what);
-        }
-        books.value();
-        Ok(())
-    }
-
-    /// Whether values appear where progress does.
-    fn go_to_terminal(&self) -> bool {
-        self.values.as_ref().is_some_and(Values::go_to_terminal)
-    }
-
-    /// How many values have certainly been written. A reduction that has no result has none.
-    fn certain(&self) -> u64 {
-        self.values.as_ref().map_or(0, Values::certain)
-    }
-
-    fn flush(&mut self) -> Result<(), Stop> {
-        self.values.as_mut().map_or(Ok(()), Values::flush)
-    }
-
-    fn finish(&mut self, books: &Books, tally: &Tally) -> Result<(), Stop> {
-        if let Some(values) = &mut self.values {
-            values.finish()?;
-        }
-        let Some(reducer) = &self.reducer else {
-            return Ok(());
-        };
-        let without = tally.failures();
-        if without > 0 {
-            books.aside(|| {
-                let values = counted(reducer.count(), "value");
-                let items = counted(without, "item");
-                terminal::say_warning(&match reducer.count() {
-                    0 => format!("there is no result: {items} had no value"),
-                    _ => format!("the result is over {values}: {items} had none"),
-                });
-            });
-        }
-        // The sum of nothing is a number only where nothing was all there was.
-        if without > 0 && reducer.count() == 0 {
-            return Ok(());
-        }
-        let mut stdout = Sink::stdout();
-        stdout.write(format!("{reducer}\n").as_bytes())?;
-        stdout.flush()
     }
 }
 

@@ -119,7 +119,7 @@ pub enum Signal {
 /// Why the pool cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BrokenReason {
-    /// Too many workers in a row died before they were ready.
+    /// Too many workers died, or broke the protocol, before they were of any use.
     CrashLoop,
     /// A worker cannot be started and never will be.
     StartRefused,

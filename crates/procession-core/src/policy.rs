@@ -16,14 +16,15 @@ pub struct Policy {
     pub stop_timeout: Duration,
     /// How long a worker may leave items that have a time limit without beginning any. 10 s.
     pub stall_timeout: Duration,
-    /// More deaths than this within that time, of workers that were not ready yet, or ready for less than a second
-    /// without having done an item, break the pool.
+    /// More ends than this within that time, of workers that were not ready yet, or ready for less than a second without
+    /// having done an item or cost one an attempt, break the pool.
     /// `None`: `max(5, 3 · workers)` in 30 s.
     pub restart_limit: Option<(u32, Duration)>,
     /// The first pause before a seat is filled again (the very first refill has none); each further pause is twice
     /// as long, and each varies by ± 25 % so that seats do not retry in step. 100 ms.
     pub back_off_first: Duration,
-    /// The longest such pause. 30 s.
+    /// The longest such pause, and how long a place does without successors that are started before their predecessor
+    /// has left, once one of them came to nothing. 30 s.
     pub back_off_max: Duration,
     /// How long the pool may be without a single worker while starts keep failing. 60 s.
     pub barren_timeout: Duration,

@@ -341,7 +341,7 @@ impl Scheduler {
                 self.stop(slot, false);
             }
             State::Busy { .. } => self.look_after(slot),
-            State::Stopping { .. } => self.kill(slot, Cause::Ordered),
+            State::Stopping { refill, .. } => self.kill(slot, Cause::Stopped { refill }),
             State::Ending { cause, .. } => self.kill(slot, cause),
             State::Vacant | State::Standby => unreachable!("no time limit holds for it"),
         }

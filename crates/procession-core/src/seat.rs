@@ -44,8 +44,12 @@ pub(crate) struct Seat {
     pub(crate) bloated: bool,
     /// Starts in a row of this seat that came to nothing.
     pub(crate) failed_starts: u32,
+    /// Because of those: nobody is started here before then.
+    pub(crate) due: Time,
+    /// A successor of this place came to nothing: until then nobody is started beside a worker that is still there.
+    pub(crate) no_successor_before: Time,
     /// When this incarnation became ready.
-    pub(crate) ready_at: Time,
+    pub(crate) ready_at: Option<Time>,
     /// It has done an item.
     pub(crate) is_productive: bool,
     pub(crate) completed: u64,
@@ -107,9 +111,11 @@ pub(crate) enum Cause {
     Unready,
     /// This item of it ran for too long.
     Overdue { job: JobId, item: u64 },
-    /// It broke the protocol.
-    Faulty,
-    /// Nothing it did: its job was cancelled, the pool ends, or it would not stop.
+    /// It broke the protocol, or did not begin what it was given. `at_work`: it held items when that came out.
+    Faulty { at_work: bool },
+    /// It was told to stop and did not, or broke the protocol on its way out.
+    Stopped { refill: bool },
+    /// Nothing it did: its job was cancelled, or the pool ends.
     Ordered,
 }
 
@@ -140,7 +146,9 @@ impl Seat {
             handed_out: 0,
             bloated: false,
             failed_starts: 0,
-            ready_at: Time::ZERO,
+            due: Time::ZERO,
+            no_successor_before: Time::ZERO,
+            ready_at: None,
             is_productive: false,
             completed: 0,
         }

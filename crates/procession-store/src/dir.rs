@@ -101,7 +101,7 @@ impl RunDir {
     /// The processes that a killed master left and that still live. They end by themselves within moments.
     pub fn survivors(&self) -> Result<Vec<u32>, Error> {
         let mut query = self.reader.connection().prepare(
-            "SELECT pid, birth FROM worker JOIN session ON session.id = worker.session
+            "SELECT worker.pid, worker.birth FROM worker JOIN session ON session.id = worker.session
              WHERE session.ended_at IS NULL AND worker.ended_at IS NULL AND boot = ?1",
         )?;
         let rows = query.query_map([boot()], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)))?;

@@ -46,6 +46,7 @@ pub use error::{Error, ErrorKind};
 pub use item::{Item, OK, Tally};
 pub use job::{Ending, Job, Session, WorkerLife};
 pub use key::Key;
+pub use lock::holder;
 pub use reader::Reader;
 pub use schema::SCHEMA_VERSION;
 pub use writer::Writer;

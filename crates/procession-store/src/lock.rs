@@ -47,6 +47,18 @@ impl Lock {
     }
 }
 
+/// Who has the run directory now, if somebody has: `process 1234 on a-machine`.
+pub fn holder(directory: &Path) -> Option<String> {
+    let mut file = File::open(directory.join(NAME)).ok()?;
+    let mut holder = String::new();
+    file.read_to_string(&mut holder).ok()?;
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => None,
+        Err((_, Errno::EWOULDBLOCK)) => Some(holder.trim().to_owned()),
+        Err(_) => None,
+    }
+}
+
 fn in_use(directory: &Path, holder: &str) -> Error {
     let holder = if holder.is_empty() { "another master" } else { holder };
     let message = format!("run directory {} is in use by {holder}", directory.display());
@@ -60,7 +72,9 @@ mod tests {
     #[test]
     fn the_second_is_told_of_the_first() {
         let directory = tempfile::tempdir().unwrap();
+        assert_eq!(holder(directory.path()), None);
         let lock = Lock::take(directory.path()).unwrap();
+        assert!(holder(directory.path()).is_some_and(|holder| holder.starts_with("process ")));
         let error = Lock::take(directory.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InUse);
         assert!(error.to_string().contains(&format!("process {} on ", std::process::id())), "{error}");

@@ -23,6 +23,10 @@ pub(crate) fn create(connection: &Connection) -> Result<(), Error> {
 /// Refuses a database that is not ours, or that another version wrote.
 pub(crate) fn check(connection: &Connection) -> Result<(), Error> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables == 0 {
+        return Err(Error::new(ErrorKind::NotARun, "the run there has not begun"));
+    }
     if pragma("application_id")? != APPLICATION_ID {
         return Err(Error::new(ErrorKind::NotARun, "its run.sqlite is the database of another program"));
     }

@@ -29,14 +29,15 @@ pub(crate) struct Buffer {
 }
 
 impl Buffers {
-    /// An empty buffer with room for `len` bytes: the smallest that has it, or else a new one.
+    /// An empty buffer with room for `len` bytes: the smallest that has it, or else a new one. Where there is no memory for
+    /// that it has no room.
     pub(crate) fn take(self: &Arc<Buffers>, len: usize) -> Buffer {
         let mut idle = self.idle.lock();
         let fitting =
             (0..idle.len()).filter(|at| idle[*at].capacity() >= len).min_by_key(|at| idle[*at].capacity());
         let found = fitting.map(|at| idle.swap_remove(at));
         drop(idle);
-        let bytes = found.unwrap_or_else(|| pages::vec(len));
+        let bytes = found.unwrap_or_else(|| pages::vec_if_room(len));
         Buffer { bytes, home: Arc::clone(self) }
     }
 

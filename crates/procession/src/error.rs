@@ -42,7 +42,7 @@ pub enum ErrorKind {
     Encode,
     /// An argument or a result could not be decoded.
     Decode,
-    /// An argument or a result is larger than a message may be.
+    /// An argument or a result is larger than a message may be, or a result than this program has memory for.
     TooLarge,
     /// The worker does not have the task.
     UnknownTask,
@@ -149,7 +149,8 @@ impl Error {
         self.0.panic_message.as_deref()
     }
 
-    /// The last lines (at most 8 KiB) the lost worker wrote to stderr.
+    /// The last (at most 8 KiB) that the lost worker wrote to stderr, and what it had started: all of it may be of items
+    /// before, since a worker writes everything to one pipe and keeps no account of where an item's output begins.
     pub fn stderr_tail(&self) -> Option<&str> {
         self.loss()?.stderr_tail.as_deref()
     }

@@ -44,8 +44,6 @@ const PAGE_BYTES: usize = HEAD_BYTES + AREA_BYTES;
 struct Head {
     slots: [Slot; SLOTS],
     started_ns: AtomicU64,
-    /// How much of the monotonic clock does not count: the master's word to the worker.
-    skipped_ns: AtomicU64,
     committed: AtomicU64,
     /// Not 0: the master passes barriers on behalf of workers that have agreed to it.
     has_far_barrier: AtomicU32,
@@ -109,7 +107,7 @@ impl PageMaster {
 
     /// Sets the worker's clock: how much of the monotonic clock does not count.
     pub(crate) fn set_skipped_ns(&self, skipped_ns: u64) {
-        self.head.words().skipped_ns.store(skipped_ns, Ordering::Release);
+        self.head.words().last_words.skipped_ns.store(skipped_ns, Ordering::Release);
     }
 
     /// When the running item started, on the pool's clock; the last stamp, so possibly that of an earlier item. 0: never.
@@ -196,7 +194,7 @@ impl PageWorker {
 
     /// Nanoseconds on the pool's clock, which stands still while the pool is paused.
     pub(crate) fn now_ns(&self) -> u64 {
-        let skipped = &self.head.words().skipped_ns;
+        let skipped = &self.head.words().last_words.skipped_ns;
         let mut before = skipped.load(Ordering::Acquire);
         loop {
             let now = monotonic_ns();

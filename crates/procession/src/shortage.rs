@@ -69,11 +69,16 @@ impl Evidence<'_> {
     }
 }
 
-/// How much memory the standard library did not get, by the line that it writes before it aborts.
+/// How much memory the standard library did not get, by the line that it writes before it aborts. Only as the last
+/// words: the same line may have been written before, for a program that a task had started.
 fn refused_bytes(output: &str) -> Option<u64> {
-    let (_, last) = output.rsplit_once("memory allocation of ")?;
-    let (bytes, _) = last.split_once(" bytes failed")?;
-    bytes.parse().ok()
+    let last = output.lines().rev().find(|line| !is_of_backtrace(line))?;
+    last.strip_prefix("memory allocation of ")?.strip_suffix(" bytes failed")?.parse().ok()
+}
+
+/// What the standard library may add to its last words.
+fn is_of_backtrace(line: &str) -> bool {
+    line.is_empty() || line == "stack backtrace:" || line.starts_with("note: ") || line.starts_with(' ')
 }
 
 /// What follows the exit in a report; empty if memory had nothing to do with it.
@@ -164,6 +169,23 @@ mod tests {
         }
         // Whoever ends in another way has got over it.
         check(&Evidence { output: LAST_WORDS, ..death(11) }, true, "", false);
+    }
+
+    #[test]
+    fn words_that_were_not_the_last_are_none() {
+        let backtrace = b"memory allocation of 8388608 bytes failed\nstack backtrace:\n   0: __rustc::rust_oom\n             \
+            at /rustc/library/alloc.rs:438:5\nnote: run with `RUST_BACKTRACE=full` for a verbose backtrace.\n";
+        check(&Evidence { output: backtrace, ..death(6) }, false, ", refused 8 MiB more", true);
+        let overflow =
+            b"memory allocation of 8388608 bytes failed\n\nthread 'main' has overflowed its stack\n\
+            fatal runtime error: stack overflow, aborting\n";
+        let quoted = b"the program said: memory allocation of 8388608 bytes failed\n";
+        let cut = b"memory allocation of 8388608 bytes failed again\n";
+        for output in [&overflow[..], quoted, cut] {
+            check(&Evidence { output, ..death(6) }, true, "", false);
+        }
+        let limited = Evidence { output: overflow, limit: Some(LIMIT), peak_rss: Some(LIMIT), ..death(6) };
+        check(&limited, true, ", possibly over its memory limit of 64 MiB", false);
     }
 
     #[test]

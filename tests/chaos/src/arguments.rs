@@ -26,9 +26,20 @@ pub(crate) struct Arguments {
     /// For hours: until interrupted, or until 10^8 items and 10^6 replaced workers; a line a minute
     #[arg(long, conflicts_with = "seconds")]
     pub(crate) soak: bool,
+    /// An episode that takes longer hangs
+    #[arg(long, default_value_t = 90, value_name = "SECONDS", hide = true)]
+    episode_limit: u64,
+    /// Put an item that never ends into each episode, so that it hangs
+    #[arg(long, hide = true)]
+    pub(crate) hang: bool,
 }
 
 impl Arguments {
+    /// No episode takes as long, on the busiest machine.
+    pub(crate) fn episode_limit(&self) -> Duration {
+        Duration::from_secs(self.episode_limit)
+    }
+
     /// How long to begin new episodes; `None`: until there is enough of everything.
     pub(crate) fn time(&self) -> Option<Duration> {
         (!self.soak).then(|| Duration::from_secs(self.seconds))

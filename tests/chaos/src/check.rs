@@ -83,6 +83,10 @@ pub(crate) fn check(evidence: &Evidence) -> Vec<Violation> {
     court.violations
 }
 
+/// How an error says which limit has passed: the item's, only if it ran for as long, or its call's.
+const LIMIT_WORDS: &str = "per item";
+const DEADLINE_WORDS: &str = "the call's deadline";
+
 struct Court<'e> {
     evidence: &'e Evidence,
     lives: Lives,
@@ -357,16 +361,7 @@ impl Court<'_> {
             ErrorKind::TimedOut => {
                 // The last one may have been stopped before it could write down that it started.
                 self.unnoted += lost_before.saturating_sub(noted);
-                // Whoever is stopped, or dies, may take longer than it has.
-                let was_hit = starts.last().is_some_and(|start| self.lives.was_hit(start.pid))
-                    || tag.death_at(said.attempts).is_some();
-                let has_limit = call.limits.timeout.is_some();
-                match tag.deed() {
-                    Deed::Overrun if has_limit && said.attempts > 0 => Ok(()),
-                    _ if call.limits.deadline.is_some() => Ok(()),
-                    _ if has_limit && said.attempts > 0 && was_hit => Ok(()),
-                    _ => Err("it had time enough".to_owned()),
-                }
+                self.explain_timeout(call, tag, said, starts)
             }
             ErrorKind::Cancelled => {
                 self.unnoted += lost_before.saturating_sub(noted);
@@ -380,6 +375,37 @@ impl Court<'_> {
                 if self.evidence.is_terminated { Ok(()) } else { Err("nobody ended the pool".to_owned()) }
             }
             _ => Err("no fault has this effect".to_owned()),
+        }
+    }
+
+    /// Why the item ran for too long: by its own limit, which it says it has reached, or by its call's deadline.
+    fn explain_timeout(&self, call: &Call, tag: Tag, said: &Said, starts: &[Start]) -> Result<(), String> {
+        let dies = tag.death_at(said.attempts).is_some();
+        if let Some(last) = starts.iter().find(|start| start.attempt == said.attempts) {
+            let exit = self.lives.exit(last.pid);
+            if said.exit.is_some() && said.exit != exit {
+                return Err(format!("the worker it ran in ended with {exit:?}"));
+            }
+            // It answers nothing, so its worker cannot have gone on.
+            if dies || tag.deed() == Deed::Overrun {
+                self.lives.ended_in(last)?;
+            }
+        }
+        if call.limits.deadline.is_some() && said.text.contains(DEADLINE_WORDS) {
+            return Ok(());
+        }
+        if call.limits.timeout.is_none() || said.attempts == 0 {
+            return Err("it had no time limit".to_owned());
+        }
+        if !said.text.contains(LIMIT_WORDS) {
+            return Err("it says that it ran for less".to_owned());
+        }
+        // Whoever is stopped, or dies, may take longer than it has.
+        let was_hit = starts.last().is_some_and(|start| self.lives.was_hit(start.pid));
+        if was_hit || dies || tag.deed() == Deed::Overrun {
+            Ok(())
+        } else {
+            Err("it had time enough".to_owned())
         }
     }
 

@@ -21,7 +21,7 @@ use crate::plan::{Call, End, Episode, Stop};
 use crate::remains;
 use crate::tally::Counts;
 use crate::tasks;
-use crate::watchdog;
+use crate::watchdog::{self, Watched};
 
 /// The calls that are not the callers' have the last numbers.
 const POISON: u16 = u16::MAX;
@@ -44,10 +44,11 @@ pub(crate) struct Verdict {
     pub(crate) violations: Vec<Violation>,
 }
 
-/// Runs an episode. `run` marks all processes that descend from this one, `directory` is theirs alone.
-pub(crate) fn run(plan: &Episode, run: &str, directory: &Path, title: &str) -> Verdict {
+/// Runs an episode. `run` marks all processes that descend from this one, `directory` is theirs alone. One that takes
+/// longer than `limit` ends the program.
+pub(crate) fn run(plan: &Episode, run: &str, directory: &Path, title: &str, limit: Duration) -> Verdict {
     let before = Descriptors::open_now();
-    let mut verdict = match play(plan, directory, title) {
+    let mut verdict = match play(plan, directory, title, limit) {
         Ok(verdict) => verdict,
         Err(why) => Verdict { counts: Counts::default(), violations: vec![remains(why)] },
     };
@@ -62,7 +63,7 @@ pub(crate) fn remains(what: String) -> Violation {
     Violation { invariant: Invariant::Remains, what }
 }
 
-fn play(plan: &Episode, directory: &Path, title: &str) -> Result<Verdict, String> {
+fn play(plan: &Episode, directory: &Path, title: &str, limit: Duration) -> Result<Verdict, String> {
     let ledger = Ledger::create(directory.join("ledger")).map_err(|error| format!("no ledger: {error}"))?;
     let events = Events::default();
     // Before there is any other thread.
@@ -70,16 +71,19 @@ fn play(plan: &Episode, directory: &Path, title: &str) -> Result<Verdict, String
     let board = Arc::new(Board::default());
     let mut violations = Vec::new();
     let (over, is_over) = mpsc::channel();
-    let (watched, board_watched, title) = (pool.clone(), Arc::clone(&board), title.to_owned());
-    let watchdog = thread::spawn(move || watchdog::watch(&is_over, &watched, &board_watched, &title));
+    let watched = Watched::new(Mutex::new(Some(pool.clone())));
+    let (pool_watched, board_watched, title) = (Arc::clone(&watched), Arc::clone(&board), title.to_owned());
+    let watchdog =
+        thread::spawn(move || watchdog::watch(&is_over, limit, &pool_watched, &board_watched, &title));
     let acted = act(plan, &pool, &board);
     let ended = end(plan, &pool);
+    // The last handle, which waits for what is left. The lock is let go before.
+    let other = watched.lock().unwrap_or_else(PoisonError::into_inner).take();
+    drop((other, pool));
     drop(over);
     watchdog.join().map_err(|_| "the watchdog panicked".to_owned())?;
     let (seen, harm) = acted?;
     violations.extend(ended.err().map(remains));
-    // The last handle.
-    drop(pool);
     violations.extend(check_events(&events).err().map(remains));
     let starts = ledger.starts()?;
     let evidence = Evidence {

@@ -79,12 +79,15 @@ fn run_episodes(arguments: &Arguments, run: &str) -> Result<ExitCode, Box<dyn Er
     let directory = std::env::temp_dir();
     let mut progress_at = PROGRESS_EVERY;
     for number in arguments.episode.unwrap_or(0).. {
-        let plan = Episode::new(seed, number, arguments.workers.get(), Mixture::of(seed, number));
+        let mut plan = Episode::new(seed, number, arguments.workers.get(), Mixture::of(seed, number));
+        if arguments.hang {
+            plan.hang();
+        }
         let title = format!("episode {number} of seed {seed}");
         if arguments.episode.is_some() {
             println!("{plan:#?}");
         }
-        let mut verdict = episode::run(&plan, run, &directory, &title);
+        let mut verdict = episode::run(&plan, run, &directory, &title, arguments.episode_limit());
         let grown = growth.check(remains::rss()).err();
         verdict.violations.extend(grown.map(episode::remains));
         for violation in verdict.violations.iter().take(SHOWN_MAX) {

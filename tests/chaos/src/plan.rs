@@ -125,6 +125,9 @@ pub(crate) enum Mixture {
     Bulk,
 }
 
+/// The call that hangs, where one is to.
+const HANGING: u16 = u16::MAX - 2;
+
 /// A random number generator for one purpose.
 pub(crate) fn rng(seed: u64, episode: u64, purpose: u64) -> Rng {
     // Neighbouring seeds are to have nothing in common: each part is mixed before the next is added.
@@ -189,6 +192,18 @@ impl Episode {
             },
             agitation: rng.u64(..),
         }
+    }
+}
+
+impl Episode {
+    /// Adds an item that never ends, and that nothing ends.
+    pub(crate) fn hang(&mut self) {
+        let endless = Deeds { overrun: 10_000, ..Deeds::default() };
+        // Its workers may be killed.
+        let limits = Limits { max_attempts: Some(u32::MAX), ..Limits::default() };
+        self.callers.push(vec![Call { deeds: endless, idempotent: true, limits, ..Call::plain(HANGING) }]);
+        self.end = End::Close;
+        self.options.timeout = None;
     }
 }
 

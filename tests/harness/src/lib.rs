@@ -14,18 +14,24 @@
 //! It knows nothing of what is tested.
 
 mod account;
+mod control_group;
 mod gate;
+mod hearing;
 mod invariants;
 mod part;
+mod report;
 mod runner;
 mod tools;
 
 pub use account::{Account, Blame, Fate, Start, Tally, Told};
+pub use control_group::ControlGroup;
 pub use gate::Gate;
+pub use hearing::{Failure, hear, worst_report};
 pub use invariants::{Descriptors, RUN_VARIABLE, check_orphans, check_process, processes_with};
 pub use linkme;
 pub use nix::sys::signal::Signal;
 pub use part::{Part, start_part};
+pub use report::{Report, repetitions};
 pub use tools::{Ledger, alive, children, now, parent_of, send_signal, state_of, stop, wait_until};
 
 /// One test.
@@ -86,6 +92,14 @@ macro_rules! main {
         }
     };
 }
+
+/// In a test's own process: says that it is skipped for want of something, which the runner repeats.
+pub fn skip(need: &str) {
+    eprintln!("{SKIPPED}{need}");
+}
+
+/// How a line begins that says that a test was skipped.
+pub(crate) const SKIPPED: &str = "skipped: needs ";
 
 /// Runs the tests the command line asks for; in a test's own process, that test.
 pub fn run() -> std::process::ExitCode {

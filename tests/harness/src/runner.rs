@@ -12,12 +12,12 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::invariants::{self, Descriptors, RUN_VARIABLE, SharedMemory};
-use crate::{CASES, Case};
+use crate::{CASES, Case, report};
 
 /// Names the test that a process is to run.
 const CASE_VARIABLE: &str = "PROCESSION_TEST_CASE";
 
-/// A test that takes longer hangs. Generous: the machine may be busy with other tests.
+/// A test that takes longer, for each repetition that is asked for, hangs. Generous: the machine may be busy with others.
 const CASE_LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) fn run() -> ExitCode {
@@ -74,6 +74,9 @@ fn run_in_process(case: &'static Case) -> Result<(), Failed> {
     if !status.success() {
         return Err(format!("{status}\n{output}").into());
     }
+    for line in output.lines().filter(|line| line.starts_with(crate::SKIPPED)) {
+        eprintln!("test {} {line}", case.name);
+    }
     orphans.map_err(|violation| format!("left behind: {violation}\n{output}"))?;
     shared_memory.check().map_err(|violation| format!("left behind: {violation}\n{output}"))?;
     let left: Vec<_> = fs::read_dir(directory.path())
@@ -91,7 +94,8 @@ fn wait(mut child: Child) -> Result<(ExitStatus, String), Failed> {
     std::thread::scope(|scope| {
         let drain_out = scope.spawn(move || read_all(&mut stdout));
         let drain_err = scope.spawn(move || read_all(&mut stderr));
-        let deadline = Instant::now() + CASE_LIMIT;
+        let limit = CASE_LIMIT * report::repetitions();
+        let deadline = Instant::now() + limit;
         let hung = loop {
             match child.try_wait() {
                 Ok(Some(_)) => break false,
@@ -104,7 +108,7 @@ fn wait(mut child: Child) -> Result<(ExitStatus, String), Failed> {
         let _ = killpg(pid, Signal::SIGKILL);
         let status = child.wait().map_err(|error| error.to_string())?;
         let output = drain_out.join().unwrap_or_default() + &drain_err.join().unwrap_or_default();
-        if hung { Err(format!("hung for {CASE_LIMIT:?}\n{output}").into()) } else { Ok((status, output)) }
+        if hung { Err(format!("hung for {limit:?}\n{output}").into()) } else { Ok((status, output)) }
     })
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
+use fastrand::Rng;
 use procession::{AsyncResult, Broadcast, Error, Pool, Shared, Task};
 use procession_harness::wait_until;
 use procession_tasks::faults;
@@ -160,15 +161,15 @@ impl Load {
         eprintln!("seed {seed}, {} workers:", pool.workers());
         let starts = std::env::temp_dir().join("starts");
         File::create(&starts).expect("the test's directory is writable");
-        let mut random = Random(seed);
-        let table: Vec<u64> = (0..100_003).map(|_| random.next()).collect();
+        let mut random = Rng::with_seed(seed);
+        let table: Vec<u64> = (0..100_003).map(|_| random.u64(..)).collect();
         let plan = Plan {
             starts: starts.clone(),
-            salt: random.next(),
+            salt: random.u64(..),
             fatal: fatal.iter().copied().collect(),
             endless: endless.iter().copied().collect(),
         };
-        let bytes = (0..9 << 17).flat_map(|_| random.next().to_le_bytes()).collect();
+        let bytes = (0..9 << 17).flat_map(|_| random.u64(..).to_le_bytes()).collect();
         Load {
             plan: pool.broadcast(&plan).expect("memory"),
             table: pool.share(&table).expect("memory"),
@@ -299,32 +300,15 @@ impl Scene<'_> {
     }
 }
 
-/// A sequence that a seed replays (SplitMix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: u32) -> u32 {
-        (self.next() % u64::from(bound)) as u32
-    }
-
-    /// So many different items of each kind, in order.
-    pub(crate) fn items(&mut self, counts: [usize; 3]) -> Vec<(Kind, u32)> {
-        let mut all = Vec::new();
-        for (kind, count) in KINDS.into_iter().zip(counts) {
-            let mut items = BTreeSet::new();
-            while items.len() < count {
-                items.insert((kind, self.below(ITEMS[kind as usize])));
-            }
-            all.extend(items);
+/// So many different items of each kind, in order.
+pub(crate) fn draw_items(random: &mut Rng, counts: [usize; 3]) -> Vec<(Kind, u32)> {
+    let mut all = Vec::new();
+    for (kind, count) in KINDS.into_iter().zip(counts) {
+        let mut items = BTreeSet::new();
+        while items.len() < count {
+            items.insert((kind, random.u32(..ITEMS[kind as usize])));
         }
-        all
+        all.extend(items);
     }
+    all
 }

@@ -69,6 +69,13 @@ impl File {
         File { path, format, unary, at, spool: RefCell::default(), unbound: RefCell::default() }
     }
 
+    /// Reads from this file from now on instead of standard input; whether it did so far.
+    pub(crate) fn replace_stdin(&mut self, path: PathBuf) -> bool {
+        let is_stdin = self.path.is_none();
+        self.path.get_or_insert(path);
+        is_stdin
+    }
+
     pub(crate) fn describe(&self) -> String {
         self.name()
     }

@@ -3,11 +3,14 @@
 use std::cell::{Cell, RefCell};
 
 use procession::{Error, Payload};
+use procession_store::Item;
 
+use super::record::Record;
+use super::sequence::{Held, Sequence};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
 use crate::failures::{self, Failures, INVALID, NOT_RUN, UNWRITTEN};
-use crate::intake::Hearer;
+use crate::intake::{Admission, Hearer};
 use crate::progress::{Progress, Screen};
 use crate::summary::Tally;
 use crate::terminal;
@@ -26,6 +29,12 @@ pub(super) struct Books {
     /// A failure could not be written, and with it nobody knows which before.
     unrecorded: Cell<bool>,
     first_lost: RefCell<Option<Lost>>,
+    /// The run directory, if there is one.
+    pub(super) record: RefCell<Option<Record>>,
+    /// With a run directory, values on their way to the output.
+    pub(super) sequence: RefCell<Sequence>,
+    /// Values of earlier sessions that are still to be reduced.
+    pub(super) earlier_payloads: RefCell<Vec<Payload>>,
 }
 
 /// An item that failed by itself.
@@ -38,7 +47,7 @@ pub(super) struct Lost {
 }
 
 impl Books {
-    pub(super) fn new(failures: Option<Failures>, progress: Progress) -> Books {
+    pub(super) fn new(failures: Option<Failures>, record: Option<Record>, progress: Progress) -> Books {
         Books {
             tally: RefCell::default(),
             failures: RefCell::new(failures),
@@ -48,12 +57,15 @@ impl Books {
             cut_short: RefCell::default(),
             unrecorded: Cell::default(),
             first_lost: RefCell::default(),
+            record: RefCell::new(record),
+            sequence: RefCell::default(),
+            earlier_payloads: RefCell::default(),
         }
     }
 
     /// The run has begun: failures of an earlier one go.
     pub(super) fn begin(&self) -> Result<(), Stop> {
-        self.record(Failures::begin)
+        self.write(Failures::begin)
     }
 
     /// One more value was written.
@@ -78,7 +90,7 @@ impl Books {
             *first = Some(Lost { item, args: args.cloned(), backtrace });
         }
         drop(first);
-        self.record(|failures| failures.item(item, args, error, message))
+        self.write(|failures| failures.item(item, args, error, message))
     }
 
     /// An item has a value, and it cannot be written or reduced.
@@ -86,13 +98,13 @@ impl Books {
         let what = format!("item {item}: {what}");
         self.aside(|| terminal::say(&terminal::printable(&what)));
         self.tally.borrow_mut().fail(UNWRITTEN);
-        self.record(|failures| failures.unwritten(item, args, &what))
+        self.write(|failures| failures.unwritten(item, args, &what))
     }
 
     /// An item was never handed out.
     pub(super) fn not_run(&self, item: u64, args: Option<&Payload>, why: &str) -> Result<(), Stop> {
         self.tally.borrow_mut().fail(NOT_RUN);
-        self.record(|failures| failures.not_run(item, args, why))
+        self.write(|failures| failures.not_run(item, args, why))
     }
 
     /// The pool gave up; the first reason is the one to tell.
@@ -132,7 +144,7 @@ impl Books {
     }
 
     pub(super) fn flush(&self) -> Result<(), Stop> {
-        self.record(Failures::flush)
+        self.write(Failures::flush)
     }
 
     pub(super) fn show_progress(&self) {
@@ -153,7 +165,45 @@ impl Books {
         self.progress.borrow().aside(say);
     }
 
-    fn record(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {
+    /// Does something with the run directory, if there is one.
+    pub(super) fn on_record(&self, write: impl FnOnce(&mut Record) -> Result<(), Stop>) -> Result<(), Stop> {
+        self.record.borrow_mut().as_mut().map_or(Ok(()), write)
+    }
+
+    /// An item has its outcome from an earlier session.
+    fn known(&self, item: &Item) -> Result<(), Stop> {
+        self.tally.borrow_mut().earlier += 1;
+        let held = if item.is_ok() {
+            self.earlier_payloads.borrow_mut().extend(item.payload.clone().map(Payload::from));
+            item.value.clone().map_or(Held::Stored, Held::Value)
+        } else {
+            self.tally.borrow_mut().fail(failures::named(&item.outcome));
+            self.write(|failures| failures.earlier(item))?;
+            Held::Nothing
+        };
+        self.pass(item.index, held);
+        Ok(())
+    }
+
+    /// Hands on what an item has for the output; without a run directory it is in order already.
+    pub(super) fn pass(&self, item: u64, held: Held) {
+        if self.record.borrow().is_some() {
+            self.sequence.borrow_mut().put(item, held);
+        }
+    }
+
+    fn admission(&self, index: u64) -> Result<Admission, Stop> {
+        let earlier = match &mut *self.record.borrow_mut() {
+            None => return Ok(Admission::Run),
+            Some(record) => record.earlier(index)?,
+        };
+        match earlier {
+            Some(item) => self.known(&item).map(|()| Admission::Known),
+            None => self.on_record(|record| record.hand_out(index)).map(|()| Admission::Run),
+        }
+    }
+
+    fn write(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {
         let done = self.failures.borrow_mut().as_mut().map_or(Ok(()), write);
         self.unrecorded.set(self.unrecorded.get() || done.is_err());
         done
@@ -161,10 +211,19 @@ impl Books {
 }
 
 impl Hearer for Books {
+    fn admit(&self, index: u64) -> Admission {
+        self.admission(index).unwrap_or_else(|stop| {
+            self.stop.borrow_mut().get_or_insert(stop);
+            Admission::Close
+        })
+    }
+
     fn invalid(&self, index: u64, refusal: &Diagnostic) -> bool {
         self.aside(|| terminal::say(&format!("invalid input: item {index}: {}", refusal.headline())));
         self.tally.borrow_mut().fail(INVALID);
-        match self.record(|failures| failures.invalid(index, refusal)) {
+        self.pass(index, Held::Nothing);
+        let recorded = self.on_record(|record| record.invalid(index, refusal));
+        match recorded.and_then(|()| self.write(|failures| failures.invalid(index, refusal))) {
             Ok(()) => true,
             Err(stop) => {
                 self.stop.borrow_mut().get_or_insert(stop);

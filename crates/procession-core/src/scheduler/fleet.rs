@@ -44,6 +44,7 @@ impl Scheduler {
         seat.asked = false;
         seat.asked_in_vain = 0;
         seat.is_productive = false;
+        seat.ready_at = None;
         let worker = seat.id;
         self.set_state(slot, State::Starting { deadline });
         self.say(Command::Start { worker });
@@ -62,7 +63,7 @@ impl Scheduler {
             }
             let seat = self.at(slot);
             if seat.wanted && seat.state == State::Vacant {
-                self.fill(slot);
+                self.fill_when_due(slot);
             }
         }
     }
@@ -70,7 +71,16 @@ impl Scheduler {
     /// A seat fell vacant through no failure to start: fills it, unless nobody is wanted there for now.
     pub(super) fn refill(&mut self, slot: u32) {
         if self.at(slot).wanted && !self.policy.lazy_start && !self.is_over() {
-            self.fill(slot);
+            self.fill_when_due(slot);
+        }
+    }
+
+    /// Fills a vacant seat, but no earlier than its failed starts allow: a seat that was given up meanwhile remembers.
+    fn fill_when_due(&mut self, slot: u32) {
+        let until = self.at(slot).due;
+        match self.now < until {
+            true => self.set_state(slot, State::BackingOff { until }),
+            false => self.fill(slot),
         }
     }
 
@@ -78,7 +88,7 @@ impl Scheduler {
         let Some(slot) = self.slot_of(worker) else { return };
         match self.at(slot).state {
             State::Starting { .. } => {
-                self.at_mut(slot).ready_at = self.now;
+                self.at_mut(slot).ready_at = Some(self.now);
                 self.barren_since = None;
                 match self.at(slot).is_spare {
                     true => self.set_state(slot, State::Standby),
@@ -98,6 +108,7 @@ impl Scheduler {
             State::Vacant | State::BackingOff { .. } => return,
             State::Standby | State::Idle { .. } | State::Busy { .. } => return,
         }
+        self.note_lost_successor(slot);
         self.set_state(slot, State::Vacant);
         match failure {
             StartFailure::Fatal => self.fail(BrokenReason::StartRefused),
@@ -108,7 +119,7 @@ impl Scheduler {
     /// Whether a worker that was ready has shown that it can live: by an item, or by time.
     pub(super) fn has_settled_in(&self, slot: u32) -> bool {
         let seat = self.at(slot);
-        seat.is_productive || self.now >= seat.ready_at + SETTLED_AFTER
+        seat.is_productive || seat.ready_at.is_some_and(|at| self.now >= at + SETTLED_AFTER)
     }
 
     /// A worker died before it was of use. Too many of those, and there is no point in starting more.
@@ -126,24 +137,21 @@ impl Scheduler {
 
     /// A start failed: tries again at once, then ever more slowly.
     pub(super) fn retry_start(&mut self, slot: u32) {
-        let seat = self.at_mut(slot);
-        seat.failed_starts = seat.failed_starts.saturating_add(1);
+        let failed = self.at(slot).failed_starts.saturating_add(1);
+        self.at_mut(slot).failed_starts = failed;
+        if failed > 1 {
+            let pause = self.policy.back_off_first.saturating_mul(1 << (failed - 2).min(31));
+            self.at_mut(slot).due = self.now + self.jitter.apply(pause.min(self.policy.back_off_max));
+        }
         // A successor is not tried again before its place is empty.
-        if !seat.wanted || self.is_over() {
+        if !self.at(slot).wanted || self.is_over() {
             return;
         }
         if self.barren_since.is_none() && !self.has_ready_worker() {
             self.barren_since = Some(self.now);
             self.wake_by(self.now + self.policy.barren_timeout);
         }
-        match self.at(slot).failed_starts {
-            1 => self.fill(slot),
-            failed => {
-                let pause = self.policy.back_off_first.saturating_mul(1 << (failed - 2).min(31));
-                let pause = self.jitter.apply(pause.min(self.policy.back_off_max));
-                self.set_state(slot, State::BackingOff { until: self.now + pause });
-            }
-        }
+        self.fill_when_due(slot);
     }
 
     /// Gives the pool up if starts have been failing for too long with no worker alive.

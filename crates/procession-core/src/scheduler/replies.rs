@@ -82,6 +82,7 @@ impl Scheduler {
         let items = items.min(held);
         self.at_mut(slot).handed_out -= items;
         self.give_back(slot, items);
+        self.reconsider_size(slot);
         match self.at(slot).state {
             State::Busy { watch: Watch::Withdrawing(concern) } => self.look_closer(slot, concern),
             State::Busy { .. } if self.at(slot).backlog.is_empty() => self.go_on(slot),

@@ -6,35 +6,53 @@
 
 use super::Scheduler;
 use crate::WorkerId;
-use crate::seat::{Seat, State};
+use crate::seat::{Cause, Seat, State};
 
 impl Scheduler {
     pub(super) fn on_worker_bloated(&mut self, worker: WorkerId) {
         let Some(slot) = self.slot_of(worker) else { return };
         match self.at(slot).state {
-            State::Idle { .. } => {
+            State::Idle { .. } if self.at(slot).is_productive => {
                 self.at_mut(slot).bloated = true;
                 self.retire(slot);
             }
             State::Busy { .. } if !self.at(slot).bloated => {
                 self.at_mut(slot).bloated = true;
-                self.start_successor(slot);
+                if self.at(slot).is_productive {
+                    self.start_successor(slot);
+                }
                 // What it is running it delivers; all else runs elsewhere.
                 self.reclaim(slot);
             }
-            State::Busy { .. } | State::Starting { .. } | State::Standby => {}
+            // One that is too large from its start is of use for one item, or nothing would ever be done.
+            State::Idle { .. } | State::Busy { .. } | State::Starting { .. } | State::Standby => {}
             State::Vacant | State::BackingOff { .. } | State::Stopping { .. } | State::Ending { .. } => {}
+        }
+    }
+
+    /// A worker that is too large, and has done nothing yet, gave back what it has not begun. If that is all it had, it may
+    /// stay for one item: the next one would be as large.
+    pub(super) fn reconsider_size(&mut self, slot: u32) {
+        let seat = self.at_mut(slot);
+        if !seat.bloated || seat.is_productive {
+            return;
+        }
+        if seat.backlog.is_empty() {
+            seat.bloated = false;
+        } else {
+            self.start_successor(slot);
         }
     }
 
     /// The worker that holds this place is about to leave: has the one started that will take over.
     pub(super) fn start_successor(&mut self, slot: u32) {
         let waits_for_work = self.policy.lazy_start && self.ready.is_empty();
-        if !self.at(slot).wanted || waits_for_work || self.is_over() {
+        let does_without = self.now < self.at(slot).no_successor_before;
+        if !self.at(slot).wanted || waits_for_work || does_without || self.is_over() {
             return;
         }
         let twin = self.twin_of(slot);
-        if self.at(twin).state == State::Vacant {
+        if self.at(twin).state == State::Vacant && self.now >= self.at(twin).due {
             self.fill(twin);
         }
     }
@@ -68,6 +86,25 @@ impl Scheduler {
         let seat = self.at(holder);
         if matches!(seat.state, State::Busy { .. }) && seat.allowance(self.policy.max_tasks_per_worker) == 0 {
             self.start_successor(holder);
+        }
+    }
+
+    /// If a successor is lost before it takes over: perhaps it cannot live beside its predecessor, which holds a port, a
+    /// lock or the memory. For a while the place is filled again only when nobody is there.
+    pub(super) fn note_lost_successor(&mut self, slot: u32) {
+        let seat = self.at(slot);
+        let Seat { is_spare: true, twin: Some(holder), .. } = *seat else { return };
+        let is_successor = match seat.state {
+            State::Starting { .. } | State::Standby => true,
+            State::Ending { cause, .. } => matches!(cause, Cause::Unready | Cause::Faulty { .. }),
+            // A predecessor, on its way out.
+            State::Vacant | State::BackingOff { .. } | State::Stopping { .. } => false,
+            State::Idle { .. } | State::Busy { .. } => unreachable!("{} has work in a spare seat", seat.id),
+        };
+        if is_successor {
+            let until = self.now + self.policy.back_off_max;
+            self.at_mut(slot).no_successor_before = until;
+            self.at_mut(holder).no_successor_before = until;
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{BrokenReason, Command, JobId, Outcome, WorkerId};
 /// What a worker's end was.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// It never became ready, or did so and died at once, idle.
+    /// It never became ready, or was gone at once, idle or standing by.
     Early,
     /// It was lost while it held work, and not by our doing.
     Loss,
@@ -28,40 +28,30 @@ impl Scheduler {
     pub(super) fn on_worker_exited(&mut self, worker: WorkerId, begun: u64) {
         let Some(slot) = self.slot_of(worker) else { return };
         let held = self.at(slot).backlog.items();
-        let end = match self.at(slot).state {
-            State::Starting { .. } => End::Early,
-            State::Busy { .. } if held > 0 => End::Loss,
-            State::Idle { .. } if !self.has_settled_in(slot) => End::Early,
-            State::Standby | State::Idle { .. } | State::Busy { .. } => End::Harmless,
-            State::Ending { cause, .. } => match cause {
-                Cause::Unready => End::Early,
-                Cause::Faulty if held > 0 => End::Loss,
-                Cause::Overdue { job, item } => End::Overdue { job, item },
-                Cause::Faulty | Cause::Ordered => End::Harmless,
-            },
-            State::Stopping { refill: true, .. } => End::Harmless,
-            State::Stopping { refill: false, .. } => End::Rest,
-            State::Vacant | State::BackingOff { .. } => unreachable!("{worker} was there a moment ago"),
-        };
+        let end = self.end_of(slot, begun);
+        // Neither done nor charged a single item, and gone at once: as if it had never become ready.
+        let is_useless =
+            end == End::Early || (end == End::Loss && held.min(begun) == 0 && !self.has_settled_in(slot));
+        self.note_lost_successor(slot);
         self.give_back(slot, held.saturating_sub(begun));
         // From the last to the first, so that those that are tried again wait in their order.
         while let Some(held) = self.change_backlog(slot, |backlog| backlog.take_back(1)) {
             self.charge(held.run, end);
         }
         self.set_state(slot, State::Vacant);
-        if self.has_settled_in(slot) && end != End::Early {
+        if self.has_settled_in(slot) && !is_useless {
             self.at_mut(slot).failed_starts = 0;
         }
         self.hand_over(slot);
+        if end == End::Loss {
+            self.count_loss();
+        }
+        if is_useless {
+            self.crashed_early();
+            return self.retry_start(slot);
+        }
         match end {
-            End::Early => {
-                self.crashed_early();
-                self.retry_start(slot);
-            }
-            End::Loss => {
-                self.count_loss();
-                self.refill(slot);
-            }
+            End::Early | End::Loss => self.refill(slot),
             End::Overdue { .. } | End::Harmless => {
                 self.refill(slot);
                 self.make_way(slot);
@@ -70,12 +60,42 @@ impl Scheduler {
         }
     }
 
+    /// What the end of the worker in that seat is.
+    fn end_of(&self, slot: u32, begun: u64) -> End {
+        let seat = self.at(slot);
+        let holds = !seat.backlog.is_empty();
+        match seat.state {
+            State::Starting { .. } | State::Ending { cause: Cause::Unready, .. } => End::Early,
+            State::Busy { .. } if holds => End::Loss,
+            State::Ending { cause: Cause::Faulty { at_work: true }, .. } => End::Loss,
+            // It seemed to run an item for too long, but its page says now that it never began one.
+            State::Ending { cause: Cause::Overdue { .. }, .. } if holds && begun == 0 => End::Loss,
+            State::Ending { cause: Cause::Overdue { job, item }, .. } => End::Overdue { job, item },
+            State::Standby
+            | State::Idle { .. }
+            | State::Busy { .. }
+            | State::Ending { cause: Cause::Faulty { at_work: false }, .. } => {
+                if self.has_settled_in(slot) {
+                    End::Harmless
+                } else {
+                    End::Early
+                }
+            }
+            State::Stopping { refill: false, .. }
+            | State::Ending { cause: Cause::Stopped { refill: false }, .. } => End::Rest,
+            State::Stopping { refill: true, .. }
+            | State::Ending { cause: Cause::Stopped { refill: true } | Cause::Ordered, .. } => End::Harmless,
+            State::Vacant | State::BackingOff { .. } => unreachable!("{} was there a moment ago", seat.id),
+        }
+    }
+
     pub(super) fn on_worker_faulty(&mut self, worker: WorkerId) {
         let Some(slot) = self.slot_of(worker) else { return };
         match self.at(slot).state {
             State::Vacant | State::BackingOff { .. } | State::Ending { kill_at: None, .. } => {}
             State::Starting { .. } => self.kill(slot, Cause::Unready),
-            State::Standby | State::Idle { .. } | State::Stopping { .. } => self.kill(slot, Cause::Ordered),
+            State::Standby | State::Idle { .. } => self.kill(slot, Cause::Faulty { at_work: false }),
+            State::Stopping { refill, .. } => self.kill(slot, Cause::Stopped { refill }),
             State::Busy { .. } => self.withdraw(slot, Concern::Faulty),
             State::Ending { kill_at: Some(_), cause } => self.kill(slot, cause),
         }

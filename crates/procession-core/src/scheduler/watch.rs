@@ -102,9 +102,9 @@ impl Scheduler {
         let last = self.at(slot).backlog.back().map(|run| self.jobs.at(run.job.index));
         let is_doomed = last.and_then(|job| job.fate).is_some_and(|fate| fate.stops_running());
         match concern {
-            Concern::Faulty => self.kill(slot, Cause::Faulty),
-            // Nothing of it was begun, so its end costs nobody anything.
-            Concern::Stalled if last.is_none() => self.kill(slot, Cause::Ordered),
+            Concern::Faulty => self.kill(slot, Cause::Faulty { at_work: true }),
+            // Nothing of it was begun, so its end costs nobody anything. If all are like that, it has to end all the same.
+            Concern::Stalled if last.is_none() => self.kill(slot, Cause::Faulty { at_work: true }),
             Concern::Overdue | Concern::Doomed if is_doomed => self.terminate_worker(slot, Cause::Ordered),
             Concern::Overdue => self.probe(slot, Watch::Confirming),
             // It began one just now, or says so: its limit, if it has one, is counted from the next look.

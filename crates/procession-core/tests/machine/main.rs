@@ -7,6 +7,8 @@
 mod books;
 mod plan;
 mod pool;
+#[path = "../simulation/restarts.rs"]
+mod restarts;
 
 use plan::{Plan, Step};
 use pool::Pool;

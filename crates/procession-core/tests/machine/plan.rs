@@ -68,6 +68,16 @@ pub(crate) enum Step {
     Misbehave {
         slot: u32,
     },
+    /// A worker is ready and of no use: it dies at once, or breaks the protocol; so do those that follow it there.
+    Stillborn {
+        slot: u32,
+        times: u32,
+        is_faulty: bool,
+    },
+    /// It takes more memory than it may.
+    Bloat {
+        slot: u32,
+    },
     Resize {
         workers: u32,
     },
@@ -146,6 +156,9 @@ impl ReferenceStateMachine for Plan {
             14 => (slot.clone(), 0_usize..5).prop_map(|(slot, items)| Step::Report { slot, items }),
             8 => (slot.clone(), any::<bool>()).prop_map(|(slot, is_heard)| Step::Die { slot, is_heard }),
             2 => slot.clone().prop_map(|slot| Step::Misbehave { slot }),
+            3 => (slot.clone(), 1_u32..12, any::<bool>())
+                .prop_map(|(slot, times, is_faulty)| Step::Stillborn { slot, times, is_faulty }),
+            3 => slot.clone().prop_map(|slot| Step::Bloat { slot }),
             2 => (1..SLOTS).prop_map(|workers| Step::Resize { workers }),
             1 => Just(Step::Close),
             1 => prop::bool::weighted(0.3).prop_map(|is_hard| if is_hard { Step::Terminate } else { Step::Close }),

@@ -9,6 +9,7 @@ use procession_core::{
 
 use crate::books::{Call, Place};
 use crate::plan::Step;
+use crate::restarts::{Life, Restarts};
 
 /// Rounds in which honest workers end whatever is left.
 const ROUNDS_MAX: u32 = 2_000;
@@ -20,6 +21,8 @@ struct Worker {
     is_ready: bool,
     is_to_stop: bool,
     was_signalled: bool,
+    is_faulty: bool,
+    life: Life,
     queue: VecDeque<(JobId, u64)>,
     /// How many of its queue, from the front, have begun.
     begun: usize,
@@ -30,6 +33,8 @@ struct Worker {
 #[derive(Debug)]
 pub(crate) struct Pool {
     core: Scheduler,
+    policy: Policy,
+    restarts: Restarts,
     now: Time,
     workers: BTreeMap<u32, Worker>,
     /// By slot, the last incarnation.
@@ -44,7 +49,9 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(policy: Policy) -> Pool {
         let mut pool = Pool {
-            core: Scheduler::new(policy),
+            core: Scheduler::new(policy.clone()),
+            policy,
+            restarts: Restarts::default(),
             now: Time::ZERO,
             workers: BTreeMap::new(),
             generations: BTreeMap::new(),
@@ -83,12 +90,27 @@ impl Pool {
             Step::Begin { slot, items } => (0..items).for_each(|_| self.begin(slot)),
             Step::Report { slot, items } => self.report(slot, items),
             Step::Die { slot, is_heard } => self.die(slot, is_heard),
-            Step::Misbehave { slot } => {
-                if let Some(worker) = self.workers.get(&slot) {
-                    self.tell(Event::WorkerFaulty { worker: worker.id });
+            Step::Misbehave { slot } => self.misbehave(slot),
+            Step::Stillborn { slot, times, is_faulty } => {
+                for _ in 0..times {
+                    self.boot(slot);
+                    if is_faulty {
+                        self.misbehave(slot);
+                    }
+                    self.die(slot, true);
                 }
             }
-            Step::Resize { workers } => self.tell(Event::Resize { workers }),
+            Step::Bloat { slot } => {
+                if let Some(worker) = self.workers.get(&slot) {
+                    self.tell(Event::WorkerBloated { worker: worker.id });
+                }
+            }
+            Step::Resize { workers } => {
+                if !self.is_closed && self.verdict.is_none() {
+                    self.policy.workers = workers;
+                }
+                self.tell(Event::Resize { workers });
+            }
             Step::Close => self.close(),
             Step::Terminate => self.terminate(),
             Step::Pass { ms } => self.pass(Duration::from_millis(ms)),
@@ -137,6 +159,7 @@ impl Pool {
     fn boot(&mut self, slot: u32) {
         if let Some(worker) = self.workers.get_mut(&slot) {
             worker.is_ready = true;
+            worker.life.ready_at.get_or_insert(self.now);
             let worker = worker.id;
             self.tell(Event::WorkerReady { worker });
         }
@@ -147,6 +170,7 @@ impl Pool {
             && let Some(worker) = self.workers.remove(&slot)
         {
             let failure = if is_fatal { StartFailure::Fatal } else { StartFailure::Transient };
+            self.restarts.fail(worker.id, self.now);
             self.tell(Event::StartFailed { worker: worker.id, failure });
         }
     }
@@ -167,6 +191,7 @@ impl Pool {
         let Some(worker) = self.workers.get_mut(&slot) else { return };
         let items = items.min(worker.begun);
         worker.begun -= items;
+        worker.life.has_paid |= items > 0;
         let (id, done) = (worker.id, worker.queue.drain(..items).collect::<Vec<_>>());
         if self.verdict.is_none() {
             for (job, item) in done {
@@ -181,7 +206,7 @@ impl Pool {
             let ended = self.workers.get(&slot).map_or(0, |worker| worker.begun.saturating_sub(1));
             self.report(slot, ended);
         }
-        let Some(worker) = self.workers.remove(&slot) else { return };
+        let Some(mut worker) = self.workers.remove(&slot) else { return };
         if self.verdict.is_none() {
             for (position, &(job, item)) in worker.queue.iter().enumerate() {
                 let call = &mut self.calls[job.index as usize];
@@ -192,7 +217,21 @@ impl Pool {
                 }
             }
         }
+        worker.life.has_paid |= worker.begun > 0;
+        let is_useless = self.restarts.end(worker.id, worker.life, self.now);
         self.tell(Event::WorkerExited { worker: worker.id, begun: worker.begun as u64 });
+        let needs_workers = self.verdict.is_none() && !(self.is_closed && self.core.is_idle());
+        if is_useless && needs_workers {
+            self.restarts.check_limit(&self.policy, self.now);
+        }
+    }
+
+    fn misbehave(&mut self, slot: u32) {
+        if let Some(worker) = self.workers.get_mut(&slot) {
+            worker.is_faulty |= !worker.was_signalled;
+            let worker = worker.id;
+            self.tell(Event::WorkerFaulty { worker });
+        }
     }
 
     fn close(&mut self) {
@@ -252,11 +291,13 @@ impl Pool {
                 let seated = self.workers.get_mut(&worker.slot).expect("a signal to a worker that is gone");
                 assert_eq!(seated.id, worker, "a signal to another incarnation");
                 seated.was_signalled = true;
+                seated.life.was_sent_away |= seated.is_ready && !seated.is_faulty;
             }
             Command::Stop { worker } => {
                 let seated = self.workers.get_mut(&worker.slot).expect("a stop for a worker that is gone");
                 assert!(seated.queue.is_empty() && !seated.is_to_stop, "{seated:?} is told to stop");
                 seated.is_to_stop = true;
+                seated.life.was_sent_away = true;
             }
             Command::Retry { job, item, attempt } => self.calls[job.index as usize].retry(item, attempt),
             Command::Settle { job, first, items, outcome, attempts } => {
@@ -284,11 +325,14 @@ impl Pool {
         let generation = self.generations.entry(id.slot).or_default();
         *generation += 1;
         assert_eq!(id.generation, *generation, "{id} is not the next incarnation");
+        self.restarts.check_start(id, &self.policy, self.now);
         let worker = Worker {
             id,
             is_ready: false,
             is_to_stop: false,
             was_signalled: false,
+            is_faulty: false,
+            life: Life::default(),
             queue: VecDeque::new(),
             begun: 0,
             since: self.now,

@@ -3,6 +3,7 @@
 mod dispatch;
 mod ends;
 mod losses;
+mod restarts;
 mod script;
 mod starts;
 mod stops;

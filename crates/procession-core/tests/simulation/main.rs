@@ -7,6 +7,7 @@ mod life;
 mod makespan;
 mod obey;
 mod process;
+mod restarts;
 mod rng;
 mod world;
 

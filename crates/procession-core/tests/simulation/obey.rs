@@ -27,7 +27,14 @@ impl World {
                     "a retry beside other items"
                 );
                 process.queue.extend((first..first + u64::from(items)).map(|item| (job, item)));
-                self.run_on(worker);
+                self.expect_weighing(worker);
+                match self.climate.begin_ns {
+                    0 => self.run_on(worker),
+                    most => {
+                        let delay = self.rng.within(1..most);
+                        self.later(delay, Happening::Begin(worker));
+                    }
+                }
             }
             Command::Probe { worker } => {
                 let process = self.seats.get(&worker.slot).expect("a probe of a worker that is gone");
@@ -47,6 +54,12 @@ impl World {
             Command::Stop { worker } => {
                 let delay = self.rng.within(0..100_000);
                 let hangs = self.rng.percent(self.climate.stubborn);
+                // It may be dead already, which nobody knows yet.
+                self.seats
+                    .get_mut(&worker.slot)
+                    .expect("a stop for a worker that is gone")
+                    .life
+                    .was_sent_away = true;
                 if let Some(process) = self.process(worker) {
                     assert!(process.queue.is_empty() && !process.told_to_stop, "{process:?} is told to stop");
                     process.told_to_stop = true;
@@ -82,6 +95,7 @@ impl World {
         let generation = self.generations.entry(worker.slot).or_default();
         *generation += 1;
         assert_eq!(worker.generation, *generation, "{worker} is not the next incarnation");
+        self.restarts.check_start(worker, &self.policy, Time::from_nanos(self.now));
         let old = self.seats.insert(worker.slot, Process::new(worker));
         assert!(old.is_none(), "{worker} is started where {old:?} still sits");
         self.successors += u64::from(self.beside(worker).is_some());
@@ -103,6 +117,7 @@ impl World {
         // It may be dead already, which nobody knows yet: what is said of it must be just all the same.
         let process = self.seats.get_mut(&worker.slot).expect("a signal to a worker that is gone");
         let first_at = *process.signalled_at.get_or_insert(now);
+        process.life.was_sent_away |= process.life.ready_at.is_some() && !process.faulty;
         let excused =
             over || process.faulty || (signal == Signal::Kill && now >= first_at + grace && now > first_at);
         if let (false, Some((job, item))) = (excused, process.running()) {

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use procession_core::{JobId, WorkerId};
 
+use crate::restarts::Life;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Booting,
@@ -33,6 +35,12 @@ pub(crate) struct Process {
     /// It is too large: it must be given nothing more.
     pub(crate) bloated: bool,
     pub(crate) faulty: bool,
+    /// It never begins anything.
+    pub(crate) inert: bool,
+    /// It is to be weighed.
+    pub(crate) on_scales: bool,
+    pub(crate) weigh_at: u64,
+    pub(crate) life: Life,
     pub(crate) signalled_at: Option<u64>,
 }
 
@@ -51,6 +59,10 @@ impl Process {
             told_to_stop: false,
             bloated: false,
             faulty: false,
+            inert: false,
+            on_scales: false,
+            weigh_at: 0,
+            life: Life::default(),
             signalled_at: None,
         }
     }
@@ -70,7 +82,8 @@ impl Process {
 
     /// Starts the next item, if there is one and none is running.
     pub(crate) fn claim(&mut self, now: u64) -> Option<(JobId, u64)> {
-        if self.phase != Phase::Ready || self.claimed > self.ended || self.claimed == self.queue.len() {
+        let has_next = self.claimed == self.ended && self.claimed < self.queue.len();
+        if self.phase != Phase::Ready || self.inert || !has_next {
             return None;
         }
         self.claimed += 1;
@@ -87,6 +100,7 @@ impl Process {
 
     /// Takes the first `items` replies off the queue: they are heard.
     pub(crate) fn hear(&mut self, items: usize) -> Vec<(JobId, u64)> {
+        self.life.has_paid |= items > 0;
         self.claimed -= items;
         self.ended -= items;
         self.sent = self.sent.saturating_sub(items);

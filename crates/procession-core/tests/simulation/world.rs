@@ -11,6 +11,7 @@ use procession_core::{
 
 use crate::ledger::{Call, Deed, Place};
 use crate::process::{Phase, Process};
+use crate::restarts::Restarts;
 use crate::rng::Rng;
 
 /// How unkind this world is, in percent.
@@ -20,6 +21,16 @@ pub(crate) struct Climate {
     pub(crate) boot_hang: u64,
     pub(crate) spawn_error: u64,
     pub(crate) stubborn: u64,
+    /// Workers that break the protocol as soon as they are ready, whatever they were given.
+    pub(crate) early_fault: u64,
+    /// Workers that die as soon as they are ready.
+    pub(crate) early_death: u64,
+    /// Successors that cannot live beside their predecessor.
+    pub(crate) standby_death: u64,
+    /// Every worker is too large from its start, and weighed as soon as it has work.
+    pub(crate) is_cramped: bool,
+    /// Nanoseconds until a worker begins what it was given, at most.
+    pub(crate) begin_ns: u64,
     /// Nanoseconds a start takes, at most.
     pub(crate) boot_ns: u64,
 }
@@ -28,6 +39,10 @@ pub(crate) struct Climate {
 pub(crate) enum Happening {
     Boot(WorkerId),
     BootFailure(WorkerId),
+    EarlyFault(WorkerId),
+    StandbyDeath(WorkerId),
+    Weighing(WorkerId),
+    Begin(WorkerId),
     Ended(WorkerId, u64),
     Crash(WorkerId, u64),
     Misbehaviour(WorkerId, u64),
@@ -35,6 +50,9 @@ pub(crate) enum Happening {
     Death(WorkerId),
     DeathNoticed(WorkerId),
 }
+
+/// How often a worker that has work is weighed.
+const WEIGH_EVERY: u64 = 100_000;
 
 /// Later than anything that happens.
 pub(crate) const FOREVER: u64 = u64::MAX - 1;
@@ -57,6 +75,7 @@ pub(crate) struct World {
     pub(crate) places: Vec<(u32, bool)>,
     pub(crate) seats: HashMap<u32, Process>,
     pub(crate) generations: HashMap<u32, u32>,
+    pub(crate) restarts: Restarts,
     agenda: BinaryHeap<Reverse<(u64, u64, Happening)>>,
     serial: u64,
     idle_ticks: u32,
@@ -82,6 +101,7 @@ impl World {
             places: Vec::new(),
             seats: HashMap::new(),
             generations: HashMap::new(),
+            restarts: Restarts::default(),
             agenda: BinaryHeap::new(),
             serial: 0,
             idle_ticks: 0,
@@ -159,11 +179,23 @@ impl World {
         self.later(0, Happening::Death(worker));
     }
 
-    /// The worker takes more memory than it may. That is looked at while it has work.
+    /// The worker takes more memory than it may. That is looked at while it has work. It must be given nothing more then,
+    /// unless it has never begun anything.
     pub(crate) fn bloat(&mut self, worker: WorkerId) {
         if let Some(process) = self.process(worker).filter(|process| !process.queue.is_empty()) {
-            process.bloated = true;
+            process.bloated = process.claimed > 0 || process.life.has_paid;
             self.tell(Event::WorkerBloated { worker });
+        }
+    }
+
+    /// A worker that has work is weighed now and then, if there is a limit.
+    pub(crate) fn expect_weighing(&mut self, worker: WorkerId) {
+        let (now, is_cramped) = (self.now, self.climate.is_cramped);
+        let Some(process) = self.process(worker) else { return };
+        if is_cramped && !process.on_scales && !process.bloated && !process.queue.is_empty() {
+            process.on_scales = true;
+            let delay = process.weigh_at.saturating_sub(now);
+            self.later(delay, Happening::Weighing(worker));
         }
     }
 
@@ -257,16 +289,40 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
+        let now = self.now;
         match happening {
             Happening::Boot(worker) => {
                 if let Some(process) = self.process(worker) {
                     process.phase = Phase::Ready;
+                    process.life.ready_at = Some(Time::from_nanos(now));
+                    self.foredoom(worker);
                     self.tell(Event::WorkerReady { worker });
                 }
             }
+            Happening::EarlyFault(worker) => {
+                if let Some(process) = self.process(worker) {
+                    process.faulty |= process.signalled_at.is_none() && !process.told_to_stop;
+                    self.tell(Event::WorkerFaulty { worker });
+                }
+            }
+            Happening::StandbyDeath(worker) => {
+                if self.stands_by(worker) {
+                    self.happen(Happening::Death(worker));
+                }
+            }
+            Happening::Weighing(worker) => {
+                if let Some(process) = self.process(worker) {
+                    process.on_scales = false;
+                    process.weigh_at = now + WEIGH_EVERY;
+                    self.bloat(worker);
+                    self.expect_weighing(worker);
+                }
+            }
+            Happening::Begin(worker) => self.run_on(worker),
             Happening::BootFailure(worker) => {
                 if self.process(worker).is_some() {
                     self.seats.remove(&worker.slot);
+                    self.restarts.fail(worker, Time::from_nanos(self.now));
                     let fatal = self.rng.percent(2);
                     let failure = if fatal { StartFailure::Fatal } else { StartFailure::Transient };
                     self.tell(Event::StartFailed { worker, failure });
@@ -341,7 +397,7 @@ impl World {
         if ended > 0 && is_readable {
             self.hear(worker, ended);
         }
-        let process = self.seats.remove(&worker.slot).expect("it was just there");
+        let mut process = self.seats.remove(&worker.slot).expect("it was just there");
         let running = process.running();
         if self.over.is_none() {
             for (place, &(job, item)) in process.queue.iter().enumerate() {
@@ -356,6 +412,30 @@ impl World {
                 call.charge(item, late && !process.faulty && running == Some((job, item)));
             }
         }
+        process.life.has_paid |= process.claimed > 0;
+        let now = Time::from_nanos(self.now);
+        let is_useless = self.restarts.end(worker, process.life, now);
         self.tell(Event::WorkerExited { worker, begun: process.claimed as u64 });
+        let needs_workers = self.over.is_none() && !(self.closing && self.core.is_idle());
+        if is_useless && needs_workers {
+            self.restarts.check_limit(&self.policy, now);
+        }
+    }
+
+    /// Decides whether a worker that is ready will never be of use.
+    fn foredoom(&mut self, worker: WorkerId) {
+        let (soon, later) = (self.rng.within(0..20_000), self.rng.within(0..2_000_000));
+        let is_faulty = self.rng.percent(self.climate.early_fault);
+        let is_mortal = self.rng.percent(self.climate.early_death);
+        let is_unsociable = self.rng.percent(self.climate.standby_death);
+        if is_unsociable && self.stands_by(worker) {
+            self.later(later, Happening::StandbyDeath(worker));
+        } else if is_faulty || is_mortal {
+            let end = if is_faulty { Happening::EarlyFault } else { Happening::Death };
+            self.later(soon, end(worker));
+            if let Some(process) = self.process(worker) {
+                process.inert = true;
+            }
+        }
     }
 }

@@ -102,6 +102,7 @@ impl Pool {
     fn tick(&mut self, passed: Duration) {
         self.clock = self.clock.max(self.driver.state.lock().now()) + passed;
         let clock = self.clock;
+        self.driver.look_for_late_results(clock);
         self.driver.with_state(|state, _, effects| state.tick(clock, effects));
     }
 

@@ -4,13 +4,15 @@
 //! Bytes from a worker are checked, never trusted: what does not fit costs the worker its life and nothing else.
 //! It never decodes a value.
 
+mod assembly;
+
 use std::sync::Arc;
 
 use procession_core::WorkerId;
 
+use self::assembly::Assembly;
 use super::Driver;
 use super::seat::{BootFailure, Origin, Seat};
-use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind};
 use crate::registry;
 use crate::slab::WindowReader;
@@ -37,16 +39,6 @@ pub(crate) struct Reader {
     /// The worker owed nothing when it was last heard.
     may_rest: bool,
 }
-
-/// A result too large for one frame, as its pieces arrive.
-struct Assembly {
-    head: LargeResult,
-    bytes: Buffer,
-}
-
-/// Reserved for a large result before its pieces arrive, however large it claims to be. These are addresses only:
-/// memory comes with the pieces.
-const RESERVED_BYTES_MAX: usize = 64 << 20;
 
 enum Next {
     Continue,
@@ -112,24 +104,30 @@ impl Reader {
     fn take(&mut self, received: Received) -> Next {
         let handled = match received {
             Received::Frame(bytes) => self.handle(&bytes),
+            // Or it was forged before, and more lies behind it.
+            Received::Disconnected if self.has_channel_ended() => return self.refuse(),
             // The farewell's sender is ours, so this is no end of the stream but a forged one: more may lie behind it.
             Received::Disconnected => Err("an empty packet".to_owned()),
             Received::Violation(violation) => Err(violation),
         };
         handled.unwrap_or_else(|violation| {
-            if self.is_dead() {
-                self.refused += 1;
-                if self.refused >= REFUSED_MAX {
-                    return Next::End;
+            let next = if self.is_dead() { self.refuse() } else { Next::Continue };
+            if let Next::Continue = next {
+                self.large = None;
+                if !std::mem::replace(&mut self.is_suspect, true) {
+                    let worker = self.worker;
+                    self.driver
+                        .with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
                 }
             }
-            self.large = None;
-            if !std::mem::replace(&mut self.is_suspect, true) {
-                let worker = self.worker;
-                self.driver.with_state(|state, now, effects| state.faulty(now, worker, violation, effects));
-            }
-            Next::Continue
+            next
         })
+    }
+
+    /// Something of a dead worker's was no message.
+    fn refuse(&mut self) -> Next {
+        self.refused += 1;
+        if self.refused < REFUSED_MAX { Next::Continue } else { Next::End }
     }
 
     fn handle(&mut self, bytes: &[u8]) -> Result<Next, String> {
@@ -143,7 +141,7 @@ impl Reader {
         if let Some(assembly) = &self.large
             && !matches!(message, ToMaster::Piece { .. })
         {
-            return Err(format!("another message after {} bytes of a large result", assembly.bytes.len()));
+            return Err(format!("another message with {} bytes of a large result to come", assembly.left()));
         }
         match message {
             ToMaster::Ready { fingerprint } => self.ready(fingerprint)?,
@@ -165,14 +163,20 @@ impl Reader {
         state.seat(self.worker).is_none_or(|seat| seat.death.is_some())
     }
 
+    /// Its death could not be told by a farewell.
+    fn has_channel_ended(&self) -> bool {
+        let mut state = self.driver.state.lock();
+        let death = state.seat(self.worker).and_then(|seat| seat.death.as_ref());
+        death.is_some_and(|death| death.is_channel_ended)
+    }
+
     fn ready(&self, fingerprint: u64) -> Result<(), String> {
         let ours = registry::fingerprint();
         if fingerprint != ours {
             return Err(format!("registry fingerprint {fingerprint:016x}, ours is {ours:016x}"));
         }
         let worker = self.worker;
-        self.driver.with_state(|state, now, effects| state.ready(now, worker, effects));
-        Ok(())
+        self.driver.with_state(|state, now, effects| state.ready(now, worker, effects))
     }
 
     /// The worker says it cannot start and is about to leave: its exit will be told as a failed start.
@@ -201,23 +205,23 @@ impl Reader {
         if head.total == 0 {
             return Err("a large result of no bytes".to_owned());
         }
-        let bytes = self.driver.buffers.take((head.total as usize).min(RESERVED_BYTES_MAX));
-        self.large = Some(Assembly { head, bytes });
+        // Before there is memory for it: only what is wanted is worth any.
+        if let Some(seat) = self.driver.state.lock().seat(self.worker) {
+            seat.check_owed(head.frame_no, head.offset)?;
+        }
+        self.large = Some(Assembly::begin(head, &self.driver.buffers));
         Ok(())
     }
 
     fn piece(&mut self, len: usize) -> Result<(), String> {
-        let Some(Assembly { head, bytes }) = &mut self.large else {
+        let Some(assembly) = &mut self.large else {
             return Err("a piece of no large result".to_owned());
         };
-        let left = head.total as usize - bytes.len();
-        if len > left {
-            return Err(format!("a piece of {len} bytes where {left} are left"));
-        }
-        self.window.take(len, bytes)?;
-        if len == left
-            && let Some(Assembly { head, bytes }) = self.large.take()
+        assembly.add(len, &mut self.window)?;
+        if assembly.left() == 0
+            && let Some(assembly) = self.large.take()
         {
+            let (head, bytes) = assembly.finish();
             let worker = self.worker;
             self.driver.with_state(|state, now, effects| {
                 let accepted = state.large_result(now, worker, &head, bytes, effects);
@@ -243,11 +247,9 @@ impl Reader {
         let worker = self.worker;
         // It died in the middle of a large result, perhaps.
         self.large = None;
-        let left = match self.driver.state.lock().seat(worker) {
-            Some(seat) => seat.salvage(),
-            None => None,
-        };
-        if let Some(frame) = left
+        let unsent = self.driver.state.lock().seat(worker).and_then(|seat| seat.unsent());
+        // To read it may wait for memory: not under the lock.
+        if let Some(frame) = unsent.and_then(|unsent| unsent.read())
             && let Err(damage) = self.handle(&frame)
         {
             tracing::debug!(slot = worker.slot, damage, "the results a dead worker left are not usable");
@@ -255,3 +257,6 @@ impl Reader {
         self.driver.with_state(|state, now, effects| state.exited(now, worker, effects));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,25 +3,25 @@
 //! It plans messages and checks replies; it sends nothing itself, so it can be used under the driver's lock.
 //! It knows neither the scheduler's policies nor processes.
 
+mod death;
 mod in_flight;
+mod unsent;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub(crate) use death::{BootFailure, Death};
 use in_flight::{InFlight, expect_frame};
 use procession_core::{JobId, Time};
+pub(crate) use unsent::Unsent;
 
 use super::backlog::{Segment, Slice};
 use super::ear::Ear;
 use super::jobs::Jobs;
 use super::message::{Handout, Message, WorkRun};
-use crate::crash_report::CrashReport;
-use crate::error::{Error, Loss};
 use crate::page::PageMaster;
-use crate::process::Exit;
-use crate::shortage::Shortage;
 use crate::slab::Block;
-use crate::wire::{self, Demands, Outlet, ResultsHeader, Run, ToMaster};
+use crate::wire::{self, Demands, Outlet, ResultsHeader, Run};
 
 /// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
 const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
@@ -56,7 +56,7 @@ pub(crate) struct Seat {
     pub(crate) is_ready: bool,
     /// Why the worker can never become ready, when it told us or its start-up did.
     pub(crate) boot_failure: Option<BootFailure>,
-    /// What a misbehaving worker did, once it did.
+    /// What a misbehaving worker did, once it did, or what was not sent to it.
     pub(crate) violation: Option<String>,
     /// Who listens to the worker.
     pub(crate) ear: Ear,
@@ -97,22 +97,6 @@ pub(crate) enum Origin {
     Page,
     /// Through the window, past the page.
     Window,
-}
-
-/// How a worker process ended.
-#[derive(Clone)]
-pub(crate) struct Death {
-    pub(crate) exit: Exit,
-    pub(crate) output_tail: Option<String>,
-    pub(crate) crash: Option<Arc<CrashReport>>,
-    pub(crate) shortage: Shortage,
-    pub(crate) at: Time,
-}
-
-/// Why a worker never became ready.
-pub(crate) struct BootFailure {
-    pub(crate) error: Error,
-    pub(crate) fatal: bool,
 }
 
 struct LargeSend {
@@ -309,50 +293,6 @@ impl Seat {
         Ok(())
     }
 
-    /// Whether a frame holds results that another item of it could keep back.
-    pub(crate) fn could_be_late(&self) -> bool {
-        let is_kept_back = |frame: &InFlight| frame.owed() > 1;
-        self.link.is_some() && self.frames.iter().any(is_kept_back)
-    }
-
-    /// Results that lie finished in the shared page because the item after them takes long: nothing was heard since
-    /// the last call. They are accounted for; the worker sends them once more when it comes to it.
-    ///
-    /// What is read is a hint: whatever does not fit is left alone, and the reply will tell.
-    pub(crate) fn take_late(&mut self) -> Option<(ResultsHeader, Vec<u8>)> {
-        let replies = std::mem::replace(&mut self.replies_at_look, self.replies);
-        if replies != self.replies || !self.could_be_late() {
-            return None;
-        }
-        let frame = self.frames.front()?;
-        let bytes = self.salvage()?;
-        let ToMaster::Results(view) = ToMaster::parse(&bytes).ok()? else {
-            return None;
-        };
-        let Early { items, busy_ns } = self.early;
-        // The last item of a frame ends it, and only a reply may do that.
-        let fitting = frame.items - frame.done - frame.reclaimed.max(1);
-        let late = ResultsHeader {
-            first: view.header.first.checked_add(items)?,
-            items: view.header.items.checked_sub(items)?.min(fitting),
-            busy_ns: view.header.busy_ns.saturating_sub(busy_ns),
-            ..view.header
-        };
-        if late.items == 0 {
-            return None;
-        }
-        self.account(&late).ok()?;
-        self.early = Early { items: items + late.items, busy_ns: busy_ns + late.busy_ns };
-        let records = view.records();
-        let start = records.length_of(u64::from(items));
-        let end = records.length_of(u64::from(items + late.items));
-        if let Some(link) = &self.link {
-            // Until it comes to it, nobody knows how long these items take, and how many more it should be given.
-            link.page.hasten(late.frame_no);
-        }
-        Some((late, records.bytes[start..end].to_vec()))
-    }
-
     /// The worker is past a frame of which something was taken back.
     pub(crate) fn frame_done(&mut self, number: u32) -> Result<(), String> {
         let frame = expect_frame(&mut self.frames, number)?;
@@ -445,33 +385,6 @@ impl Seat {
     /// Whether results are to come.
     pub(crate) fn owes_results(&self) -> bool {
         !self.frames.is_empty()
-    }
-
-    /// Results the worker had ready and did not get to send. Only when it is dead and its channel is drained.
-    pub(crate) fn salvage(&self) -> Option<Vec<u8>> {
-        self.link.as_ref()?.page.salvage(self.pages_seen)
-    }
-
-    /// What a death tells about the item that was running.
-    pub(crate) fn loss(&self) -> Loss {
-        let (pid, note) = (self.link.as_ref().map(|link| link.pid), self.violation.clone());
-        let Some(Death { exit, output_tail, crash, shortage, at }) = self.death.clone() else {
-            return Loss { pid, note, ..Loss::default() };
-        };
-        // Of several it is not known which one was running.
-        let is_known = |since: &Time| since.as_nanos() > 0 && self.may_have_begun() == 1;
-        let since = self.running_since().filter(is_known);
-        Loss {
-            exit: Some(exit.status),
-            note,
-            pid,
-            ran: since.filter(|since| *since <= at).map(|since| at.saturating_since(since)),
-            cpu: exit.cpu,
-            peak_rss: exit.max_rss,
-            stderr_tail: output_tail,
-            crash: crash.filter(|crash| crash.explains(exit.status, since.map(Time::as_nanos))),
-            shortage,
-        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 
+use procession_core::WorkerId;
+
 use super::Driver;
 use super::message::{Message, WorkRun};
 use super::seat::Link;
@@ -24,9 +26,17 @@ impl Driver {
             return;
         };
         loop {
-            // A failing send means the worker is gone; its death is noticed, and what it had is moved, elsewhere.
-            if let Err(error) = transmit(&link, &message) {
-                tracing::debug!(slot, %error, "could not send to the worker");
+            match transmit(&link, &message) {
+                Ok(()) => {}
+                // Its death is noticed, and what it had is moved, elsewhere.
+                Err(error) if is_gone(&error) => {
+                    tracing::debug!(slot, %error, "could not send to the worker")
+                }
+                // It counts as sent, and nobody would ever look for it again.
+                Err(error) => {
+                    let worker = WorkerId { slot, generation };
+                    self.with_state(|state, now, effects| state.unsent(now, worker, &error, effects));
+                }
             }
             match self.plan(slot, Some(generation)) {
                 Some((_, next_link, next)) => (link, message) = (next_link, next),
@@ -65,6 +75,12 @@ impl Driver {
         }
         Some((generation, link, message))
     }
+}
+
+/// Whether a send failed because nobody receives any more.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionRefused | ConnectionReset | NotConnected)
 }
 
 fn transmit(link: &Link, message: &Message) -> io::Result<()> {

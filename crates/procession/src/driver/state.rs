@@ -177,7 +177,6 @@ impl State {
 
     pub(crate) fn tick(&mut self, now: Time, effects: &mut Effects) {
         self.armed = None;
-        self.look_for_late_results(now, effects);
         self.tell(now, CoreEvent::Tick, effects);
     }
 

@@ -26,7 +26,7 @@ use crate::crash_report::CrashReport;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::page::monotonic_ns;
-use crate::process::{self, LaunchError, Launched, Launcher, PendingBoot, WorkerExit, WorkerProcess};
+use crate::process::{self, LaunchError, Launched, Launcher, PendingBoot, WorkerProcess};
 use crate::wire;
 
 /// How much of a worker's latest output is kept.
@@ -40,9 +40,6 @@ const OUTPUT_TURN_BYTES: usize = 64 << 10;
 
 /// Read at most of a dead worker's output: a grandchild may hold the pipe open and write on.
 const OUTPUT_LAST_BYTES: usize = 1 << 20;
-
-/// The exit status of a worker that finds another build of the program in the master's place.
-const EXIT_MISMATCH: i32 = 78;
 
 /// Where the supervisor is in its life.
 pub(crate) enum Stage {
@@ -188,7 +185,9 @@ impl Supervisor {
     fn mind_the_clock(&self) {
         self.driver.arena.tend(monotonic_ns());
         self.scales.weigh(&self.driver);
-        if self.driver.state.lock().wake() {
+        let (is_due, now) = self.driver.state.lock().wake();
+        if is_due {
+            self.driver.look_for_late_results(now);
             self.driver.with_state(|state, now, effects| state.tick(now, effects));
         }
     }
@@ -381,6 +380,11 @@ impl Supervisor {
         let Some(mut child) = self.children.remove(&slot) else {
             return;
         };
+        if let Some(boot) = &child.boot {
+            self.unwatch(boot.as_fd());
+        }
+        // Before it is reaped, as it may be the status that tells.
+        let refusal = child.boot.take().and_then(PendingBoot::last_word);
         let exit = self.launcher.reap(&child.process);
         child.drain_output(OUTPUT_LAST_BYTES, self.forwarder.as_mut());
         if let Some(forwarder) = &mut self.forwarder {
@@ -390,15 +394,13 @@ impl Supervisor {
         let shortage = self.scales.shortage(&self.driver, child.worker, &exit, &child.kept);
         let crash = child.link.page.last_words().map(|words| Arc::new(CrashReport::new(words)));
         let at = self.driver.state.lock().now();
-        let death = Death { exit, output_tail: child.tail(), crash, shortage, at };
+        let death = Death { exit, output_tail: child.tail(), crash, shortage, at, is_channel_ended: false };
         let listener = {
             let mut state = self.driver.state.lock();
             state.seat(child.worker).and_then(|seat| {
                 seat.death = Some(death);
-                if exit.status == WorkerExit::Code(EXIT_MISMATCH) && seat.boot_failure.is_none() {
-                    let reason = "the worker program is another build than the master";
-                    let error = Error::new(ErrorKind::Spawn, reason);
-                    seat.boot_failure = Some(BootFailure { error, fatal: true });
+                if let Some(error) = refusal.filter(LaunchError::is_fatal) {
+                    seat.boot_failure = Some(BootFailure { error: Error::from(error), fatal: true });
                 }
                 seat.ear.summon()
             })
@@ -412,6 +414,12 @@ impl Supervisor {
         wire::goodbye(&mut farewell);
         if let Err(error) = child.link.goodbye.send(&farewell) {
             tracing::error!(slot, %error, "could not say farewell for a dead worker");
+            if let Some(seat) = self.driver.state.lock().seat(child.worker)
+                && let Some(death) = &mut seat.death
+            {
+                death.is_channel_ended = true;
+            }
+            child.link.goodbye.end();
         }
         // Last, since nobody waits for it, and before the descriptors are closed.
         self.unwatch_child(&child);

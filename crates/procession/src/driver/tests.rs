@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::deadline;
 use super::ear::Ear;
 use crate::job::Job;
-use crate::{ErrorKind, Pool, WorkerExit};
+use crate::{ErrorKind, Pool, StartMethod, WorkerExit};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -76,6 +76,20 @@ fn no_exit_status_of_a_task_is_taken_for_a_failed_start() {
     }
     assert_eq!(pool.apply(negate, (1,)).unwrap(), -1);
     pool.close().unwrap();
+}
+
+#[test]
+fn no_exit_status_of_an_initializer_is_taken_for_another_build() {
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        for status in [75, 78] {
+            let builder = Pool::builder().workers(1).start_method(method).initializer(leave, (status,));
+            let pool = builder.build().unwrap();
+            let mut handle = pool.apply_async(negate, (1,));
+            let error = handle.get_timeout(LIMIT).expect("the call ends").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Broken, "{error}");
+            assert!(error.to_string().contains(&format!("exit status {status}")), "{error}");
+        }
+    }
 }
 
 #[test]

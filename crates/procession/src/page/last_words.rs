@@ -28,6 +28,9 @@ pub(crate) struct LastWords {
     /// Addresses in the worker's memory: first where it stopped, then where each caller would have gone on.
     frames: [AtomicU64; FRAMES_MAX],
     modules: [ModuleWords; MODULES_MAX],
+    /// How much of the monotonic clock does not count: the master's word to the worker. Here, because a handler that says
+    /// when has nothing else at hand.
+    pub(super) skipped_ns: AtomicU64,
 }
 
 #[repr(C)]
@@ -44,7 +47,7 @@ struct ModuleWords {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Words {
     pub(crate) signal: i32,
-    /// When, by the clock of [`monotonic_ns`](crate::page::monotonic_ns).
+    /// When, on the pool's clock.
     pub(crate) at_ns: u64,
     pub(crate) frames: Vec<Frame>,
     pub(crate) modules: Vec<Loaded>,
@@ -69,11 +72,12 @@ pub(crate) struct Loaded {
 }
 
 impl LastWords {
-    /// Begins the record; `false`: there is one.
+    /// Begins the record, when the monotonic clock says `at_ns`; `false`: there is one.
     pub(crate) fn begin(&self, signal: i32, at_ns: u64) -> bool {
         if self.signal.load(Ordering::Relaxed) != 0 {
             return false;
         }
+        let at_ns = at_ns.saturating_sub(self.skipped_ns.load(Ordering::Acquire));
         self.at_ns.store(at_ns, Ordering::Relaxed);
         self.signal.store(signal, Ordering::Release);
         true
@@ -112,6 +116,15 @@ impl LastWords {
         self.modules_len.store(len + 1, Ordering::Release);
     }
 
+    /// Whether a frame is in none of the files so far. Where a thread begins there is a frame of nothing.
+    pub(crate) fn has_strays(&self) -> bool {
+        let len = |len: &AtomicU32| len.load(Ordering::Relaxed) as usize;
+        let files = &self.modules[..len(&self.modules_len).min(MODULES_MAX)];
+        let mut frames =
+            self.frames.iter().take(len(&self.frames_len)).map(|frame| frame.load(Ordering::Relaxed));
+        frames.any(|at| at != 0 && !files.iter().any(|file| file.holds(at)))
+    }
+
     /// Copies what was said, whatever it is, if anything was.
     pub(super) fn read(&self) -> Option<Words> {
         let signal = self.signal.load(Ordering::Acquire);
@@ -123,12 +136,7 @@ impl LastWords {
         let modules = &self.modules[..modules_len];
         let place = |word: &AtomicU64| {
             let at = word.load(Ordering::Relaxed);
-            // What is behind a call may be the first address of what follows it.
-            let holds = |module: &ModuleWords| {
-                let range = module.start.load(Ordering::Relaxed)..module.end.load(Ordering::Relaxed);
-                range.contains(&at.saturating_sub(1))
-            };
-            let module = modules.iter().position(holds);
+            let module = modules.iter().position(|module| module.holds(at));
             let base = module.map_or(0, |module| modules[module].base.load(Ordering::Relaxed));
             Frame { module, address: at.wrapping_sub(base) }
         };
@@ -143,6 +151,12 @@ impl LastWords {
 }
 
 impl ModuleWords {
+    /// What is behind a call may be the first address of what follows it.
+    fn holds(&self, address: u64) -> bool {
+        let range = self.start.load(Ordering::Relaxed)..self.end.load(Ordering::Relaxed);
+        range.contains(&address.saturating_sub(1))
+    }
+
     fn read(&self) -> Loaded {
         let len = self.name_len.load(Ordering::Relaxed) as usize;
         let name = self.name.iter().take(len).map(|byte| byte.load(Ordering::Relaxed));
@@ -224,6 +238,7 @@ mod tests {
         }
         words.push_module(&module(b"", 0x1000));
         words.push_module(&module(b"/lib/unused.so", 0x9000));
+        assert!(words.has_strays(), "two of three are in no file so far");
         words.push_module(&module(b"/lib/libc.so", 0x2000));
         let frame = |module, address| Frame { module, address };
         let loaded = |name: &[u8], build| Loaded { name: name.to_vec(), build };
@@ -235,6 +250,14 @@ mod tests {
             is_cut: false,
         };
         assert_eq!(words.read(), Some(expected));
+    }
+
+    #[test]
+    fn the_time_is_the_pools() {
+        let words = silence();
+        words.skipped_ns.store(1_000, Ordering::Release);
+        words.begin(11, 5_000);
+        assert_eq!(words.read().unwrap().at_ns, 4_000);
     }
 
     #[test]
@@ -276,6 +299,18 @@ mod tests {
             assert!(read.modules.iter().all(|module| module.name.len() <= NAME_BYTES_MAX));
             let is_known = |frame: &Frame| frame.module.is_none_or(|module| module < read.modules.len());
             assert!(read.frames.iter().all(is_known));
+        }
+    }
+
+    #[test]
+    fn frames_without_a_file_are_strays_but_for_that_of_nothing() {
+        let words = silence();
+        words.push_module(&module(b"", 0x1000));
+        assert!(!words.has_strays());
+        for (address, is_stray) in [(0x1010, false), (0, false), (0x2010, true)] {
+            words.push_frame(address);
+            words.push_module(&module(b"", 0x1000));
+            assert_eq!(words.has_strays(), is_stray, "{address:#x}");
         }
     }
 

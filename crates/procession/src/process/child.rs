@@ -42,7 +42,10 @@ pub(super) fn enter(role: &OsStr) -> ! {
         Ok(boot) => boot,
         Err(BootError::Protocol) => {
             // Whatever the other side is, it cannot read more than silence from us.
-            give_up("the program that started this worker has another version of procession: build both anew")
+            say_why(
+                "the program that started this worker has another version of procession: build both anew",
+            );
+            leave(code::MISMATCH)
         }
         Err(BootError::NotABoot(reason)) => give_up(&reason),
     };
@@ -137,13 +140,17 @@ fn become_worker(stream: UnixStream, orders: IpcReceiver<Order>, ballast: Ballas
 /// Tells the master why this process cannot serve, and ends it.
 pub(super) fn refuse(stream: &UnixStream, reason: &str) -> ! {
     let _ = send_reply(stream, &Reply::Refused { reason: reason.to_owned() });
-    leave(code::MISMATCH)
+    leave(code::NOT_STARTED)
 }
 
 /// Ends a process that cannot tell its master anything.
 fn give_up(reason: &str) -> ! {
+    say_why(reason);
+    leave(code::NOT_STARTED)
+}
+
+fn say_why(reason: &str) {
     eprintln!("procession: worker process cannot start: {reason}");
-    leave(code::MISMATCH)
 }
 
 /// Changes the environment of this process, which has one thread.

@@ -43,6 +43,15 @@ pub(crate) enum LaunchError {
         /// How it ended.
         how: String,
     },
+    /// The program speaks another version of the protocol, so that it could not say so.
+    #[error(
+        "worker program `{}` has another version of procession than this one: build both from the same source",
+        program.display()
+    )]
+    OtherVersion {
+        /// Its path.
+        program: PathBuf,
+    },
     /// The worker's program and this one are different builds.
     #[error(
         "worker program differs from this one: this is {ours}, the worker is {theirs}: build both from the same source"
@@ -95,28 +104,38 @@ pub(crate) enum LaunchError {
         /// The hard limit.
         limit: u64,
     },
-    /// No directory is short enough for a socket.
-    #[error("no usable directory for a socket: {0}: set TMPDIR to a short, writable path")]
-    SocketDir(String),
+    /// No directory can be made for a socket.
+    #[error("no usable directory for a socket: {refusals}: set TMPDIR to a short, writable path")]
+    SocketDir {
+        /// Where it was tried, and what is wrong there.
+        refusals: String,
+        /// Nothing of that passes by itself.
+        is_lasting: bool,
+    },
 }
 
 impl LaunchError {
     /// Whether trying again cannot help.
     pub(crate) fn is_fatal(&self) -> bool {
         match self {
-            // A limit of file sizes, which stays as it is.
-            LaunchError::System { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => true,
+            // A limit of file sizes, or of sockets' buffers, which stays as it is.
+            LaunchError::System { source, .. }
+                if matches!(source.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::Unsupported) =>
+            {
+                true
+            }
             LaunchError::System { .. } | LaunchError::Boot(_) | LaunchError::PreloadDied(_) => false,
             LaunchError::NotInitialised
             | LaunchError::Program { .. }
             | LaunchError::NeverInitialised { .. }
+            | LaunchError::OtherVersion { .. }
             | LaunchError::Mismatch { .. }
             | LaunchError::TooDeep { .. }
             | LaunchError::Threads { .. }
             | LaunchError::ForkedHelperGone
             | LaunchError::Preload(_)
-            | LaunchError::Descriptors { .. }
-            | LaunchError::SocketDir(_) => true,
+            | LaunchError::Descriptors { .. } => true,
+            LaunchError::SocketDir { is_lasting, .. } => *is_lasting,
         }
     }
 

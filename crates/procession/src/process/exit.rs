@@ -47,11 +47,13 @@ impl Exit {
 
 /// Statuses with which workers and helpers leave by themselves, beside 0.
 pub(crate) mod code {
+    /// The system refused something that a start needs; the next one may well get it.
+    pub(crate) const NOT_STARTED: i32 = 75;
     /// The master broke the protocol.
     pub(crate) const PROTOCOL: i32 = 76;
     /// A channel was closed under the worker.
     pub(crate) const CHANNEL_CLOSED: i32 = 77;
-    /// The programs differ, or the bootstrap made no sense.
+    /// The programs differ.
     pub(crate) const MISMATCH: i32 = 78;
     /// The worker could not prepare itself; it said why.
     pub(crate) const INIT_FAILED: i32 = 79;

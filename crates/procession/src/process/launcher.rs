@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipc_channel::ipc;
 use nix::fcntl::OFlag;
@@ -14,7 +15,7 @@ use super::boot::{Ends, Order, Role, SharedFiles, send_descriptors};
 use super::error::LaunchError;
 use super::exit::Exit;
 use super::init::{check_depth, is_stray_worker, require_init};
-use super::pidfd::Take;
+use super::pidfd::{Take, readable_within};
 use super::settings::{LaunchSettings, Output, StartMethod};
 use super::spawn::{Booting, check_program};
 use super::worker_process::{Parent, WorkerProcess};
@@ -159,8 +160,8 @@ impl Launcher {
     fn spawn(&self, worker: WorkerId) -> Result<Launched, LaunchError> {
         let (half, ends) = MasterHalf::create(worker, self.settings.output, &self.arena)?;
         let (booting, process) = Booting::start(&self.settings, Role::Worker)?;
-        let for_boot =
-            process.try_clone().map_err(LaunchError::system("duplicating a process descriptor"))?;
+        let for_boot = process.try_clone().inspect_err(|_| process.discard());
+        let for_boot = for_boot.map_err(LaunchError::system("duplicating a process descriptor"))?;
         Ok(half.with(process, Some(PendingBoot { booting, process: for_boot, ends })))
     }
 }
@@ -174,6 +175,13 @@ impl PendingBoot {
         orders.send(Order::Fork(self.ends.channels)).map_err(|error| lost(&error))?;
         send_descriptors(&stream, &self.ends.memory.files(), self.ends.output.as_ref())
             .map_err(|error| lost(&error))
+    }
+}
+
+impl PendingBoot {
+    /// Why a worker that is dead could not have started, if it said so or that is plain.
+    pub(crate) fn last_word(self) -> Option<LaunchError> {
+        readable_within(&self.booting, Duration::ZERO).then(|| self.finish().err()).flatten()
     }
 }
 
@@ -250,8 +258,8 @@ impl MasterHalf {
                 (Some(read_end), Some(write_end))
             }
         };
-        let goodbye = Outlet::new(results.clone());
-        let sender = Outlet::new(sender);
+        let outlet = |sender| Outlet::new(sender).map_err(LaunchError::system("preparing a channel"));
+        let (sender, goodbye) = (outlet(sender)?, outlet(results.clone())?);
         let half =
             MasterHalf { page, window, sender, receiver: Inbox::new(receiver), goodbye, output: read_end };
         let channels = Ends { slot: worker.slot, work, results };

@@ -50,6 +50,7 @@ impl Seat {
         let end = match prepared {
             Ok(shared) => {
                 shared.page.take_last_words();
+                crash::note_loop();
                 let setup = Setup {
                     slot,
                     preload: if run_preload { settings.preload } else { None },

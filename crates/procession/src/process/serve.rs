@@ -164,7 +164,7 @@ fn fork_worker(stream: &UnixStream, ends: Ends) -> io::Result<Forked> {
 fn enter_worker(seat: Seat, zygote: Pid, close_zygote_ends: impl FnOnce()) -> ! {
     // The binding to a parent's life is not inherited. If the zygote died before this call, nobody would tell us.
     if signals::bind_to_parent(OnParentDeath::Kill).is_err() || getppid() != zygote {
-        leave(code::MISMATCH);
+        leave(code::NOT_STARTED);
     }
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
     seat.take(close_zygote_ends)

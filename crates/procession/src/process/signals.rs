@@ -94,57 +94,90 @@ extern "C" fn kill_group(_: libc::c_int) {
 
 extern "C" fn interrupt(_: libc::c_int) {}
 
+/// What handles a signal with all that the kernel tells.
+pub(super) type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// What handled a signal before ours.
+pub(super) type Earlier = OnceLock<libc::sigaction>;
+
 /// What handled SIGSEGV and SIGBUS before us.
-static EARLIER: [OnceLock<libc::sigaction>; 2] = [OnceLock::new(), OnceLock::new()];
+static EARLIER: [Earlier; 2] = [const { Earlier::new() }; 2];
 
 /// Makes a sent SIGSEGV or SIGBUS deadly. Once per process.
 pub(super) fn make_sent_faults_deadly() {
     for (number, earlier) in [libc::SIGSEGV, libc::SIGBUS].into_iter().zip(&EARLIER) {
-        // SAFETY: `sigaction` reads and writes structs of the right type that outlive the calls. The handler is
-        // async-signal-safe (see there), and `earlier` is filled before the handler can run.
-        unsafe {
-            let mut current = MaybeUninit::<libc::sigaction>::zeroed();
-            if libc::sigaction(number, ptr::null(), current.as_mut_ptr()) != 0 {
-                continue;
-            }
-            let current = current.assume_init();
-            if current.sa_sigaction == libc::SIG_DFL {
-                continue; // deadly already
-            }
-            if earlier.set(current).is_err() {
-                continue; // done already
-            }
-            let mut ours = current;
-            ours.sa_sigaction = on_fault as *const () as libc::sighandler_t;
-            ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            libc::sigaction(number, &raw const ours, ptr::null_mut());
+        // The default is deadly already.
+        if disposition(number).is_some_and(|current| current.sa_sigaction != libc::SIG_DFL) {
+            put_before(number, on_fault, &[], earlier);
         }
     }
 }
 
-/// Runs on the alternate stack, and uses only what is allowed in a handler: `signal`, `raise`, and loads.
+/// How this process takes a signal; `None`: there is no such signal.
+pub(super) fn disposition(number: libc::c_int) -> Option<libc::sigaction> {
+    let mut current = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: `sigaction` fills the struct, or leaves it zeroed.
+    unsafe {
+        (libc::sigaction(number, ptr::null(), current.as_mut_ptr()) == 0).then(|| current.assume_init())
+    }
+}
+
+/// Has a handler run before what handles the signal now, which is kept in `earlier`, unless that was done already. The
+/// handler runs on the alternate stack, with these signals and its own blocked, and must be async-signal-safe.
+pub(super) fn put_before(
+    number: libc::c_int,
+    handler: Handler,
+    blocked: &[libc::c_int],
+    earlier: &'static Earlier,
+) {
+    let Some(current) = disposition(number) else { return };
+    if earlier.set(current).is_err() {
+        return;
+    }
+    let mut ours = current;
+    ours.sa_sigaction = handler as *const () as libc::sighandler_t;
+    ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // SAFETY: the structs are valid and outlive the calls, and `earlier` is filled before the handler can run.
+    unsafe {
+        for other in blocked {
+            libc::sigaddset(&raw mut ours.sa_mask, *other);
+        }
+        libc::sigaction(number, &raw const ours, ptr::null_mut());
+    }
+}
+
+/// Runs on the alternate stack, and uses only what is allowed in a handler.
 extern "C" fn on_fault(number: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let earlier = if number == libc::SIGSEGV { &EARLIER[0] } else { &EARLIER[1] };
-    // SAFETY: the kernel passes a valid siginfo. The earlier handler was installed for this signal by whoever expects
-    // to be called with these very arguments; with SA_SIGINFO it takes three, without it the first.
-    unsafe {
-        // Codes up to 0 mean that a process sent the signal: kill, tgkill, sigqueue.
-        let was_sent = (*info).si_code <= 0;
-        match earlier.get() {
-            Some(action)
-                if !was_sent
-                    && action.sa_sigaction != libc::SIG_DFL
-                    && action.sa_sigaction != libc::SIG_IGN =>
-            {
-                let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
-                    std::mem::transmute(action.sa_sigaction);
-                handler(number, info, context);
-            }
-            _ => {
+    // SAFETY: the kernel passes a valid siginfo. Codes up to 0 mean that a process sent the signal: kill, tgkill, sigqueue.
+    let was_sent = unsafe { (*info).si_code <= 0 };
+    // SAFETY: these are what the kernel gave this handler.
+    unsafe { hand_on(number, info, context, earlier.get().filter(|_| !was_sent)) };
+}
+
+/// The end of a handler: leaves the signal to what handled it before. If nothing did, the process dies of it.
+///
+/// # Safety
+/// Within a handler of that signal, with what it was given.
+pub(super) unsafe fn hand_on(
+    number: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+    earlier: Option<&libc::sigaction>,
+) {
+    match earlier.map(|action| action.sa_sigaction) {
+        None | Some(libc::SIG_DFL | libc::SIG_IGN) => {
+            // SAFETY: allowed in a handler. The signal is blocked while it runs, and strikes on return.
+            unsafe {
                 libc::signal(number, libc::SIG_DFL);
-                // Blocked while this handler runs; it strikes on return.
                 libc::raise(number);
             }
+        }
+        Some(handler) => {
+            // SAFETY: it was installed for this signal by whoever expects to be called with these very arguments; with
+            // SA_SIGINFO it takes three, without it the first.
+            let handler: Handler = unsafe { std::mem::transmute(handler) };
+            handler(number, info, context);
         }
     }
 }

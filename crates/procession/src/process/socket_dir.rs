@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -42,19 +43,24 @@ impl SocketDir {
         // No part of a boot's nonce: names of directories are public.
         let random = fresh_nonce().map_err(LaunchError::system("reading random bytes"))?;
         let name: String = random[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut refusals = Vec::new();
-        for parent in
-            [std::env::var_os("TMPDIR").map(PathBuf::from), Some(MEMORY.into()), Some("/tmp".into())]
-                .into_iter()
-                .flatten()
-        {
-            let path = parent.join(format!("procession-{name}"));
+        let places =
+            [std::env::var_os("TMPDIR").map(PathBuf::from), Some(MEMORY.into()), Some("/tmp".into())];
+        Self::create_in(places.into_iter().flatten(), &format!("procession-{name}"))
+    }
+
+    fn create_in(places: impl Iterator<Item = PathBuf>, name: &str) -> Result<SocketDir, LaunchError> {
+        let (mut refusals, mut is_lasting) = (Vec::new(), true);
+        for parent in places {
+            let path = parent.join(name);
             match Self::create_at(&path) {
                 Ok(()) => return Self::open(path),
-                Err(reason) => refusals.push(format!("{} {reason}", path.display())),
+                Err(refusal) => {
+                    is_lasting &= refusal.is_lasting();
+                    refusals.push(format!("{} {refusal}", path.display()));
+                }
             }
         }
-        Err(LaunchError::SocketDir(refusals.join(", ")))
+        Err(LaunchError::SocketDir { refusals: refusals.join(", "), is_lasting })
     }
 
     fn open(path: PathBuf) -> Result<SocketDir, LaunchError> {
@@ -73,11 +79,11 @@ impl SocketDir {
         &self.path
     }
 
-    fn create_at(path: &Path) -> Result<(), String> {
+    fn create_at(path: &Path) -> Result<(), Refusal> {
         match path.to_str() {
-            None => Err("is not UTF-8".to_owned()),
-            Some(text) if text.len() > PATH_BYTES_MAX => Err("is too long".to_owned()),
-            Some(_) => DirBuilder::new().mode(0o700).create(path).map_err(|error| format!("({error})")),
+            None => Err(Refusal::Name("is not UTF-8")),
+            Some(text) if text.len() > PATH_BYTES_MAX => Err(Refusal::Name("is too long")),
+            Some(_) => DirBuilder::new().mode(0o700).create(path).map_err(Refusal::System),
         }
     }
 
@@ -93,12 +99,58 @@ impl SocketDir {
     }
 }
 
+/// Why there is no directory at a place.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    Name(&'static str),
+    #[error("({0})")]
+    System(io::Error),
+}
+
+impl Refusal {
+    /// Whether it stays so, unlike a full disk.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Refusal::Name(_) => true,
+            Refusal::System(error) => matches!(
+                error.raw_os_error().map(Errno::from_raw),
+                Some(
+                    Errno::EACCES
+                        | Errno::EPERM
+                        | Errno::ENOENT
+                        | Errno::ENOTDIR
+                        | Errno::EROFS
+                        | Errno::ELOOP
+                        | Errno::ENAMETOOLONG
+                )
+            ),
+        }
+    }
+}
+
 impl Drop for SocketDir {
     fn drop(&mut self) {
         // The child removes it as well, as soon as it is connected.
         if fs::remove_dir(&self.path).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
             self.clear();
             let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_that_can_never_do_are_told_from_those_that_cannot_just_now() {
+        let places = [PathBuf::from("/proc"), PathBuf::from("/").join("x".repeat(200))];
+        let error = SocketDir::create_in(places.into_iter(), "procession-test").unwrap_err();
+        assert!(error.is_fatal(), "{error}");
+        assert!(error.to_string().contains("is too long"), "{error}");
+        for errno in [Errno::ENOSPC, Errno::EDQUOT, Errno::ENOMEM, Errno::EMLINK] {
+            assert!(!Refusal::System(errno.into()).is_lasting(), "{errno}");
         }
     }
 }

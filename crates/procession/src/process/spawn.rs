@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use super::boot::{Boot, DEPTH_VARIABLE, Identity, Nonce, Order, ROLE_VARIABLE, Reply, Role};
 use super::boot::{fresh_nonce, receive_reply, send_boot};
 use super::error::LaunchError;
-use super::exit::WorkerExit;
+use super::exit::{WorkerExit, code};
 use super::init::depth;
 use super::pidfd::{Take, readable_within};
 use super::settings::{LaunchSettings, SeatSettings};
@@ -148,10 +148,15 @@ impl Booting {
             WorkerExit::Unknown
         };
         match status {
+            WorkerExit::Code(code::NOT_STARTED) => LaunchError::Boot(format!(
+                "worker program `{}` could not start, and says why on its stderr: {status}",
+                self.program.display()
+            )),
+            WorkerExit::Code(code::MISMATCH) => LaunchError::OtherVersion { program: self.program.clone() },
             // A program that ends by itself will do so again.
-            WorkerExit::Code(code) => LaunchError::NeverInitialised {
+            WorkerExit::Code(status) => LaunchError::NeverInitialised {
                 program: self.program.clone(),
-                how: format!("ended with status {code}"),
+                how: format!("ended with status {status}"),
             },
             WorkerExit::Signal(_) => LaunchError::Boot(format!("worker died while starting: {status}")),
             WorkerExit::Unknown => {

@@ -83,6 +83,12 @@ impl WorkerProcess {
         }
     }
 
+    /// Ends a child of ours whose start came to nothing. Nobody else would ever reap it.
+    pub(super) fn discard(&self) {
+        self.finish_off();
+        self.read_exit(Take::Reap);
+    }
+
     pub(super) fn mark_reaped(&self) {
         self.reaped.store(true, Ordering::Release);
     }

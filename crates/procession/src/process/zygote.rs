@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipc_channel::ipc::{self, IpcSender};
 use nix::sys::signal::{self, Signal};
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid};
 
 use super::boot::{Ends, Order, Reply, Role, SharedFiles, receive_reply, send_descriptors};
@@ -54,8 +55,7 @@ impl Zygote {
         match booting.connect(&process) {
             Ok((orders, stream)) => Zygote { process, stream, orders: Some(orders) }.prepared(settings),
             Err(error) => {
-                process.finish_off();
-                process.read_exit(Take::Reap);
+                process.discard();
                 Err(error)
             }
         }
@@ -65,6 +65,9 @@ impl Zygote {
     pub(super) fn fork(settings: &LaunchSettings) -> Result<Zygote, LaunchError> {
         let (stream, theirs) = UnixStream::pair().map_err(LaunchError::system("making a socket pair"))?;
         let (orders, order_receiver) = ipc::channel().map_err(LaunchError::system("making a channel"))?;
+        stream
+            .set_read_timeout(Some(REPLY_LIMIT))
+            .map_err(LaunchError::system("limiting a socket's wait"))?;
         let parent = std::process::id() as i32;
         let rss_before = 0;
         flush_all_output();
@@ -86,11 +89,12 @@ impl Zygote {
                 drop((theirs, order_receiver));
                 // Both sides do this, so that it is done whichever comes first.
                 let _ = nix::unistd::setpgid(child, child);
-                let process = WorkerProcess::open(child, Parent::Us { rss_before })
-                    .map_err(LaunchError::system("opening a process that was just forked"))?;
-                stream
-                    .set_read_timeout(Some(REPLY_LIMIT))
-                    .map_err(LaunchError::system("limiting a socket's wait"))?;
+                let opened = WorkerProcess::open(child, Parent::Us { rss_before }).inspect_err(|_| {
+                    // Nobody else would ever reap it.
+                    let _ = signal::kill(child, Signal::SIGKILL).and_then(|()| waitpid(child, None));
+                });
+                let process =
+                    opened.map_err(LaunchError::system("opening a process that was just forked"))?;
                 Zygote { process, stream, orders: Some(orders) }.prepared(settings)
             }
         }

@@ -101,7 +101,7 @@ impl Memory {
     }
 
     /// Appends a copy of bytes that another process may be changing: by atomic loads, so that this is no data race.
-    /// `at` is a multiple of 8. At the speed of any other copy: memory is slower than the loads are.
+    /// `at` is a multiple of 8; `out` needs room for whole words. At the speed of any other copy: memory is slower than the loads are.
     pub(super) fn copy_out(&self, at: usize, len: usize, out: &mut Vec<u8>) {
         let words = &self.words()[at / WORD_BYTES..(at + len).div_ceil(WORD_BYTES)];
         out.reserve(words.len() * WORD_BYTES);

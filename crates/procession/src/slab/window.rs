@@ -63,12 +63,10 @@ impl WindowReader {
         Ok((WindowReader { head, ring, taken: 0, populated: 0 }, fd))
     }
 
-    /// Appends the next piece to `out`. The error says what is wrong with its length.
+    /// Appends the next piece to `out`, in whole words as far as its room goes. The error says what is wrong with its
+    /// length.
     pub(crate) fn take(&mut self, len: usize, out: &mut Vec<u8>) -> Result<(), String> {
-        let (start, room) = place(self.taken);
-        if len > room {
-            return Err(format!("a piece of {len} bytes where at most {room} can be"));
-        }
+        let start = self.next(len)?;
         if start + len > self.populated {
             // The worker may have announced what it never wrote, and there need not be memory for that.
             let end = (start + len).next_multiple_of(PAGE_BYTES);
@@ -78,10 +76,29 @@ impl WindowReader {
             self.populated = end;
         }
         self.ring.copy_out(HEAD_BYTES + start, len, out);
+        self.free(len);
+        Ok(())
+    }
+
+    /// Passes over the next piece, which nobody wants.
+    pub(crate) fn pass(&mut self, len: usize) -> Result<(), String> {
+        self.next(len)?;
+        self.free(len);
+        Ok(())
+    }
+
+    /// Where the next piece lies.
+    fn next(&self, len: usize) -> Result<usize, String> {
+        match place(self.taken) {
+            (start, room) if len <= room => Ok(start),
+            (_, room) => Err(format!("a piece of {len} bytes where at most {room} can be")),
+        }
+    }
+
+    fn free(&mut self, len: usize) {
         self.taken = after(self.taken, len);
         // Released: the worker writes there again only after the copy.
         self.head.word(0).store(self.taken, Ordering::Release);
-        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod cursor;
 mod inbox;
+#[expect(unsafe_code, reason = "sets up a socket that another owns")]
 mod outlet;
 mod part;
 mod reply;

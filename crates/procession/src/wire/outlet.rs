@@ -5,22 +5,28 @@
 //! the packets that ipc-channel would. It must not know who receives.
 
 use std::io::{self, IoSlice};
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::thread;
 use std::time::Duration;
 
 use ipc_channel::ipc::IpcBytesSender;
 use nix::errno::Errno;
-use nix::sys::socket::{self, MsgFlags, UnixAddr};
+use nix::sys::socket::{self, MsgFlags, Shutdown, UnixAddr, sockopt};
 
 use super::inbox::PACKET_HEADER_BYTES;
-use super::nudge;
+use super::{FRAME_BYTES_MAX, nudge};
 
 /// Until the system is asked for memory again.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// A second in all.
 const PAUSES_MAX: u32 = 1_000;
+
+/// A socket's buffer as it usually is: all that a worker may have outstanding fits it, with what the kernel adds.
+const BUFFER_BYTES: usize = 208 << 10;
+
+/// The least that takes the largest frame. The kernel keeps 32 bytes for itself.
+const BUFFER_BYTES_MIN: usize = PACKET_HEADER_BYTES + FRAME_BYTES_MAX + 32;
 
 /// The sending end of a channel.
 #[derive(Debug)]
@@ -31,9 +37,13 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    /// Takes over a sending end.
-    pub(crate) fn new(sender: IpcBytesSender) -> Outlet {
-        Outlet { fd: descriptor_of(&sender), sender }
+    /// Takes over a sending end, and sees to it that the largest frame fits its buffer, for all that send through it.
+    pub(crate) fn new(sender: IpcBytesSender) -> io::Result<Outlet> {
+        let fd = descriptor_of(&sender);
+        if let Some(fd) = fd {
+            make_room(fd)?;
+        }
+        Ok(Outlet { fd, sender })
     }
 
     /// Sends one frame, which fits a packet. Waits while the channel is full; a signal that interrupts it changes nothing.
@@ -46,6 +56,15 @@ impl Outlet {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
             }
+        }
+    }
+
+    /// Ends the channel for all who send through it: the receiver hears of it once it has taken what is there. Nothing
+    /// is sent for that, so it works where there is no memory for a packet.
+    pub(crate) fn end(&self) {
+        let Some(fd) = self.fd else { return };
+        if let Err(errno) = socket::shutdown(fd, Shutdown::Write) {
+            tracing::error!(errno = errno.desc(), "a channel could not be ended");
         }
     }
 
@@ -64,6 +83,27 @@ impl Outlet {
             Ok(()) | Err(Errno::EAGAIN) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
+    }
+}
+
+/// A system may be set up for smaller buffers than usual; then each may still be made larger, within a limit.
+fn make_room(fd: RawFd) -> io::Result<()> {
+    // SAFETY: whoever calls this has the sender it belongs to, which keeps it open.
+    let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+    let room = || socket::getsockopt(&socket, sockopt::SndBuf);
+    if room()? < BUFFER_BYTES {
+        // The kernel doubles what it is asked for.
+        socket::setsockopt(&socket, sockopt::SndBuf, &(BUFFER_BYTES / 2))?;
+    }
+    match room()? {
+        BUFFER_BYTES_MIN.. => Ok(()),
+        room => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!(
+                "a socket's buffer has {room} bytes where {BUFFER_BYTES_MIN} are needed: \
+                 raise the system's net.core.wmem_max to {BUFFER_BYTES}"
+            ),
+        )),
     }
 }
 
@@ -124,7 +164,7 @@ mod tests {
         let (sender, receiver) = ipc::bytes_channel().unwrap();
         let inbox = Inbox::new(receiver);
         let fd = inbox.descriptor().expect("the pinned version shows it");
-        let outlet = Outlet::new(sender.clone());
+        let outlet = Outlet::new(sender.clone()).unwrap();
         assert!(outlet.can_nudge(), "the pinned version shows its descriptor");
         let mut frame = Vec::new();
         nudge(&mut frame);
@@ -144,16 +184,41 @@ mod tests {
     #[test]
     fn the_largest_frame_is_one_packet() {
         let (sender, receiver) = ipc::bytes_channel().unwrap();
-        let (outlet, inbox) = (Outlet::new(sender), Inbox::new(receiver));
+        let (outlet, inbox) = (Outlet::new(sender).unwrap(), Inbox::new(receiver));
         let frame = vec![7; FRAME_BYTES_MAX];
         outlet.send(&frame).unwrap();
         assert_eq!(inbox.receive(), Received::Frame(frame));
     }
 
     #[test]
+    fn a_buffer_that_is_too_small_for_it_is_made_larger() {
+        let (sender, receiver) = ipc::bytes_channel().unwrap();
+        let fd = descriptor_of(&sender).expect("the pinned version shows it");
+        // SAFETY: the sender is there until it is taken over.
+        let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+        socket::setsockopt(&socket, sockopt::SndBuf, &1).unwrap();
+        let frame = vec![7; FRAME_BYTES_MAX];
+        assert_eq!(send_packet(fd, &frame, MsgFlags::empty()), Err(Errno::EMSGSIZE));
+        let (outlet, inbox) = (Outlet::new(sender).unwrap(), Inbox::new(receiver));
+        outlet.send(&frame).unwrap();
+        assert_eq!(inbox.receive(), Received::Frame(frame));
+    }
+
+    #[test]
+    fn the_end_of_a_channel_comes_after_all_that_was_sent() {
+        let (sender, receiver) = ipc::bytes_channel().unwrap();
+        let (outlet, inbox) = (Outlet::new(sender.clone()).unwrap(), Inbox::new(receiver));
+        outlet.send(&[7; 100]).unwrap();
+        outlet.end();
+        assert_eq!(inbox.receive(), Received::Frame(vec![7; 100]));
+        assert!((0..3).all(|_| inbox.receive() == Received::Disconnected), "though another sender is there");
+        drop(sender);
+    }
+
+    #[test]
     fn a_full_channel_is_not_waited_for() {
         let (sender, receiver) = ipc::bytes_channel().unwrap();
-        let outlet = Outlet::new(sender);
+        let outlet = Outlet::new(sender).unwrap();
         let fd = outlet.fd.expect("the pinned version shows it");
         let (say, said) = mpsc::channel();
         // A thread that blocks is left behind with its channel.
@@ -172,7 +237,7 @@ mod tests {
     fn where_nobody_receives_there_is_an_error_and_no_signal() {
         let (sender, receiver) = ipc::bytes_channel().unwrap();
         drop(receiver);
-        let outlet = Outlet::new(sender);
+        let outlet = Outlet::new(sender).unwrap();
         // Rust ignores the signal. Blocked, it would be left pending, if it was raised.
         let mut pipe = SigSet::empty();
         pipe.add(Signal::SIGPIPE);

@@ -56,6 +56,21 @@ impl Lives {
         Ok(())
     }
 
+    /// Whether that start is the last thing its process did before it ended: by the item's own doing, by a fault, or as
+    /// pools end workers.
+    pub(super) fn ended_in(&self, start: &Start) -> Result<(), String> {
+        let last = self.last.get(&start.pid);
+        if last != Some(start) {
+            return Err(format!("process {} went on, to {last:?}", start.pid));
+        }
+        let exit = self.exit(start.pid).ok_or_else(|| format!("process {} never ended", start.pid))?;
+        let faults = self.faults.get(&start.pid).map_or(&[][..], Vec::as_slice);
+        let is_ended = matches!(exit, WorkerExit::Signal(KILL | TERMINATE))
+            || start.tag.death_at(start.attempt) == Some(exit)
+            || faults.iter().any(|fault| fault.explains(exit));
+        if is_ended { Ok(()) } else { Err(format!("process {} ended with {exit:?}", start.pid)) }
+    }
+
     pub(super) fn exit(&self, pid: u32) -> Option<WorkerExit> {
         self.exits.get(&pid).map(|(exit, _)| *exit)
     }

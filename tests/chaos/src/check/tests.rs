@@ -1,5 +1,7 @@
 //! Sabotage: the evidence of an episode in which all went well is spoilt in one place, and the judge must say so.
 
+use std::time::Duration;
+
 use procession::{ErrorKind, WorkerExit};
 
 use super::{Invariant, check};
@@ -205,6 +207,69 @@ fn an_innocent_item_that_fails_is_found() {
     }
     let panicked = |all: &mut Evidence| fail(all, 0, 4, said(ErrorKind::Panicked, 4, 1, None));
     assert_eq!(spoilt(panicked), [Invariant::Blame], "it does not panic");
+}
+
+/// The fatal item has a time limit, which it has exceeded as it died slowly: it was stopped, with `text` for a reason.
+fn too_late(all: &mut Evidence, text: &str, exit: WorkerExit) {
+    all.calls[2].call.limits.timeout = Some(Duration::from_millis(600));
+    let died = all.exits.iter_mut().find(|exit| exit.pid == SUICIDE).expect("it has ended");
+    died.exit = exit;
+    let failure = Said {
+        kind: ErrorKind::TimedOut,
+        item: Some(0),
+        attempts: 1,
+        exit: Some(exit),
+        panic_message: None,
+        text: text.to_owned(),
+    };
+    outcomes(all, 2)[0].result = Err(Box::new(Failure::Error(failure)));
+}
+
+#[test]
+fn a_dying_item_that_timed_out_is_looked_at() {
+    let own = fatal().tag(0).death_at(1).expect("it is fatal");
+    let stopped = WorkerExit::Signal(15);
+    for exit in [own, stopped] {
+        let late = |all: &mut Evidence| too_late(all, "limit 600ms per item", exit);
+        assert_eq!(spoilt(late), [], "{exit:?}");
+        let went_on = |all: &mut Evidence| {
+            late(all);
+            all.calls[0].call.items += 1;
+            all.calls[0].taken += 1;
+            all.starts.push(start(&plain(), ITEMS, 1, SUICIDE));
+            outcomes(all, 0).push(value(&plain(), ITEMS));
+        };
+        assert!(
+            spoilt(went_on).contains(&Invariant::Blame),
+            "its worker answered for another item, then {exit:?}"
+        );
+        let never_ended = |all: &mut Evidence| {
+            late(all);
+            all.exits.retain(|exit| exit.pid != SUICIDE);
+        };
+        assert!(spoilt(never_ended).contains(&Invariant::Blame), "{exit:?}");
+        let without_limit = |all: &mut Evidence| {
+            late(all);
+            all.calls[2].call.limits.timeout = None;
+        };
+        assert_eq!(spoilt(without_limit), [Invariant::Blame], "{exit:?}");
+    }
+    let early = |all: &mut Evidence| too_late(all, "time limit passed", stopped);
+    assert_eq!(spoilt(early), [Invariant::Blame], "it did not run for as long");
+    let deadline = |all: &mut Evidence| {
+        too_late(all, "the call's deadline of 1s passed", stopped);
+        all.calls[2].call.limits.deadline = Some(Duration::from_secs(1));
+    };
+    assert_eq!(spoilt(deadline), []);
+    let no_deadline = |all: &mut Evidence| too_late(all, "the call's deadline of 1s passed", stopped);
+    assert_eq!(spoilt(no_deadline), [Invariant::Blame]);
+    let elsewhere = |all: &mut Evidence| {
+        too_late(all, "limit 600ms per item", stopped);
+        all.exits.iter_mut().filter(|exit| exit.pid == SUICIDE).for_each(|exit| exit.exit = own);
+    };
+    assert_eq!(spoilt(elsewhere), [Invariant::Blame], "its worker ended in another way than its error says");
+    let strange = |all: &mut Evidence| too_late(all, "limit 600ms per item", WorkerExit::Code(77));
+    assert!(spoilt(strange).contains(&Invariant::Blame), "nobody ends workers like that");
 }
 
 #[test]

@@ -48,8 +48,8 @@ impl Worker {
         let (window, window_fd) = WindowReader::create().expect("there is memory for a window");
         let (sender, work) = ipc::bytes_channel().expect("there are descriptors for a channel");
         let (goodbye, replies) = ipc::bytes_channel().expect("there are descriptors for a channel");
-        let link =
-            Arc::new(Link { sender: Outlet::new(sender), goodbye: Outlet::new(goodbye), page, pid: 1 });
+        let outlet = |sender| Outlet::new(sender).expect("a frame fits its buffer");
+        let link = Arc::new(Link { sender: outlet(sender), goodbye: outlet(goodbye), page, pid: 1 });
         {
             let mut state = driver.state.lock();
             state.seat(id).expect("a seat waits for the worker that was ordered for it").link = Some(link);
@@ -72,7 +72,10 @@ impl Worker {
     /// Something that a worker may do, or that none should.
     pub(super) fn act(&mut self, choice: u8, script: &mut Script<'_>) {
         match choice {
-            0 => self.say(|buffer, _| wire::ready(buffer, registry::fingerprint())),
+            0 => {
+                self.is_ready = true;
+                self.say(|buffer, _| wire::ready(buffer, registry::fingerprint()));
+            }
             1 => {
                 let frame = script.bytes().to_vec();
                 self.reader.hear(Received::Frame(frame));
@@ -256,7 +259,7 @@ impl Worker {
             let mut state = driver.state.lock();
             let exit = Exit { status: WorkerExit::Signal(9), max_rss: None, cpu: None };
             let (shortage, at) = (Shortage::None, state.now());
-            let death = Death { exit, output_tail: None, crash: None, shortage, at };
+            let death = Death { exit, output_tail: None, crash: None, shortage, at, is_channel_ended: false };
             let seat = state.seat(self.id).expect("the seat is taken until its worker is settled");
             seat.death = Some(death);
             seat.may_have_begun()

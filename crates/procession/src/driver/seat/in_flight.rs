@@ -32,8 +32,20 @@ impl InFlight {
     }
 }
 
-#[cfg(any(test, feature = "fuzz"))]
 impl super::Seat {
+    /// Whether that item is the next one that it owes a result of.
+    pub(crate) fn check_owed(&mut self, frame_no: u32, position: u32) -> Result<(), String> {
+        let frame = expect_frame(&mut self.frames, frame_no)?;
+        match frame.done == position && frame.owed() > 0 {
+            true => Ok(()),
+            false => Err(format!(
+                "a result of item {position} of frame {frame_no}, of which {} are done and {} owed",
+                frame.done,
+                frame.owed()
+            )),
+        }
+    }
+
     /// How many items have no outcome yet.
     #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn held(&self) -> u64 {

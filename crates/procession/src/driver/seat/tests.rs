@@ -41,7 +41,8 @@ impl Scene {
         let (page, fd) = PageMaster::create().unwrap();
         let (sender, _) = ipc::bytes_channel().unwrap();
         let (goodbye, _) = ipc::bytes_channel().unwrap();
-        let link = Link { sender: Outlet::new(sender), goodbye: Outlet::new(goodbye), page, pid: 1 };
+        let outlet = |sender| Outlet::new(sender).unwrap();
+        let link = Link { sender: outlet(sender), goodbye: outlet(goodbye), page, pid: 1 };
         for &size in item_sizes {
             segment.push(|sink| sink.put(&vec![7; size])).unwrap();
         }
@@ -88,6 +89,17 @@ impl Scene {
     /// The worker wants to begin an item.
     fn begin(&self, frame_no: u32, position: u32) -> Begun {
         self.page.claims(frame_no).begin(position)
+    }
+
+    /// What is late, as the supervisor takes it.
+    fn take_late(&mut self) -> Option<(ResultsHeader, Vec<u8>)> {
+        let unsent = self.seat.late()?;
+        self.seat.take_late(&unsent, &unsent.read()?)
+    }
+
+    /// What a dead worker has left.
+    fn salvage(&self) -> Option<Vec<u8>> {
+        self.seat.unsent()?.read()
     }
 
     /// How many of the results are new.
@@ -270,7 +282,7 @@ fn late_results_are_taken_once_and_sent_again() {
         end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
         scene.page.commit(end);
     };
-    let late = |scene: &mut Scene| scene.seat.take_late().map(|(late, _)| (late.first, late.items));
+    let late = |scene: &mut Scene| scene.take_late().map(|(late, _)| (late.first, late.items));
     assert_eq!(late(&mut scene), None, "nothing is finished");
     finish_one(&mut scene);
     assert_eq!(late(&mut scene), Some((0, 1)));
@@ -288,8 +300,10 @@ fn a_worker_whose_results_are_late_is_asked_to_make_haste() {
     wire::put_results_header(scene.page.area(), &ResultsHeader { each: 1, ..ResultsHeader::default() });
     assert_eq!((scene.begin(0, 0), scene.begin(0, 1)), (Begun::Yes, Begun::Yes));
     scene.page.commit(wire::RESULTS_HEADER_BYTES + 1);
+    let unsent = scene.seat.late().expect("nothing was heard");
     let mut claims = scene.page.claims(0);
-    let (late, records) = scene.seat.take_late().expect("one is finished");
+    let bytes = unsent.read().expect("one is finished");
+    let (late, records) = scene.seat.take_late(&unsent, &bytes).expect("it fits");
     assert_eq!((claims.begin(2), claims.begin(3)), (Begun::Hastily, Begun::Yes));
     assert_eq!((late.first, late.items, records), (0, 1, vec![0]));
     assert!(scene.seat.is_running());
@@ -320,7 +334,7 @@ fn a_reply_counts_for_what_is_new_in_it() {
     let end = wire::RESULTS_HEADER_BYTES;
     let end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
     scene.page.commit(end);
-    assert!(scene.seat.take_late().is_some());
+    assert!(scene.take_late().is_some());
     assert_eq!(scene.results(0, 0, 3), Ok(2));
     assert_eq!(scene.results(0, 3, 1), Ok(1));
     assert!(scene.results(0, 4, 0).is_err(), "the frame is over");
@@ -348,9 +362,9 @@ fn a_reply_that_is_refused_leaves_the_page_to_be_salvaged() {
     let end = wire::put_record(scene.page.area(), end, wire::Status::Ok, b"x").unwrap();
     scene.page.commit(end);
     assert!(scene.results(7, 0, 1).is_err());
-    assert!(scene.seat.salvage().is_some());
+    assert!(scene.salvage().is_some());
     assert_eq!(scene.results(0, 0, 1), Ok(1));
-    assert!(scene.seat.salvage().is_none(), "it was heard");
+    assert!(scene.salvage().is_none(), "it was heard");
 }
 
 const FULL: u64 = FULL_ITEMS;
@@ -372,7 +386,7 @@ fn scene_of_three_frames() -> Scene {
 #[test]
 fn items_whose_results_cannot_be_had_were_begun() {
     let mut scene = scene_of_three_frames();
-    assert!(scene.seat.salvage().is_none());
+    assert!(scene.salvage().is_none());
     assert_eq!(scene.seat.may_have_begun(), 2, "those that follow were not");
     // The reply that would have ended this frame was refused, and the worker went on.
     assert!(scene.results(7, 0, 3).is_err());
@@ -428,4 +442,19 @@ fn who_dies_as_it_should_owes_one_begun_item_at_most() {
     assert_eq!(scene.results(0, 2, 1), Ok(1));
     assert_eq!(scene.seat.may_have_begun(), 0);
     assert_eq!(scene.seat.reclaim(), 1 + FULL + FULL);
+}
+
+#[test]
+fn what_is_sent_while_it_is_read_is_not_late() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 4);
+    scene.plan();
+    wire::put_results_header(scene.page.area(), &ResultsHeader { each: 1, ..ResultsHeader::default() });
+    assert_eq!((scene.begin(0, 0), scene.begin(0, 1)), (Begun::Yes, Begun::Yes));
+    scene.page.commit(wire::RESULTS_HEADER_BYTES + 1);
+    let unsent = scene.seat.late().expect("nothing was heard");
+    let bytes = unsent.read().expect("one is finished");
+    assert_eq!(scene.results(0, 0, 1), Ok(1));
+    assert!(scene.seat.take_late(&unsent, &bytes).is_none(), "it was heard");
+    assert_eq!(scene.results(0, 1, 3), Ok(3));
 }

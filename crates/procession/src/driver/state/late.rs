@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use procession_core::{Time, WorkerId};
 
-use super::{Effects, State};
+use super::State;
+use crate::driver::Driver;
+use crate::driver::seat::Unsent;
 
 /// Results are at most twice as late as this. A look costs some microseconds, so a hundred a second cost nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -31,19 +33,33 @@ impl State {
         is_earlier
     }
 
-    /// Takes what is late, if it is time for a look.
-    pub(super) fn look_for_late_results(&mut self, now: Time, effects: &mut Effects) {
+    /// Where results may lie that are late, if it is time for a look.
+    fn late_results(&mut self, now: Time) -> Vec<(WorkerId, Unsent)> {
         if self.look_at.is_none_or(|due| now < due) {
-            return;
-        }
-        for slot in 0..self.seats.len() {
-            let seat = &mut self.seats[slot];
-            let worker = WorkerId { slot: slot as u32, generation: seat.generation };
-            if let Some((header, records)) = seat.take_late() {
-                self.take_results(now, worker, &header, &Arc::from(records), 0, effects);
-            }
+            return Vec::new();
         }
         let is_needed = self.seats.iter().any(|seat| seat.could_be_late());
         self.look_at = is_needed.then(|| now + LOOK_EVERY);
+        let late = (0..).zip(&mut self.seats).filter_map(|(slot, seat)| {
+            let worker = WorkerId { slot, generation: seat.generation };
+            Some((worker, seat.late()?))
+        });
+        late.collect()
+    }
+}
+
+impl Driver {
+    /// Takes what is late, if it is time for a look. To be followed by a tick, which sees to the next one.
+    pub(crate) fn look_for_late_results(&self, now: Time) {
+        let late = self.state.lock().late_results(now);
+        for (worker, unsent) in late {
+            let Some(bytes) = unsent.read() else { continue };
+            self.with_state(|state, now, effects| {
+                let taken = state.seat(worker).and_then(|seat| seat.take_late(&unsent, &bytes));
+                if let Some((header, records)) = taken {
+                    state.take_results(now, worker, &header, &Arc::from(records), 0, effects);
+                }
+            });
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What is heard of workers: they are ready, they reply, they misbehave, they are gone.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +15,20 @@ use crate::event::Event;
 use crate::wire::{self, LargeResult, ResultsHeader};
 
 impl State {
-    pub(crate) fn ready(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) {
+    /// Said once: whoever observes the pool hears of each time, and what waits for that has no bound.
+    pub(crate) fn ready(&mut self, now: Time, worker: WorkerId, effects: &mut Effects) -> Result<(), String> {
         if let Some(seat) = self.seat(worker)
             && let Some(link) = &seat.link
         {
+            if seat.is_ready {
+                return Err("it is ready, it says once more".to_owned());
+            }
             let (slot, pid) = (seat.place, link.pid);
             seat.is_ready = true;
             effects.events.push(Event::WorkerReady { slot, pid });
             self.tell(now, CoreEvent::WorkerReady { worker }, effects);
         }
+        Ok(())
     }
 
     /// A worker that never came to be.
@@ -218,10 +224,20 @@ impl State {
 
     /// The worker sent what no worker sends.
     pub(crate) fn faulty(&mut self, now: Time, worker: WorkerId, violation: String, effects: &mut Effects) {
+        self.condemn(now, worker, format!("protocol violation: {violation}"), effects);
+    }
+
+    /// The system refused to pass a message on to the worker, which lives: it would wait for what never comes. It has
+    /// done nothing wrong, but nothing brings it and us together again.
+    pub(crate) fn unsent(&mut self, now: Time, worker: WorkerId, error: &io::Error, effects: &mut Effects) {
+        self.condemn(now, worker, format!("a message could not be sent to it: {error}"), effects);
+    }
+
+    fn condemn(&mut self, now: Time, worker: WorkerId, violation: String, effects: &mut Effects) {
         let Some(seat) = self.seat(worker) else { return };
         if seat.violation.is_none() {
-            tracing::warn!(slot = worker.slot, violation, "protocol violation: the worker is killed");
-            seat.violation = Some(format!("protocol violation: {violation}"));
+            tracing::warn!(slot = worker.slot, violation, "the worker is killed");
+            seat.violation = Some(violation);
             self.tell(now, CoreEvent::WorkerFaulty { worker }, effects);
         }
     }

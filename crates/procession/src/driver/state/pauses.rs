@@ -37,11 +37,11 @@ impl State {
         Some((now, due?))
     }
 
-    /// The supervisor has woken: whether something is due.
-    pub(crate) fn wake(&mut self) -> bool {
+    /// The supervisor has woken: whether something is due, and the time.
+    pub(crate) fn wake(&mut self) -> (bool, Time) {
         let now = self.now();
         self.clock.wake();
-        self.armed.is_some_and(|due| due <= now)
+        (self.armed.is_some_and(|due| due <= now), now)
     }
 
     /// Stops the clock and the workers. Returns the number of this pause.

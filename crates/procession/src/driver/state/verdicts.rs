@@ -130,7 +130,7 @@ fn is_loss(outcome: Outcome, attempts: u32) -> bool {
 
 fn describe(reason: BrokenReason) -> &'static str {
     match reason {
-        BrokenReason::CrashLoop => "too many workers ended before they were ready",
+        BrokenReason::CrashLoop => "too many workers ended before they were of any use",
         BrokenReason::StartRefused => "workers cannot be started",
         BrokenReason::NoWorkers => "no worker lives and none could be started for a minute",
         BrokenReason::EveryTaskKills => "every task kills its worker",

@@ -5,8 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 use super::super::boot::ROLE_VARIABLE;
@@ -32,6 +34,7 @@ fn play() {
         "fork" => fork(),
         "few descriptors" => few_descriptors(),
         "too few descriptors" => too_few_descriptors(),
+        "no descriptor left" => no_descriptor_left(),
         "own tmpdir" => own_tmpdir(),
         "early death" => early_death(),
         "deep" => deep(),
@@ -132,6 +135,37 @@ fn too_few_descriptors() {
 #[test]
 fn a_hard_descriptor_limit_is_a_clear_refusal() {
     succeeds(&mut stage("too few descriptors"));
+}
+
+/// Whichever descriptor is the first that there is none for.
+fn no_descriptor_left() {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    // ipc-channel asks how large a packet may be when it sends the first one, and panics if there is no socket to ask.
+    let (sender, _receiver) = ipc_channel::ipc::bytes_channel().unwrap();
+    sender.send(&[1]).unwrap();
+    let mut refused = 0;
+    for method in [StartMethod::Fork, StartMethod::Spawn] {
+        for spare in 0..24 {
+            let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
+            let limit = |most| setrlimit(Resource::RLIMIT_NOFILE, most, hard).unwrap();
+            limit(open + spare);
+            let launched = Launcher::new(settings(method)).and_then(|mut launcher| {
+                let launched = launcher.launch(super::seat::id(0))?;
+                launcher.reap(&launched.process);
+                Ok(())
+            });
+            limit(soft);
+            refused += u32::from(launched.is_err());
+            let left = waitpid(None, Some(WaitPidFlag::WNOHANG));
+            assert_eq!(left, Err(Errno::ECHILD), "{method:?}, {spare} to spare: {launched:?}");
+        }
+    }
+    assert!(refused > 10, "{refused} starts were refused");
+}
+
+#[test]
+fn a_start_that_is_refused_a_descriptor_leaves_no_child() {
+    succeeds(&mut stage("no descriptor left"));
 }
 
 fn own_tmpdir() {

@@ -1,6 +1,7 @@
 //! Starting, and every way to fail at it.
 
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::super::pidfd::readable_within;
@@ -54,6 +55,34 @@ fn a_program_that_is_missing_or_forgets_init_is_fatal() {
             forgetful.to_string(),
             "worker program `/bin/false` ended with status 1 before it called procession::init(): call it first in its main"
         );
+    }
+}
+
+#[test]
+fn a_program_that_is_refused_what_its_start_needs_may_be_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("few-descriptors");
+    let program = std::env::current_exe().unwrap();
+    // Enough to execute it.
+    std::fs::write(&script, format!("#!/bin/sh\nulimit -n 4\nexec '{}'\n", program.display())).unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).unwrap();
+    for method in EXECUTED {
+        let error = first_error(LaunchSettings { program: Some(script.clone()), ..settings(method) });
+        assert!(!error.is_fatal(), "{error}");
+        assert!(error.to_string().contains("could not start"), "{error}");
+    }
+}
+
+#[test]
+fn a_program_of_another_version_is_no_program_without_init() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("other-version");
+    std::fs::write(&script, "#!/bin/sh\nexit 78\n").unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).unwrap();
+    for method in EXECUTED {
+        let error = first_error(LaunchSettings { program: Some(script.clone()), ..settings(method) });
+        assert!(error.is_fatal(), "{error}");
+        assert!(error.to_string().contains("another version of procession"), "{error}");
     }
 }
 
