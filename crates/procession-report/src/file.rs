@@ -1,5 +1,6 @@
 //! Files that appear when they are complete: what was there before stays until then.
 
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -9,6 +10,9 @@ use tempfile::NamedTempFile;
 use crate::error::Error;
 use crate::survey::Survey;
 use crate::{page, trace};
+
+/// A trace is written in pieces of this size.
+const BUFFER_BYTES: usize = 1 << 18;
 
 /// Writes what a run directory holds as one HTML page. A run that goes on is shown as it is at that moment.
 ///
@@ -25,7 +29,7 @@ pub fn write(run_dir: &Path, path: &Path) -> Result<(), Error> {
 }
 
 /// Writes what a run directory holds as a Chrome trace: a lane for every worker, an event for every item, marks for the
-/// deaths of workers, counters for progress and memory. Perfetto opens it. The file has about 130 bytes an item.
+/// deaths of workers, counters for progress and memory. Perfetto opens it. The file has about 160 bytes an item.
 ///
 /// # Errors
 /// As [`write`].
@@ -44,9 +48,16 @@ fn replace(
     if path.is_dir() {
         return Err(cannot(io::Error::from(io::ErrorKind::IsADirectory)));
     }
+    // A pipe or a device is written to, not replaced.
+    if path.exists() && !path.is_file() {
+        let file = File::options().write(true).open(path).map_err(cannot)?;
+        let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, file);
+        fill(&mut buffered)?;
+        return buffered.flush().map_err(cannot);
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let file = create(folder).map_err(cannot)?;
-    let mut buffered = BufWriter::with_capacity(1 << 18, file);
+    let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, file);
     fill(&mut buffered)?;
     let file = buffered.into_inner().map_err(|error| cannot(error.into_error()))?;
     file.persist(path).map_err(|error| cannot(error.error))?;
