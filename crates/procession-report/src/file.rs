@@ -21,7 +21,7 @@ const BUFFER_BYTES: usize = 1 << 18;
 /// [`ErrorKind::Unwritable`](crate::ErrorKind::Unwritable); then there is no new file.
 pub fn write(run_dir: &Path, path: &Path) -> Result<(), Error> {
     let reader = Reader::open(run_dir)?;
-    let survey = reader.at_once(|reader| Survey::take(reader))?;
+    let survey = reader.at_once(Survey::take)?;
     let html = page::html(&survey, run_dir).into_string();
     replace("report", path, |file| {
         file.write_all(html.as_bytes()).map_err(|error| Error::unwritable("report", path, error))

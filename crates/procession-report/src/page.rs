@@ -4,6 +4,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use procession_store::Job;
 
 use crate::foreign::Foreign;
 use crate::kind::Kind;
@@ -85,7 +86,7 @@ fn head(survey: &Survey, name: &str) -> Markup {
         h1 { (Foreign(name)) }
         span class=(format!("state {class}")) { (Foreign(&state)) }
         p class="task" {
-            code { (Foreign(&survey.job.task)) (Foreign(&survey.job.signature)) }
+            code { (Foreign(&callable(&survey.job))) }
             @if survey.job.idempotent { " · idempotent" }
             @if let Some(reduce) = &survey.job.reduce { " · reduced by " (Foreign(reduce)) }
         }
@@ -97,6 +98,16 @@ fn head(survey: &Survey, name: &str) -> Markup {
                 @if survey.sessions.len() > 1 { " · " (words::counted(survey.sessions.len() as u64, "session")) }
             }
         }
+    }
+}
+
+/// A task's path with its parameters. Signatures may or may not begin with the task's name.
+fn callable(job: &Job) -> String {
+    let (module, name) = job.task.rsplit_once("::").unwrap_or(("", &job.task));
+    match job.signature.strip_prefix(name) {
+        Some(parameters) if !module.is_empty() => format!("{module}::{name}{parameters}"),
+        Some(parameters) => format!("{name}{parameters}"),
+        None => format!("{}{}", job.task, job.signature),
     }
 }
 
@@ -142,13 +153,16 @@ fn tiles(survey: &Survey) -> Markup {
         String::new()
     };
     let work = format!("{} of work", words::duration(facts.busy_s));
-    let kinds = survey.tally.without.len() as u64;
+    let kinds = match survey.tally.without.len() as u64 {
+        0 => String::new(),
+        kinds => words::counted(kinds, "outcome"),
+    };
     let memory = if facts.peak_rss.is_some() { "of one worker".to_owned() } else { String::new() };
     html! {
         dl class="tiles" {
             (tile("items", words::grouped(facts.items), outstanding))
             (tile("values", words::grouped(survey.tally.values), retried))
-            (tile("without a value", words::grouped(survey.tally.failures()), words::counted(kinds, "outcome")))
+            (tile("without a value", words::grouped(survey.tally.failures()), kinds))
             (tile("wall time", words::duration(facts.wall_s), work))
             (tile("throughput", facts.rate().map_or_else(unknown, |rate| format!("{}/s", words::rate(rate))), "items that ran".to_owned()))
             (tile("efficiency", facts.efficiency().map_or_else(unknown, words::percent), "busy ÷ (workers × wall)".to_owned()))
@@ -214,6 +228,13 @@ fn kinds_legend(kinds: &[Kind]) -> Markup {
     html! { @for kind in kinds { span class="key" { (tables::swatch(*kind)) (kind.words()) } } }
 }
 
+/// What stands for items without a value in figures of bars, where there are any.
+fn without_key(survey: &Survey) -> Markup {
+    html! {
+        @if survey.tally.failures() > 0 { span class="key" { (tables::swatch(Kind::Failed)) "without a value" } }
+    }
+}
+
 fn workers(survey: &Survey) -> Markup {
     let lanes = &survey.lanes;
     let present: Vec<Kind> = Kind::ALL
@@ -244,7 +265,7 @@ fn throughput(survey: &Survey) -> Markup {
         @if !survey.throughput.is_empty() {
             section id="throughput" {
                 h2 { "Throughput" }
-                p class="legend" { "Items that ended, a second: " (kinds_legend(&[Kind::Value])) span class="key" { (tables::swatch(Kind::Failed)) "without a value" } }
+                p class="legend" { "Items that ended, a second: " (kinds_legend(&[Kind::Value])) (without_key(survey)) }
                 (survey.throughput.draw(&survey.axis))
                 (tables::numbers(["session", "from", "values", "without a value", "items a second"], &survey.throughput.rows(&survey.axis)))
             }
@@ -262,7 +283,7 @@ fn run_times(survey: &Survey) -> Markup {
                     @if survey.facts.cpu_of_s > 0.0 {
                         span class="key" { "on a processor " b { (words::percent(survey.facts.cpu_s / survey.facts.cpu_of_s)) } }
                     }
-                    span class="key" { (tables::swatch(Kind::Failed)) "without a value" }
+                    (without_key(survey))
                 }
                 (survey.run_times.draw())
                 (tables::numbers(["from", "to", "items", "without a value"], &survey.run_times.rows()))

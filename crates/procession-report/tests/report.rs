@@ -136,6 +136,7 @@ fn numbers_add_up() {
         invention::write(&scene.run, items, workers, sessions).unwrap();
         let page = scene.page();
         assert_eq!(page.one("h1"), "galaxies");
+        assert_eq!(page.one(".task code"), "sky::fit_profile(row: Galaxy, tolerance: f64) -> Profile");
         assert_eq!(number(&page.tile("items")), items);
         let (values, without) = (number(&page.tile("values")), number(&page.tile("without a value")));
         assert_eq!(values + without, items);
@@ -241,6 +242,7 @@ fn what_is_missing_does_no_harm() {
     let scene_empty = scene();
     scene_empty.begin(&Job { items: Some(0), ..Job::default() }, 2).finish(Ending::Complete).unwrap();
     let page = scene_empty.page();
+    assert!(!page.text.contains("without a value</span>"), "no key to what is not there");
     assert_eq!((page.tile("items").as_str(), page.tile("efficiency").as_str()), ("0", "–"));
     assert_eq!(page.one(".state"), "every item has a value");
     assert!(!scene_empty.trace().iter().any(|event| event["ph"] == "X"));

@@ -30,7 +30,7 @@ pub(crate) fn write(run: &Path, items: u64, workers: u32, sessions: u32) -> Resu
     let job = Job {
         name: "galaxies".to_owned(),
         task: "sky::fit_profile".to_owned(),
-        signature: "(row: Galaxy, tolerance: f64) -> Profile".to_owned(),
+        signature: "fit_profile(row: Galaxy, tolerance: f64) -> Profile".to_owned(),
         idempotent: true,
         source: "catalogue.csv".to_owned(),
         items: Some(items),
