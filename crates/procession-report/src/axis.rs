@@ -81,8 +81,8 @@ impl Piece {
         self.left + share * (self.right - self.left)
     }
 
-    /// Points in time that are worth a label, about `distance` apart as a share of the figure's width: their distance in
-    /// seconds, and seconds since the session's start with their places.
+    /// Points in time that are worth a label, about `distance` apart as a share of the figure's width: their distance
+    /// in seconds, and seconds since the session's start with their places.
     pub(crate) fn ticks(&self, distance: f64) -> (f64, Vec<(f64, f64)>) {
         let wanted = self.span.seconds() * distance / (self.right - self.left);
         let step = nice_time(wanted);

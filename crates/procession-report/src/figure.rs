@@ -56,7 +56,9 @@ pub(crate) fn n(number: f64) -> String {
 pub(crate) fn svg(frame: &Frame, name: &str, about: &str, content: Markup) -> Markup {
     let height = frame.bottom() + BOTTOM;
     html! {
-        svg class="figure" viewBox=(format!("0 0 {WIDTH} {}", n(height))) role="img" aria-label=(format!("{name}. {about}")) {
+        svg class="figure" viewBox=(format!("0 0 {WIDTH} {}", n(height))) role="img"
+            aria-label=(format!("{name}. {about}"))
+        {
             (content)
         }
     }
@@ -118,7 +120,9 @@ pub(crate) fn time_axis(frame: &Frame, axis: &Axis) -> Markup {
                 @let fits = at > ticked_to && (at < right - 0.04 || seconds == 0.0 || place + 1 == axis.pieces().len());
                 @if fits {
                     path class="axis" d=(format!("M{x} {bottom}v5")) {}
-                    text class="tick" x=(x) y=(n(frame.bottom() + 20.0)) text-anchor="middle" { (words::tick(seconds, step)) }
+                    text class="tick" x=(x) y=(n(frame.bottom() + 20.0)) text-anchor="middle" {
+                        (words::tick(seconds, step))
+                    }
                     ({ ticked_to = at + 0.05; "" })
                 }
             }
@@ -160,7 +164,8 @@ pub(crate) fn mark(frame: &Frame, share: f64, row: usize, text: &str) -> Markup 
     }
 }
 
-/// An outline of steps: for each of neighbouring bins its edges and its height. It stands on `base`; heights are upwards.
+/// An outline of steps: for each of neighbouring bins its edges and its height. It stands on `base`; heights are
+/// upwards.
 pub(crate) fn steps(base: f64, bins: impl Iterator<Item = (f64, f64, f64)>) -> String {
     let mut path = String::new();
     // Where the pen is: the right edge and the height, while it is above the base.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use maud::Render;
 
-/// Text of others: escaped, and with control characters as the pictures of them, so that a terminal's colour codes can be
-/// told from what was said.
+/// Text of others: escaped, and with control characters as the pictures of them, so that a terminal's colour codes can
+/// be told from what was said.
 pub(crate) struct Foreign<'a>(pub(crate) &'a str);
 
 impl Render for Foreign<'_> {

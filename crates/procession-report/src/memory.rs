@@ -67,7 +67,8 @@ pub(crate) fn legend(lanes: &Lanes) -> Markup {
                     @if peak(lane) > 0 { (entry(&style(lanes, at, largest), format!("worker {}", lane.first))) }
                 }
             } @else if let Some(at) = largest {
-                (entry("line line-1", format!("worker {}, the largest: {}", lanes.lanes[at].first, words::size(peak(&lanes.lanes[at])))))
+                @let (first, most) = (lanes.lanes[at].first, words::size(peak(&lanes.lanes[at])));
+                (entry("line line-1", format!("worker {first}, the largest: {most}")))
                 (entry("line others", "the other workers".to_owned()))
             }
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use procession_store::Job;
 
+use crate::figure::n;
 use crate::foreign::Foreign;
 use crate::kind::Kind;
 use crate::survey::Survey;
@@ -158,14 +159,16 @@ fn tiles(survey: &Survey) -> Markup {
         kinds => words::counted(kinds, "outcome"),
     };
     let memory = if facts.peak_rss.is_some() { "of one worker".to_owned() } else { String::new() };
+    let rate = facts.rate().map_or_else(unknown, |rate| format!("{}/s", words::rate(rate)));
+    let efficiency = facts.efficiency().map_or_else(unknown, words::percent);
     html! {
         dl class="tiles" {
             (tile("items", words::grouped(facts.items), outstanding))
             (tile("values", words::grouped(survey.tally.values), retried))
             (tile("without a value", words::grouped(survey.tally.failures()), kinds))
             (tile("wall time", words::duration(facts.wall_s), work))
-            (tile("throughput", facts.rate().map_or_else(unknown, |rate| format!("{}/s", words::rate(rate))), "items that ran".to_owned()))
-            (tile("efficiency", facts.efficiency().map_or_else(unknown, words::percent), "busy ÷ (workers × wall)".to_owned()))
+            (tile("throughput", rate, "items that ran".to_owned()))
+            (tile("efficiency", efficiency, "busy ÷ (workers × wall)".to_owned()))
             (tile("workers", words::grouped(u64::from(workers)), deaths))
             (tile("peak memory", facts.peak_rss.map_or_else(unknown, words::size), memory))
         }
@@ -194,7 +197,7 @@ fn outcomes(survey: &Survey) -> Markup {
                 @for kind in Kind::ALL {
                     @let (left, width) = part(survey.facts.kinds[kind as usize]);
                     @if width > 0.0 {
-                        rect class=(kind.class()) x=(crate::figure::n(left.min(997.0))) width=(crate::figure::n(width)) height="20" {}
+                        rect class=(kind.class()) x=(n(left.min(997.0))) width=(n(width)) height="20" {}
                     }
                 }
             }
@@ -246,15 +249,32 @@ fn workers(survey: &Survey) -> Markup {
             section id="workers" {
                 h2 { "Workers over time" }
                 p class="legend" {
-                    @if lanes.has_bars { "Each bar is an item: " } @else { "The height is how busy, a line an item without a value: " }
+                    @if lanes.has_bars {
+                        "Each bar is an item: "
+                    } @else {
+                        "The height is how busy, a line an item without a value: "
+                    }
                     (kinds_legend(&present))
-                    span class="key" { svg class="swatch" viewBox="0 0 12 12" aria-hidden="true" { rect class="life" width="12" height="12" rx="2" {} } "a process" }
+                    span class="key" {
+                        svg class="swatch" viewBox="0 0 12 12" aria-hidden="true" {
+                            rect class="life" width="12" height="12" rx="2" {}
+                        }
+                        "a process"
+                    }
                     @if survey.facts.deaths > 0 {
-                        span class="key" { svg class="swatch" viewBox="0 0 12 12" aria-hidden="true" { path class="death" d="M2 2L10 10M2 10L10 2" {} } "it died" }
+                        span class="key" {
+                            svg class="swatch" viewBox="0 0 12 12" aria-hidden="true" {
+                                path class="death" d="M2 2L10 10M2 10L10 2" {}
+                            }
+                            "it died"
+                        }
                     }
                 }
                 (timeline::draw(lanes, &survey.axis))
-                (tables::numbers(["worker", "processes", "deaths", "items", "without a value", "busy"], &timeline::rows(lanes, &survey.axis)))
+                (tables::numbers(
+                    ["worker", "processes", "deaths", "items", "without a value", "busy"],
+                    &timeline::rows(lanes, &survey.axis),
+                ))
             }
         }
     }
@@ -267,7 +287,10 @@ fn throughput(survey: &Survey) -> Markup {
                 h2 { "Throughput" }
                 p class="legend" { "Items that ended, a second: " (kinds_legend(&[Kind::Value])) (without_key(survey)) }
                 (survey.throughput.draw(&survey.axis))
-                (tables::numbers(["session", "from", "values", "without a value", "items a second"], &survey.throughput.rows(&survey.axis)))
+                (tables::numbers(
+                    ["session", "from", "values", "without a value", "items a second"],
+                    &survey.throughput.rows(&survey.axis),
+                ))
             }
         }
     }
@@ -279,9 +302,12 @@ fn run_times(survey: &Survey) -> Markup {
             section id="run-times" {
                 h2 { "Run times" }
                 p class="legend" {
-                    @for (name, seconds) in survey.run_times.figures() { span class="key" { (name) " " b { (words::duration(seconds)) } } }
+                    @for (name, seconds) in survey.run_times.figures() {
+                        span class="key" { (name) " " b { (words::duration(seconds)) } }
+                    }
                     @if survey.facts.cpu_of_s > 0.0 {
-                        span class="key" { "on a processor " b { (words::percent(survey.facts.cpu_s / survey.facts.cpu_of_s)) } }
+                        @let share = survey.facts.cpu_s / survey.facts.cpu_of_s;
+                        span class="key" { "on a processor " b { (words::percent(share)) } }
                     }
                     (without_key(survey))
                 }
@@ -313,7 +339,9 @@ fn failures(survey: &Survey) -> Markup {
                 h2 { "Items without a value, by cause" }
                 @for (at, cause) in survey.causes.shown.iter().enumerate() { (tables::cause(cause, at == 0)) }
                 @if items > 0 {
-                    p class="about" { "Not shown: " (words::counted(items, "item")) " of " (words::grouped(causes)) " further causes." }
+                    p class="about" {
+                        "Not shown: " (words::counted(items, "item")) " of " (words::grouped(causes)) " further causes."
+                    }
                 }
             }
         }

@@ -141,20 +141,22 @@ impl RunTimes {
             words::duration(median)
         );
         let width = 1.0 / self.bins.len() as f64;
+        let counts_marked: Vec<_> = powers(most).map(|at| (height(at), words::grouped(at as u64))).collect();
+        let times_marked: Vec<_> =
+            self.scale.ticks().into_iter().map(|(at, text)| (self.scale.share(at), text)).collect();
+        let unit = if self.scale.is_log { "run time, log scale" } else { "run time" };
         figure::svg(
             &frame,
             "Run times",
             &about,
             html! {
                 @if is_log {
-                    (figure::y_marks(&frame, &powers(most).map(|at| (height(at), words::grouped(at as u64))).collect::<Vec<_>>(),
-                        "items (log)"))
-                } @else {
+                    (figure::y_marks(&frame, &counts_marked, "items (log)"))
+            } @else {
                     (figure::y_grid(&frame, step, top, |count| words::grouped(count as u64), "items"))
                 }
-                (figure::x_marks(&frame, &self.scale.ticks().into_iter().map(|(at, text)| (self.scale.share(at), text)).collect::<Vec<_>>(),
-                    if self.scale.is_log { "run time, log scale" } else { "run time" }))
-                @for (bin, &(all, without)) in self.bins.iter().enumerate().filter(|(_, (all, _))| *all > 0) {
+                (figure::x_marks(&frame, &times_marked, unit))
+            @for (bin, &(all, without)) in self.bins.iter().enumerate().filter(|(_, (all, _))| *all > 0) {
                     @let (left, right) = (bin as f64 * width, (bin + 1) as f64 * width);
                     g class="bin" {
                         title {

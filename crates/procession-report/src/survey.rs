@@ -1,4 +1,5 @@
-//! Everything a report says, gathered in two passes over the rows: the first finds how far it reaches, the second counts.
+//! Everything a report says, gathered in two passes over the rows: the first finds how far it reaches, the second
+//! counts.
 
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -181,7 +182,8 @@ fn notes(sessions: &[Session], spans: &[Span]) -> Vec<String> {
             _ => format!("Sessions {} and {last} have", others.join(", ")),
         };
         notes.push(format!(
-            "{whose} no end on record: the master was killed, or goes on. What is drawn ends with the last sign of life."
+            "{whose} no end on record: the master was killed, or goes on. \
+             What is drawn ends with the last sign of life."
         ));
     }
     notes

@@ -151,7 +151,11 @@ fn example(item: &Item) -> Markup {
 
 /// An outcome with its mark, so that colour is not all that tells it.
 pub(crate) fn outcome(word: &str) -> Markup {
-    html! { span class=(format!("outcome {}", Kind::of(word).class())) { (swatch(Kind::of(word))) (Foreign(&words::outcome(word))) } }
+    html! {
+        span class=(format!("outcome {}", Kind::of(word).class())) {
+            (swatch(Kind::of(word))) (Foreign(&words::outcome(word)))
+        }
+    }
 }
 
 /// The colour and the pattern of a kind.

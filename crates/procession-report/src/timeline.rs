@@ -32,7 +32,8 @@ pub(crate) fn draw(lanes: &Lanes, axis: &Axis) -> Markup {
     let row = |lane: usize| Row { top: frame.top + lane as f64 * pitch + (pitch - thick) / 2.0, thick };
     let deaths: u64 = lanes.lanes.iter().map(|lane| lane.deaths).sum();
     let about = format!(
-        "A lane for each of {}: when its processes lived, when they ran items, and where they died ({}). The table below has the same in numbers.",
+        "A lane for each of {}: when its processes lived, when they ran items, and where they died ({}). \
+         The table below has the same in numbers.",
         words::counted(lanes.lanes.iter().map(|lane| lane.slots as u64).sum(), "worker"),
         words::counted(deaths, "death").replace("0 deaths", "none did"),
     );
@@ -56,7 +57,9 @@ pub(crate) fn draw(lanes: &Lanes, axis: &Axis) -> Markup {
             @for (at, lane) in lanes.lanes.iter().enumerate() {
                 @let row = row(at);
                 @if at % each == 0 {
-                    text class="tick" x=(n(frame.x(0.0) - 10.0)) y=(n(row.middle())) dy=".35em" text-anchor="end" { (name(lane)) }
+                    text class="tick" x=(n(frame.x(0.0) - 10.0)) y=(n(row.middle())) dy=".35em" text-anchor="end" {
+                        (name(lane))
+                    }
                 }
                 g class="lane" {
                     title { (summary(lane, axis)) }
@@ -111,7 +114,8 @@ impl Row {
     fn block(&self, frame: &Frame, left: f64, right: f64, class: &str) -> Markup {
         let (left, right) = (frame.x(left), frame.x(right));
         html! {
-            rect class=(class) x=(n(left)) y=(n(self.top)) width=(n((right - left).max(1.0))) height=(n(self.thick)) rx="3" {}
+            rect class=(class) x=(n(left)) y=(n(self.top)) width=(n((right - left).max(1.0)))
+                height=(n(self.thick)) rx="3" {}
         }
     }
 

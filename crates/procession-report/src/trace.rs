@@ -193,7 +193,8 @@ impl Slice {
     fn json(&self) -> String {
         let Slice { lane: (session, slot), start_us, wall_us, name, args } = self;
         format!(
-            "{{\"name\":{},\"cat\":\"item\",\"ph\":\"X\",\"ts\":{start_us:.3},\"dur\":{:.3},\"pid\":{session},\"tid\":{},\"args\":{args}}}",
+            "{{\"name\":{},\"cat\":\"item\",\"ph\":\"X\",\"ts\":{start_us:.3},\"dur\":{:.3},\
+             \"pid\":{session},\"tid\":{},\"args\":{args}}}",
             Value::from(name.as_str()),
             wall_us.max(0.0),
             thread(*slot),
