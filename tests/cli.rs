@@ -6,6 +6,8 @@ mod program;
 
 #[path = "cli/faults.rs"]
 mod faults;
+#[path = "cli/looking_back.rs"]
+mod looking_back;
 #[path = "cli/outputs.rs"]
 mod outputs;
 #[path = "cli/prints.rs"]

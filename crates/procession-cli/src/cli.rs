@@ -3,6 +3,7 @@
 //! It says what can be typed; what is meant by it is `commands`' business.
 
 mod look;
+mod report;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use clap::{ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Sub
 use procession::StartMethod;
 
 pub(crate) use self::look::{Export, Failed, Retry, Show, Status};
+pub(crate) use self::report::Report;
 use crate::job::Call;
 use crate::output::Format;
 use crate::spec::{START_METHODS, WORKERS_MAX, units};
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     Export(Export),
     /// Go on with a run, and run items again that had no value
     Retry(Retry),
+    /// Draw a run: a page to look at, a trace to zoom into
+    Report(Report),
     /// Measure how a job gets faster with more workers
     Scale(Scale),
     /// List the tasks of this program

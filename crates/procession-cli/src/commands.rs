@@ -16,7 +16,7 @@ use crate::failures::UNKNOWN;
 use crate::input::{Cell, CellRow, Columns, File, Format, Series, Source, row};
 use crate::job::{Call, Job, PoolSettings, ResultSettings, RunDirSettings, Typed};
 use crate::run::Talk;
-use crate::{cli, listing, look, output, plan, run, run_dir, scale, spec};
+use crate::{cli, listing, look, output, plan, report, run, run_dir, scale, spec};
 
 /// Does what the command line asks for.
 pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
@@ -41,6 +41,7 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
         Command::Show(command) => look::show(&command),
         Command::Export(command) => look::export(&command),
         Command::Retry(command) => retry(&command),
+        Command::Report(command) => report::report(&command),
         Command::Scale(command) => scale::scale(&command),
         Command::Tasks(command) => listing::show(command.json),
     }

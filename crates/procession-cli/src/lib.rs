@@ -47,6 +47,7 @@ mod output;
 mod plan;
 mod progress;
 mod reduce;
+mod report;
 mod reproduce;
 mod run;
 mod run_dir;

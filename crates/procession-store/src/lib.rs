@@ -29,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+mod brief;
 mod dir;
 mod error;
 mod item;
@@ -39,6 +40,7 @@ mod reader;
 mod schema;
 mod writer;
 
+pub use brief::{Brief, Cause, Order};
 pub use dir::RunDir;
 pub use error::{Error, ErrorKind};
 pub use item::{Item, OK, Tally};

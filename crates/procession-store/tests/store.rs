@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use procession_store::{Ending, ErrorKind, Item, Job, Key, Reader, RunDir, Writer};
+use procession_store::{Ending, ErrorKind, Item, Job, Key, Order, Reader, RunDir, Writer};
 use tempfile::TempDir;
 
 struct Scene {
@@ -231,4 +231,43 @@ fn outcomes_are_on_record_soon_without_being_asked_for() {
         std::thread::yield_now();
     }
     assert_eq!(writer.unrecorded(), 0);
+}
+
+#[test]
+fn all_items_are_gone_through_in_either_order() {
+    let scene = scene();
+    let mut writer = RunDir::create(&scene.path, &job(4, false)).unwrap().begin("1.0", 2).unwrap();
+    let at = |seconds| Some(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
+    let wall = Some(std::time::Duration::from_millis(250));
+    for (index, slot, began) in [(0, 1, 30), (1, 0, 20), (2, 1, 10)] {
+        write(&mut writer, Item { slot: Some(slot), started_at: at(began), wall, ..value(index, index) });
+    }
+    write(&mut writer, failed(3, "panicked"));
+    writer.finish(Ending::Incomplete).unwrap();
+
+    let reader = Reader::open(&scene.path).unwrap();
+    let indices = |order| {
+        let mut indices = Vec::new();
+        let gone = reader.briefs::<procession_store::Error>(order, |item| {
+            indices.push(item.index);
+            Ok(())
+        });
+        gone.unwrap();
+        indices
+    };
+    assert_eq!(indices(Order::Input), [0, 1, 2, 3]);
+    assert_eq!(indices(Order::Lane), [3, 1, 2, 0], "items without a worker come first");
+    let mut causes = Vec::new();
+    let gone = reader.at_once::<_, procession_store::Error>(|reader| {
+        reader.briefs(Order::Input, |item| {
+            assert_eq!((item.session, item.wall_s.is_some()), (1, item.outcome == "ok"));
+            Ok::<_, procession_store::Error>(())
+        })?;
+        reader.causes(|cause| {
+            causes.push((cause.index, cause.outcome.to_owned(), cause.error.map(str::to_owned)));
+            Ok(())
+        })
+    });
+    gone.unwrap();
+    assert_eq!(causes, [(3, "panicked".to_owned(), Some("it broke".to_owned()))]);
 }
