@@ -51,14 +51,15 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
 fn retry(command: &Retry) -> Result<Ending, Stop> {
     let path = fs::canonicalize(&command.dir).unwrap_or_else(|_| command.dir.clone());
     let job = procession_store::Reader::open(&path)?.job()?;
-    let typed = Typed { argv: job.argv, cwd: job.cwd };
+    let is_elsewhere = std::env::current_dir().map_or(true, |here| here != job.cwd);
+    let typed = Typed { argv: job.argv, cwd: job.cwd, is_elsewhere };
     std::env::set_current_dir(&typed.cwd).map_err(|error| {
         let (cwd, reason) = (typed.cwd.display(), output::reason(&error));
         Diagnostic::new(format!("the run was begun in {cwd}, where nobody can go now: {reason}"))
     })?;
-    let words = typed.argv.iter().chain(&command.flags).map(String::as_str);
-    let again =
-        cli::parse_from(words).map_err(|error| Diagnostic::new(error.to_string().trim_end().to_owned()))?;
+    let words = typed.with(&command.flags);
+    let again = cli::parse_from(words.iter().map(String::as_str))
+        .map_err(|error| Diagnostic::new(error.to_string().trim_end().to_owned()))?;
     let forget = command.outcomes(&path)?;
     let settle = |store: &RunDirFlags| RunDirSettings {
         path: path.clone(),
@@ -281,7 +282,7 @@ impl RunDirFlags {
             return if is_asked { Err(refusal().help("add --run-dir DIR")) } else { Ok(None) };
         };
         let forget = if self.rerun_unknown { vec![UNKNOWN.id.to_owned()] } else { Vec::new() };
-        let (resume, accept_changes, typed) = (self.resume, self.accept_changes, Typed::here());
+        let (resume, accept_changes, typed) = (self.resume, self.accept_changes, Typed::here()?);
         Ok(Some(RunDirSettings { path, resume, accept_changes, forget, typed }))
     }
 }

@@ -245,6 +245,7 @@ pub(crate) fn outcome(error: &Error) -> Outcome {
         ErrorKind::Initializer => "initializer",
         ErrorKind::Terminated if started => return TERMINATED,
         ErrorKind::Cancelled if started => return CANCELLED,
+        ErrorKind::Closed | ErrorKind::Broken if started => return TERMINATED,
         ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed | ErrorKind::Broken => {
             return NOT_RUN;
         }

@@ -40,15 +40,35 @@ pub(crate) struct Job {
 pub(crate) struct Typed {
     pub(crate) argv: Vec<String>,
     pub(crate) cwd: PathBuf,
+    /// Whoever reads this is in another directory.
+    pub(crate) is_elsewhere: bool,
 }
 
 impl Typed {
     /// What was typed to start this process, as it would be typed to begin the run.
-    pub(crate) fn here() -> Typed {
-        let is_of_this_time =
-            |word: &String| ["--resume", "--accept-changes", "--rerun-unknown"].contains(&word.as_str());
-        let argv = std::env::args().filter(|word| !is_of_this_time(word)).collect();
-        Typed { argv, cwd: std::env::current_dir().unwrap_or_default() }
+    pub(crate) fn here() -> Result<Typed, Diagnostic> {
+        let words: Result<Vec<String>, _> =
+            std::env::args_os().map(std::ffi::OsString::into_string).collect();
+        let mut argv = words.map_err(|word| {
+            let refusal = Diagnostic::new(format!("this word is not UTF-8: {}", word.to_string_lossy()));
+            refusal.help(
+                "a run directory keeps the command line, so that it can be used again: name it otherwise",
+            )
+        })?;
+        let flags = argv.iter().position(|word| word == "--").unwrap_or(argv.len());
+        let mut at = 0;
+        argv.retain(|word| {
+            at += 1;
+            at > flags || !["--resume", "--accept-changes", "--rerun-unknown"].contains(&word.as_str())
+        });
+        let cwd = std::env::current_dir().unwrap_or_default();
+        Ok(Typed { argv, cwd, is_elsewhere: false })
+    }
+
+    /// The same with more flags.
+    pub(crate) fn with(&self, flags: &[String]) -> Vec<String> {
+        let at = self.argv.iter().position(|word| word == "--").unwrap_or(self.argv.len());
+        [&self.argv[..at], flags, &self.argv[at..]].concat()
     }
 }
 

@@ -9,6 +9,7 @@ mod results;
 mod sequence;
 
 use std::cell::RefCell;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
@@ -16,7 +17,6 @@ use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
 use self::books::{Books, Lost};
 use self::record::Record;
 use self::results::Results;
-use self::sequence::Held;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
@@ -24,7 +24,6 @@ use crate::host::Host;
 use crate::input::Rows;
 use crate::intake::{Desk, Intake};
 use crate::job::{Call, Job};
-use crate::output::encode_json;
 use crate::progress::Progress;
 use crate::reproduce::{self, Reproduction};
 use crate::run_dir;
@@ -54,52 +53,61 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     job.caution().iter().for_each(|caution| terminal::say_warning(caution));
     job.refuse_mixing()?;
     job.remark();
-    let mut results = Results::open(job)?;
+    let results = Results::open(job)?;
     let path = job.results.failures.as_deref();
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;
+    let keep_args = failures.is_some() || job.run_dir.is_some();
     // Last of all that may be refused: it is there, and locked, once there is a run.
     let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, total)).transpose()?;
-    let record = opened.map(|opened| Record::new(opened, job));
-    let keep_args = failures.is_some() || record.is_some();
     let progress = Progress::new(talk.progress, total, results.go_to_terminal());
-    let books = Books::new(failures, record, progress);
-    books.sequence.borrow_mut().unordered = job.results.unordered;
+    let books = Books::new(results, failures, progress);
 
     let start = Instant::now();
-    let mut builder = job.pool.configure(Pool::builder(), books.screen());
-    if let Some(record) = &mut *books.record.borrow_mut() {
-        builder = record.listen(builder);
-    }
+    let (told, events) = mpsc::channel();
+    let builder = job.pool.configure(Pool::builder(), books.screen());
+    let builder = match &opened {
+        // Nobody listens any more once the run has ended.
+        Some(_) => builder.on_event(move |event| drop(told.send(event.clone()))),
+        None => builder,
+    };
     let pool = builder.build().map_err(|error| unstarted(&error))?;
+    // Only now: it has a thread, and a pool may have to be started without.
+    if let Some(opened) = opened {
+        books.keep_record(Record::begin(opened, job, events)?, job.results.unordered);
+    }
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {
         Stop::Broken(format!("cannot watch for signals: {}", crate::output::reason(&error)))
     })?;
     // Nor is anything lost of an earlier run's results.
-    results.begin().and_then(|()| books.begin())?;
+    books.begin()?;
     let _hosting = watch.host(Host::new(pool.clone(), books.screen()));
-    let mut run = Run { job, books: &books, results, pool, watch, stage: Request::Run };
+    let mut run = Run { job, books: &books, pool, watch, stage: Request::Run };
     let intake = Intake::new(&rows, &books, run.watch.clone(), keep_args);
     let desk = intake.desk();
 
-    let mut done = run.drive(intake, &desk);
-    done = done.and_then(|()| run.show_rest());
-    // A source that was not counted may never end: its rest stays unread.
-    if total.is_some() && keep_args && run.stage < Request::Stop && done.is_ok() {
+    let driven = run.drive(intake, &desk);
+    let is_settled = driven.is_ok();
+    let mut done = driven;
+    // A source that was not counted may never end: its rest stays unread. What has a run directory is a file.
+    let reads_rest = (total.is_some() && run.stage < Request::Stop) || books.has_record();
+    if reads_rest && keep_args && done.is_ok() {
         done = run.record_rest(&rows, &desk);
     }
+    done = done.and_then(|()| books.show_rest());
     // The bar goes before the last results come: they may share its terminal.
     books.end_progress();
     let mut tally = books.tally();
     // What was never taken in, because a signal or a failure came first, was not run either.
     tally.fail_many(NOT_RUN, total.map_or(0, |total| total.saturating_sub(tally.items())));
-    let done = done.and_then(|()| run.results.finish(&books, &tally)).and_then(|()| books.flush());
+    let done = done.and_then(|()| books.finish(&tally));
     let done = done.map_err(|stop| {
         let items = total.unwrap_or_else(|| desk.borrow().items());
         run.count_unrecorded(stop, items)
     });
     run.end_pool(&done);
-    let done = run.end_record(done, &tally, total.is_none().then(|| desk.borrow().items()));
+    let items = desk.borrow().items();
+    let done = run.end_record(done, &tally, (total.is_none() && is_settled).then_some(items), is_settled);
 
     if talk.summary && done.is_ok() {
         let restarts = run.pool.stats().workers.iter().map(|worker| u64::from(worker.restarts)).sum();
@@ -134,7 +142,6 @@ fn explain(job: &Job, talk: Talk, lost: Lost) {
 struct Run<'a> {
     job: &'a Job,
     books: &'a Books,
-    results: Results,
     pool: Pool,
     watch: Watch,
     /// What the signals so far have led to.
@@ -144,7 +151,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Takes outcome after outcome until there are no more.
     fn drive(&mut self, intake: Intake<'_, '_, Books>, desk: &RefCell<Desk>) -> Result<(), Stop> {
-        let is_recorded = self.books.record.borrow().is_some();
+        let is_recorded = self.books.has_record();
         let mut options = options(self.job);
         if is_recorded {
             // An outcome is on record as soon as it is there. The output has an order of its own.
@@ -152,10 +159,7 @@ impl Run<'_> {
         }
         let mut stream = self.pool.stream(self.job.task, intake, options);
         loop {
-            if is_recorded {
-                self.show()?;
-                self.books.on_record(Record::tick)?;
-            }
+            self.books.on_record(Record::tick)?;
             let request = self.watch.request();
             if request > self.stage {
                 self.stage = request;
@@ -169,7 +173,7 @@ impl Run<'_> {
                 Some(step) => Some(step),
                 None => {
                     // Nothing at hand: let readers see what there is, and wait.
-                    self.results.flush()?;
+                    self.books.flush_values()?;
                     stream.next_timeout(LOOK_UP_EVERY)
                 }
             };
@@ -188,8 +192,10 @@ impl Run<'_> {
                         Ok(())
                     })?;
                     match (outcome, &args) {
-                        (Ok(value), Some(args)) if is_recorded => self.keep(item, payload, args, &value)?,
-                        (Ok(value), _) => self.results.take(item, &value, args.as_ref(), self.books)?,
+                        (Ok(value), Some(args)) if is_recorded => {
+                            self.books.keep(item, payload, args, &value)?;
+                        }
+                        (Ok(value), _) => self.books.value(item, args.as_ref(), &value)?,
                         (Err(error), _) => self.lose((payload, item), args.as_ref(), &error)?,
                     }
                 }
@@ -198,81 +204,15 @@ impl Run<'_> {
         }
     }
 
-    /// Puts a value on record; the output has it in its turn.
-    fn keep(&mut self, item: u64, payload: u64, args: &Payload, value: &Payload) -> Result<(), Stop> {
-        let mut json = Vec::new();
-        let encoded = encode_json(self.job.task, value, &mut json)
-            .and_then(|()| String::from_utf8(json).map_err(|error| error.to_string()))
-            .and_then(|json| self.results.reduce(value).map(|()| json));
-        match encoded {
-            Ok(json) => {
-                self.books.on_record(|record| record.value(item, payload, args, value, &json))?;
-                self.books.pass(item, Held::Value(json));
-                Ok(())
-            }
-            Err(what) => {
-                self.books.on_record(|record| record.unwritten(item, payload, args, &what))?;
-                self.books.pass(item, Held::Nothing);
-                self.books.unwritten(item, Some(args), &what)
-            }
-        }
-    }
-
-    /// Writes the values whose turn it is.
-    fn show(&mut self) -> Result<(), Stop> {
-        for payload in self.books.earlier_payloads.take() {
-            // It was a number when it was put on record.
-            let _ = self.results.reduce(&payload);
-        }
-        loop {
-            let next = self.books.sequence.borrow_mut().pop();
-            let json = match next {
-                None => return Ok(()),
-                Some((_, Held::Nothing)) => continue,
-                Some((item, Held::Value(json))) => (item, json),
-                Some((item, Held::Stored)) => {
-                    let mut json = String::new();
-                    self.books.on_record(|record| {
-                        json = record.stored_value(item)?;
-                        Ok(())
-                    })?;
-                    (item, json)
-                }
-            };
-            let (item, json) = json;
-            match self.results.show(item, &json) {
-                Ok(Ok(())) => self.books.value(),
-                Ok(Err(what)) => self.books.unwritten(item, None, &what)?,
-                Err(Stop::Unread) => {
-                    // Every outcome is in the run directory: the run goes on for that.
-                    self.results.mute();
-                    self.books.value();
-                    let warning = "nobody reads stdout any more: values go to the run directory alone";
-                    self.books.aside(|| terminal::say_warning(warning));
-                }
-                Err(stop) => return Err(stop),
-            }
-        }
-    }
-
-    /// What is missing does not come: what is there is in order without it.
-    fn show_rest(&mut self) -> Result<(), Stop> {
-        if self.books.record.borrow().is_none() {
-            return Ok(());
-        }
-        loop {
-            self.show()?;
-            let mut sequence = self.books.sequence.borrow_mut();
-            if sequence.is_empty() {
-                return Ok(());
-            }
-            sequence.skip();
-        }
-    }
-
     /// Ends the session in the run directory, and says how to go on.
-    fn end_record(&self, done: Result<(), Stop>, tally: &Tally, items: Option<u64>) -> Result<(), Stop> {
-        let Some(mut record) = self.books.record.take() else {
+    fn end_record(
+        &self,
+        done: Result<(), Stop>,
+        tally: &Tally,
+        items: Option<u64>,
+        is_settled: bool,
+    ) -> Result<(), Stop> {
+        let Some(mut record) = self.books.take_record() else {
             return done;
         };
         let ending = match (&done, self.books.broken(), self.watch.signal()) {
@@ -283,16 +223,10 @@ impl Run<'_> {
             (Ok(()), None, None) => procession_store::Ending::Complete,
         };
         let unrecorded = record.unrecorded();
-        // A source that was cut short was not counted either.
-        let counted_items = items.filter(|_| self.stage == Request::Run && done.is_ok());
-        let ended =
-            counted_items.map_or(Ok(()), |items| record.total(items)).and_then(|()| record.finish(ending));
-        let done = done.and(ended.map_err(|stop| match stop {
-            Stop::Unwritable(what) => {
-                Stop::Unwritable(format!("{what}; {} unrecorded", counted(unrecorded, "outcome")))
-            }
-            other => other,
-        }));
+        let ended = items
+            .map_or(Ok(()), |items| record.total(items))
+            .and_then(|()| record.finish(ending, is_settled));
+        let done = done.and(ended.map_err(|stop| with_unrecorded(stop, unrecorded)));
         let is_over =
             matches!(ending, procession_store::Ending::Complete | procession_store::Ending::Incomplete);
         if done.is_err() || !is_over {
@@ -346,6 +280,9 @@ impl Run<'_> {
         }
         for row in rows.borrow_mut().by_ref() {
             let item = desk.borrow_mut().next_item();
+            if self.books.is_known(item)? {
+                continue;
+            }
             self.books.not_run(item, row.as_ref().ok(), &why)?;
         }
         Ok(())
@@ -371,22 +308,27 @@ impl Run<'_> {
             ErrorKind::Usage => return Err(Diagnostic::new(message).into()),
             // Whoever stopped the run knows why; the tally counts them.
             ErrorKind::Cancelled | ErrorKind::Terminated if outcome == NOT_RUN => {
-                self.books.pass(item, Held::Nothing);
+                self.books.on_record(|record| record.not_run(item))?;
+                self.books.pass(item, None)?;
                 return self.books.not_run(item, args, &self.why_not_run());
             }
             ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed => {}
             _ => self.books.aside(|| terminal::say(&terminal::printable(&message))),
         }
         self.books.on_record(|record| record.failure(item, payload, args, error, &message))?;
-        self.books.pass(item, Held::Nothing);
+        self.books.pass(item, None)?;
         self.books.failed(item, args, error, &message)
     }
 
     /// Says for how many items nothing was written.
     fn count_unrecorded(&self, stop: Stop, items: u64) -> Stop {
+        let mut unrecorded = items.saturating_sub(self.books.certain() + self.books.recorded());
+        let _ = self.books.on_record(|record| {
+            unrecorded = record.unrecorded();
+            Ok(())
+        });
         match stop {
             Stop::Unwritable(what) => {
-                let unrecorded = items.saturating_sub(self.results.certain() + self.books.recorded());
                 Stop::Unwritable(format!("{what}; {unrecorded} of {} unrecorded", counted(items, "outcome")))
             }
             other => other,
@@ -418,6 +360,15 @@ impl Run<'_> {
                 None => Ending::Complete,
             }),
         }
+    }
+}
+
+fn with_unrecorded(stop: Stop, unrecorded: u64) -> Stop {
+    match stop {
+        Stop::Unwritable(what) => {
+            Stop::Unwritable(format!("{what}; {} unrecorded", counted(unrecorded, "outcome")))
+        }
+        other => other,
     }
 }
 

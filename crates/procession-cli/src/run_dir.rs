@@ -12,7 +12,7 @@ use procession_store::{Item, Job as StoredJob, Key, Reader, RunDir, Writer};
 
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
-use crate::failures::INVALID;
+use crate::failures::{INVALID, NOT_RUN};
 use crate::input::Source;
 use crate::job::{Job, RunDirSettings, Typed};
 use crate::output::reason;
@@ -66,9 +66,11 @@ impl Earlier {
         }
     }
 
-    /// The value of an item that has one.
-    pub(crate) fn value(&self, index: u64) -> Result<Option<String>, Stop> {
-        Ok(self.reader.item(index)?.and_then(|item| item.value))
+    /// The values of so many items, whoever put them on record.
+    pub(crate) fn values(&self, first: u64, items: u64) -> Result<Vec<(u64, String)>, Stop> {
+        let page = self.reader.page(first, u32::try_from(items).unwrap_or(u32::MAX))?;
+        let page = page.into_iter().take_while(|item| item.index < first + items);
+        Ok(page.filter_map(|item| Some((item.index, item.value?))).collect())
     }
 }
 
@@ -98,8 +100,16 @@ pub(crate) fn keep_input(job: &mut Job) -> Result<(), Stop> {
 
 /// What there is for a run to write to, and what it need not do again.
 pub(crate) struct Opened {
-    pub(crate) writer: Writer,
+    dir: RunDir,
+    workers: u32,
     pub(crate) earlier: Earlier,
+}
+
+impl Opened {
+    /// Begins a session. It starts a thread.
+    pub(crate) fn begin(self) -> Result<(Writer, Earlier), Stop> {
+        Ok((self.dir.begin(env!("CARGO_PKG_VERSION"), self.workers)?, self.earlier))
+    }
 }
 
 /// Makes the run directory, or opens it and makes sure that it is this job's.
@@ -120,26 +130,23 @@ pub(crate) fn open(job: &Job, settings: &RunDirSettings, total: Option<u64>) -> 
         ));
     }
     let workers = u32::try_from(job.pool.workers()).unwrap_or(u32::MAX);
-    let writer = dir.begin(env!("CARGO_PKG_VERSION"), workers)?;
-    Ok(Opened { writer, earlier: Earlier::open(&settings.path)? })
+    let earlier = Earlier::open(&settings.path)?;
+    Ok(Opened { dir, workers, earlier })
 }
 
 /// The command line that goes on with a run.
 pub(crate) fn resuming(typed: &Typed) -> String {
-    let mut words: Vec<String> = typed.argv.iter().map(|word| quoted(word)).collect();
+    let mut words: Vec<String> =
+        typed.with(&["--resume".to_owned()]).iter().map(|word| quoted(word)).collect();
     if let Some(program) = words.first_mut() {
         *program = quoted(&terminal::program());
     }
-    if !words.iter().any(|word| word == "--resume") {
-        // Before what is only the command's own.
-        let at = words.iter().position(|word| word == "--").unwrap_or(words.len());
-        words.insert(at, "--resume".to_owned());
-    }
     let command = words.join(" ");
-    if typed.cwd == std::env::current_dir().unwrap_or_default() {
-        return command;
+    if typed.is_elsewhere {
+        format!("cd {} && {command}", quoted(&typed.cwd.to_string_lossy()))
+    } else {
+        command
     }
-    format!("cd {} && {command}", quoted(&typed.cwd.to_string_lossy()))
 }
 
 /// What the run directory says of the job.
@@ -252,5 +259,5 @@ fn shown(reduce: &Option<String>) -> String {
 
 /// Whether an earlier outcome stands. A row that was malformed is looked at again: somebody may have mended it.
 pub(crate) fn stands(item: &Item) -> bool {
-    item.outcome != INVALID.id
+    ![INVALID.id, NOT_RUN.id].contains(&&*item.outcome)
 }

@@ -3,6 +3,7 @@
 //! A transaction holds what came within a moment, so that what is lost with the program is that moment's outcomes and no
 //! more, and a row costs about a microsecond. What may be begun is written before it is: see [`Writer::hand_out`].
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, OnceLock};
@@ -57,14 +58,18 @@ enum Message {
     /// How many items there are turned out.
     Total(u64),
     Flush,
-    Finish(Ending),
+    /// `is_settled`: nothing is under way whose fate is not known.
+    Finish {
+        ending: Ending,
+        is_settled: bool,
+    },
 }
 
 /// What the thread tells the master.
 #[derive(Default)]
 struct Progress {
-    /// Items below this index may be begun: that is on record.
-    cleared: AtomicU64,
+    /// How many announcements of what may be begun are on record.
+    announcements: AtomicU64,
     /// Outcomes that are on record.
     recorded: AtomicU64,
     /// Flushes that are done.
@@ -81,10 +86,57 @@ pub struct Writer {
     batch_since: Instant,
     given: u64,
     flushes: u64,
-    announced: u64,
+    handing: Handing,
     pace: Pace,
     session: i64,
     _lock: Lock,
+}
+
+/// The outcome of an item that was handed out and not begun, as long as its session goes on.
+pub(crate) const NOT_RUN: &str = "not_run";
+
+/// Nothing was handed out for so long: what was announced ahead is taken back.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What may be begun, and what of that is on record.
+#[derive(Default)]
+struct Handing {
+    /// Behind the last item that was announced.
+    announced: u64,
+    /// Announcements so far, and how many of them are on record.
+    sent: u64,
+    done: u64,
+    /// Those that are not: behind which item each ends.
+    under_way: VecDeque<u64>,
+    /// Behind the last item whose announcement is on record.
+    cleared: u64,
+    /// Behind the last item that was handed out, and what that was when it was last looked at.
+    next: u64,
+    seen: Option<(u64, Instant)>,
+}
+
+impl Handing {
+    fn allows(&mut self, index: u64, on_record: u64) -> bool {
+        while self.done < on_record
+            && let Some(upto) = self.under_way.pop_front()
+        {
+            self.done += 1;
+            self.cleared = upto;
+        }
+        index < self.cleared
+    }
+
+    fn has_paused(&mut self) -> bool {
+        if self.announced <= self.next {
+            return false;
+        }
+        match self.seen {
+            Some((next, _)) if next != self.next => self.seen = Some((self.next, Instant::now())),
+            Some((_, since)) => return since.elapsed() >= PAUSE,
+            None => self.seen = Some((self.next, Instant::now())),
+        }
+        false
+    }
 }
 
 /// How fast outcomes come.
@@ -118,7 +170,7 @@ impl Writer {
             batch_since: Instant::now(),
             given: 0,
             flushes: 0,
-            announced: 0,
+            handing: Handing::default(),
             pace: Pace { since: Instant::now(), items: 0, ahead: 1 },
             session,
             _lock: lock,
@@ -138,15 +190,26 @@ impl Writer {
     /// # Errors
     /// The store cannot be written: the item must not be handed out.
     pub fn hand_out(&mut self, index: u64) -> Result<(), Error> {
-        if self.announced.saturating_sub(index) <= self.pace.ahead / 2 {
+        if self.handing.announced.saturating_sub(index) <= self.pace.ahead / 2 {
             let ahead = self.pace.take();
-            let upto = (index + 1).max(self.announced).saturating_add(ahead - 1);
-            if upto > self.announced {
-                self.announced = upto;
-                self.send(Message::HandOut(upto))?;
+            let upto = (index + 1).max(self.handing.announced).saturating_add(ahead - 1);
+            if upto > self.handing.announced {
+                self.announce(upto)?;
             }
         }
-        self.wait(|progress| progress.cleared.load(Ordering::Acquire) > index)
+        while !self.handing.allows(index, self.progress.announcements.load(Ordering::Acquire)) {
+            let known = self.handing.done + 1;
+            self.wait(|progress| progress.announcements.load(Ordering::Acquire) >= known)?;
+        }
+        self.handing.next = index + 1;
+        Ok(())
+    }
+
+    fn announce(&mut self, upto: u64) -> Result<(), Error> {
+        self.handing.sent += 1;
+        self.handing.announced = upto;
+        self.handing.under_way.push_back(upto);
+        self.send(Message::HandOut(upto))
     }
 
     /// Takes an outcome. It is on record within about a tenth of a second.
@@ -168,6 +231,12 @@ impl Writer {
     /// # Errors
     /// As [`item`](Writer::item).
     pub fn tick(&mut self) -> Result<(), Error> {
+        // Nothing is handed out just now: what was announced ahead is not begun after all.
+        if self.handing.has_paused() {
+            let next = self.handing.next;
+            self.handing.cleared = next;
+            self.announce(next)?;
+        }
         if !self.batch.is_empty() && self.batch_since.elapsed() >= BATCH_TIME {
             self.send_batch()
         } else {
@@ -216,14 +285,34 @@ impl Writer {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn finish(mut self, ending: Ending) -> Result<(), Error> {
+    pub fn finish(self, ending: Ending) -> Result<(), Error> {
+        self.end(ending, true)
+    }
+
+    fn end(mut self, ending: Ending, is_settled: bool) -> Result<(), Error> {
         self.send_batch()?;
-        self.send(Message::Finish(ending))?;
+        self.send(Message::Finish { ending, is_settled })?;
         self.join();
         match self.progress.failure.get() {
             Some(error) => Err(error.duplicate()),
             None => Ok(()),
         }
+    }
+
+    /// Ends the session although it is not known what became of everything that was handed out.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn cut_short(self, ending: Ending) -> Result<(), Error> {
+        self.end(ending, false)
+    }
+
+    /// Item `index` was handed out and not begun. It has no outcome; after a kill it is known not to have run.
+    ///
+    /// # Errors
+    /// As [`item`](Writer::item).
+    pub fn not_run(&mut self, index: u64) -> Result<(), Error> {
+        self.item(Item { index, outcome: NOT_RUN.into(), ..Item::default() })
     }
 
     /// How many of the outcomes it was given are not on record.
@@ -310,7 +399,7 @@ struct Scribe<'a> {
 struct Open {
     since: Option<Instant>,
     items: u64,
-    cleared: u64,
+    announcements: u64,
     flushes: u64,
     ends: bool,
 }
@@ -359,7 +448,7 @@ impl Scribe<'_> {
                 items.iter().try_for_each(|item| self.insert(item))?;
             }
             Message::HandOut(upto) => {
-                open.cleared = upto;
+                open.announcements += 1;
                 self.statement("UPDATE session SET handed_out = ?1 WHERE id = ?2")?
                     .execute(params![upto, session])?;
             }
@@ -377,8 +466,12 @@ impl Scribe<'_> {
                 self.statement("UPDATE job SET items = ?1")?.execute([items])?;
             }
             Message::Flush => open.flushes += 1,
-            Message::Finish(ending) => {
-                let update = "UPDATE session SET ended_at = ?2, ending = ?3, handed_out = 0 WHERE id = ?1";
+            Message::Finish { ending, is_settled } => {
+                if is_settled {
+                    self.connection.execute("DELETE FROM item WHERE outcome = ?1", [NOT_RUN])?;
+                    self.connection.execute("UPDATE session SET handed_out = 0", [])?;
+                }
+                let update = "UPDATE session SET ended_at = ?2, ending = ?3 WHERE id = ?1";
                 let at = seconds(SystemTime::now());
                 self.statement(update)?.execute(params![session, at, ending.name()])?;
                 open.ends = true;
@@ -435,12 +528,12 @@ impl Scribe<'_> {
         if open.since.is_some() {
             self.connection.execute_batch("COMMIT")?;
         }
-        let Open { items, cleared, flushes, ends, .. } = std::mem::take(open);
+        let Open { items, announcements, flushes, ends, .. } = std::mem::take(open);
         open.ends = ends;
         self.told.recorded.fetch_add(items, Ordering::AcqRel);
-        self.told.cleared.fetch_max(cleared, Ordering::AcqRel);
+        self.told.announcements.fetch_add(announcements, Ordering::AcqRel);
         self.told.flushed.fetch_add(flushes, Ordering::AcqRel);
-        if cleared > 0 || flushes > 0 {
+        if announcements > 0 || flushes > 0 {
             self.master.unpark();
         }
         Ok(())
@@ -453,7 +546,7 @@ impl Scribe<'_> {
 
 impl Open {
     fn is_urgent(&self) -> bool {
-        self.cleared > 0 || self.flushes > 0 || self.ends
+        self.announcements > 0 || self.flushes > 0 || self.ends
     }
 
     fn is_due(&self) -> bool {

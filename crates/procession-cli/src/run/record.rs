@@ -1,16 +1,16 @@
 //! What a run writes into its run directory: a row for every outcome, and the lives of its workers.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
-use procession::{Error, Event, Payload, PoolBuilder};
+use procession::{Error, ErrorKind, Event, Payload};
 use procession_store::{Ending, Item, Key, Writer};
 
 use super::figures::{Figure, Figures};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
-use crate::failures::{self, INVALID, Outcome};
+use crate::failures::{self, INVALID};
 use crate::job::Job;
 use crate::reproduce::{Reproduction, args_json};
 use crate::run_dir::{Earlier, Opened, stands};
@@ -21,7 +21,6 @@ pub(super) struct Record {
     earlier: Earlier,
     pub(super) figures: Figures,
     events: Receiver<Event>,
-    listener: Option<mpsc::Sender<Event>>,
     /// By process id: which of the workers it is, or was.
     slots: HashMap<u32, u32>,
     reproduction: Reproduction,
@@ -36,30 +35,19 @@ struct Described {
 }
 
 impl Record {
-    pub(super) fn new(opened: Opened, job: &Job) -> Record {
-        let (listener, events) = mpsc::channel();
-        Record {
-            writer: opened.writer,
-            earlier: opened.earlier,
+    /// Begins a session; `events` are what the pool tells of its workers.
+    pub(super) fn begin(opened: Opened, job: &Job, events: Receiver<Event>) -> Result<Record, Stop> {
+        let (writer, earlier) = opened.begin()?;
+        Ok(Record {
+            writer,
+            earlier,
             figures: Figures::default(),
             events,
-            listener: Some(listener),
             slots: HashMap::new(),
             reproduction: Reproduction::new(job),
             job: Described { task: job.task, reduces: job.reduce.is_some() },
             start: (Instant::now(), SystemTime::now()),
-        }
-    }
-
-    /// Lets the pool tell of its workers.
-    pub(super) fn listen(&mut self, pool: PoolBuilder) -> PoolBuilder {
-        match self.listener.take() {
-            Some(listener) => pool.on_event(move |event| {
-                // Nobody listens once the run has ended.
-                let _ = listener.send(event.clone());
-            }),
-            None => pool,
-        }
+        })
     }
 
     /// The outcome that an item has from an earlier session, if it has one that stands.
@@ -67,11 +55,10 @@ impl Record {
         Ok(self.earlier.take(index)?.filter(stands))
     }
 
-    /// The value of an item that is on record.
-    pub(super) fn stored_value(&mut self, index: u64) -> Result<String, Stop> {
+    /// The values of so many items that are on record, or about to be.
+    pub(super) fn stored(&mut self, first: u64, items: u64) -> Result<Vec<(u64, String)>, Stop> {
         self.writer.flush()?;
-        let value = self.earlier.value(index)?;
-        value.ok_or_else(|| Stop::Unwritable(format!("the run store has lost the value of item {index}")))
+        self.earlier.values(first, items)
     }
 
     /// Puts on record that the item may be begun.
@@ -126,7 +113,7 @@ impl Record {
     ) -> Result<(), Stop> {
         self.hear()?;
         let outcome = failures::outcome(error);
-        if !self.is_final(outcome) {
+        if !self.is_final(error) {
             return Ok(());
         }
         let (exit, signal) = failures::exit_of(error.exit());
@@ -137,7 +124,10 @@ impl Record {
             attempts: error.attempts(),
             slot: error.pid().and_then(|pid| self.slots.get(&pid).copied()),
             pid: error.pid(),
-            started_at: error.run_time().and_then(|ran| SystemTime::now().checked_sub(ran)),
+            started_at: error
+                .run_time()
+                .and_then(|ran| Instant::now().checked_sub(ran))
+                .map(|began| self.wall_clock(began)),
             wall: error.run_time(),
             cpu: None,
             peak_rss: error.peak_rss(),
@@ -179,19 +169,30 @@ impl Record {
         self.writer.unrecorded()
     }
 
-    /// Ends the session in order.
-    pub(super) fn finish(mut self, ending: Ending) -> Result<(), Stop> {
+    /// Ends the session. `is_settled`: of everything that was handed out it is known what became of it.
+    pub(super) fn finish(mut self, ending: Ending, is_settled: bool) -> Result<(), Stop> {
         self.hear()?;
-        Ok(self.writer.finish(ending)?)
+        if is_settled {
+            self.writer.finish(ending)?
+        } else {
+            self.writer.cut_short(ending)?
+        }
+        Ok(())
+    }
+
+    /// An item that was handed out was not begun, and will not be.
+    pub(super) fn not_run(&mut self, index: u64) -> Result<(), Stop> {
+        Ok(self.writer.not_run(index)?)
     }
 
     /// Whether an item that came to this is not run again by a run that goes on. What was stopped while it ran may have
-    /// done its work: only what may be run twice is.
-    fn is_final(&self, outcome: Outcome) -> bool {
-        match outcome {
+    /// done its work: only what may be run twice is. What was not begun is, unless it never can be.
+    fn is_final(&self, error: &Error) -> bool {
+        match failures::outcome(error) {
             failures::NOT_RUN => false,
             failures::TERMINATED | failures::CANCELLED => !self.job.task.is_idempotent(),
-            _ => true,
+            _ if error.attempts() > 0 => true,
+            _ => matches!(error.kind(), ErrorKind::Encode | ErrorKind::TooLarge | ErrorKind::UnknownTask),
         }
     }
 

@@ -2,13 +2,11 @@
 
 use procession::{Payload, TaskInfo};
 
-use super::books::Books;
 use crate::exit::Stop;
 use crate::job::Job;
-use crate::output::{Sink, Values};
+use crate::output::{Sink, Values, encode_json};
 use crate::reduce::Reducer;
 use crate::summary::{Tally, counted};
-use crate::terminal;
 
 /// Where values end: written, reduced, or both.
 pub(super) struct Results {
@@ -31,25 +29,19 @@ impl Results {
         self.values.as_mut().map_or(Ok(()), Values::begin)
     }
 
-    pub(super) fn take(
-        &mut self,
-        item: u64,
-        value: &Payload,
-        args: Option<&Payload>,
-        books: &Books,
-    ) -> Result<(), Stop> {
-        if let Some(reducer) = &mut self.reducer
-            && let Err(what) = reducer.add(value)
-        {
-            return books.unwritten(item, args, &what);
+    /// Takes a value. The inner error is the value's own: nothing can be made of it.
+    pub(super) fn take(&mut self, item: u64, value: &Payload) -> Result<Result<(), String>, Stop> {
+        if let Err(what) = self.reduce(value) {
+            return Ok(Err(what));
         }
-        if let Some(values) = &mut self.values
-            && let Err(what) = values.write(self.task, item, value)?
-        {
-            return books.unwritten(item, args, &what);
-        }
-        books.value();
-        Ok(())
+        self.values.as_mut().map_or(Ok(Ok(())), |values| values.write(self.task, item, value))
+    }
+
+    /// A value as JSON.
+    pub(super) fn json(&self, value: &Payload) -> Result<String, String> {
+        let mut json = Vec::new();
+        encode_json(self.task, value, &mut json)?;
+        String::from_utf8(json).map_err(|error| error.to_string())
     }
 
     /// Takes a value for the reduction alone.
@@ -81,7 +73,8 @@ impl Results {
         self.values.as_mut().map_or(Ok(()), Values::flush)
     }
 
-    pub(super) fn finish(&mut self, books: &Books, tally: &Tally) -> Result<(), Stop> {
+    /// Ends the output. `say` is told what there is to say about a reduction.
+    pub(super) fn finish(&mut self, tally: &Tally, say: impl FnOnce(&str)) -> Result<(), Stop> {
         if let Some(values) = &mut self.values {
             values.finish()?;
         }
@@ -90,13 +83,10 @@ impl Results {
         };
         let without = tally.failures();
         if without > 0 {
-            books.aside(|| {
-                let values = counted(reducer.count(), "value");
-                let items = counted(without, "item");
-                terminal::say_warning(&match reducer.count() {
-                    0 => format!("there is no result: {items} had no value"),
-                    _ => format!("the result is over {values}: {items} had none"),
-                });
+            let (values, items) = (counted(reducer.count(), "value"), counted(without, "item"));
+            say(&match reducer.count() {
+                0 => format!("there is no result: {items} had no value"),
+                _ => format!("the result is over {values}: {items} had none"),
             });
         }
         // The sum of nothing is a number only where nothing was all there was.
