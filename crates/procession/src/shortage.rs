@@ -69,16 +69,23 @@ impl Evidence<'_> {
     }
 }
 
-/// How much memory the standard library did not get, by the line that it writes before it aborts. Only as the last
-/// words: the same line may have been written before, for a program that a task had started.
+/// How much memory the standard library did not get, by the line that it writes before it aborts. Only among the last
+/// words: the same line may have been written before, for a program that a task had started. The backtrace that it
+/// then writes may want memory, too: the first of such lines counts.
 fn refused_bytes(output: &str) -> Option<u64> {
-    let last = output.lines().rev().find(|line| !is_of_backtrace(line))?;
-    last.strip_prefix("memory allocation of ")?.strip_suffix(" bytes failed")?.parse().ok()
+    let said =
+        |line: &str| line.strip_prefix("memory allocation of ")?.strip_suffix(" bytes failed")?.parse().ok();
+    let last_words = output.lines().rev().take_while(|line| is_of_backtrace(line) || said(line).is_some());
+    last_words.filter_map(said).last()
 }
 
 /// What the standard library may add to its last words.
 fn is_of_backtrace(line: &str) -> bool {
-    line.is_empty() || line == "stack backtrace:" || line.starts_with("note: ") || line.starts_with(' ')
+    let is_frame = line.is_empty() || line.starts_with(' ');
+    is_frame
+        || line == "stack backtrace:"
+        || line.starts_with("note: ")
+        || line.starts_with("skipping backtrace ")
 }
 
 /// What follows the exit in a report; empty if memory had nothing to do with it.
@@ -176,6 +183,9 @@ mod tests {
         let backtrace = b"memory allocation of 8388608 bytes failed\nstack backtrace:\n   0: __rustc::rust_oom\n             \
             at /rustc/library/alloc.rs:438:5\nnote: run with `RUST_BACKTRACE=full` for a verbose backtrace.\n";
         check(&Evidence { output: backtrace, ..death(6) }, false, ", refused 8 MiB more", true);
+        let again = b"memory allocation of 8388608 bytes failed\nstack backtrace:\n   0: __rustc::rust_oom\n\
+            memory allocation of 160 bytes failed\nskipping backtrace printing to avoid potential recursion\n";
+        check(&Evidence { output: again, ..death(6) }, false, ", refused 8 MiB more", true);
         let overflow =
             b"memory allocation of 8388608 bytes failed\n\nthread 'main' has overflowed its stack\n\
             fatal runtime error: stack overflow, aborting\n";

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,7 @@ impl Launcher {
     /// Checks the settings and starts the zygote, if the start method has one; runs the preload task in it.
     pub(crate) fn new(settings: LaunchSettings) -> Result<Launcher, LaunchError> {
         settings.check()?;
+        try_sending()?;
         let arena = match &settings.arena {
             Some(arena) => Arc::clone(arena),
             None => Arena::create().map_err(LaunchError::system("making shared memory"))?,
@@ -114,7 +116,9 @@ impl Launcher {
         match process.parent() {
             Parent::Us { .. } => process.read_exit(Take::Reap),
             Parent::Zygote => {
-                let told = self.zygote.as_ref().and_then(|zygote| zygote.reap(process).ok());
+                // One that is stopped costs the time for an answer once, not with every worker.
+                let zygote = self.zygote.as_ref().filter(|zygote| !zygote.is_lost());
+                let told = zygote.and_then(|zygote| zygote.reap(process).ok());
                 // Orphans of a dead zygote come to us if we are the first process of a container, or a subreaper.
                 let exit = told
                     .filter(|exit| *exit != Exit::UNKNOWN)
@@ -133,7 +137,7 @@ impl Launcher {
 
     fn fork(&self, worker: WorkerId) -> Result<Launched, ForkFailure> {
         let zygote = match &self.zygote {
-            Some(zygote) if !zygote.is_dead() => zygote,
+            Some(zygote) if !zygote.is_lost() => zygote,
             Some(_) | None => return Err(ForkFailure::Gone(io::ErrorKind::NotConnected.into())),
         };
         let (half, ends) =
@@ -270,6 +274,21 @@ impl MasterHalf {
         let MasterHalf { page, window, sender, receiver, goodbye, output } = self;
         Launched { process, page, window, sender, receiver, goodbye, output, boot }
     }
+}
+
+/// Sends something to ourselves. At a process's first send ipc-channel asks a socket how much it may send at once, and panics if
+/// there is no descriptor for that: better now than in the middle of a run.
+fn try_sending() -> Result<(), LaunchError> {
+    // Room for what it opens and does not ask for.
+    drop(
+        UnixStream::pair()
+            .and_then(|_| UnixStream::pair())
+            .map_err(LaunchError::system("making a socket"))?,
+    );
+    let (sender, _receiver) = ipc::bytes_channel().map_err(LaunchError::system("making a channel"))?;
+    sender
+        .send(&[0])
+        .map_err(|error| LaunchError::system("sending to ourselves")(io::Error::other(error.to_string())))
 }
 
 /// A pipe whose reading end does not block; the worker's writing end does.

@@ -1,5 +1,6 @@
 //! The master's hold on the helper process that workers are forked from.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -37,6 +38,8 @@ pub(super) struct Zygote {
     stream: UnixStream,
     /// `None` only while dropping.
     orders: Option<IpcSender<Order>>,
+    /// It let the time for an answer go by: what it is asked next would only wait as long again.
+    is_silent: Cell<bool>,
 }
 
 /// Why no worker was forked.
@@ -53,7 +56,7 @@ impl Zygote {
     pub(super) fn execute(settings: &LaunchSettings) -> Result<Zygote, LaunchError> {
         let (booting, process) = Booting::start(settings, Role::Zygote)?;
         match booting.connect(&process) {
-            Ok((orders, stream)) => Zygote { process, stream, orders: Some(orders) }.prepared(settings),
+            Ok((orders, stream)) => Zygote::new(process, stream, orders).prepared(settings),
             Err(error) => {
                 process.discard();
                 Err(error)
@@ -95,9 +98,13 @@ impl Zygote {
                 });
                 let process =
                     opened.map_err(LaunchError::system("opening a process that was just forked"))?;
-                Zygote { process, stream, orders: Some(orders) }.prepared(settings)
+                Zygote::new(process, stream, orders).prepared(settings)
             }
         }
+    }
+
+    fn new(process: WorkerProcess, stream: UnixStream, orders: IpcSender<Order>) -> Zygote {
+        Zygote { process, stream, orders: Some(orders), is_silent: Cell::new(false) }
     }
 
     /// Waits for the preload task; where there is none, only for the word that the process is ready.
@@ -196,7 +203,7 @@ impl Zygote {
     /// The next reply but for late answers to a question whose time limit was over.
     fn next_reply(&self, is_answer: impl Fn(&Reply) -> bool) -> io::Result<Reply> {
         for _ in 0..LATE_REPLIES_MAX {
-            let reply = receive_reply(&self.stream)?;
+            let reply = receive_reply(&self.stream).inspect_err(|_| self.is_silent.set(true))?;
             if is_answer(&reply) {
                 return Ok(reply);
             }
@@ -204,9 +211,9 @@ impl Zygote {
         Err(io::Error::other("only late replies"))
     }
 
-    /// Whether it is dead.
-    pub(super) fn is_dead(&self) -> bool {
-        readable_within(&self.process, Duration::ZERO)
+    /// Whether it is dead, or as good as that.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_silent.get() || readable_within(&self.process, Duration::ZERO)
     }
 
     /// Its process id.
