@@ -10,6 +10,7 @@ use erased_serde::Serializer as Erased;
 use procession::{Payload, TaskInfo};
 
 use crate::exit::Stop;
+use crate::failures::Flaw;
 use crate::input;
 use crate::job::ResultSettings;
 
@@ -153,7 +154,7 @@ impl Values {
     }
 
     /// Writes one value. The inner error is the value's own: it cannot be written in this format.
-    pub(crate) fn write(&mut self, index: u64, result: &Payload) -> Result<Result<(), String>, Stop> {
+    pub(crate) fn write(&mut self, index: u64, result: &Payload) -> Result<Result<(), Flaw>, Stop> {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         let made = match self.format {
@@ -162,7 +163,7 @@ impl Values {
         };
         let done = match made {
             Ok(()) => self.sink.write(&line).map(Ok).map_err(|stop| self.count_lost(stop)),
-            Err(what) => Ok(Err(what)),
+            Err(what) => Ok(Err(what.into())),
         };
         self.written += u64::from(matches!(done, Ok(Ok(()))));
         self.line = line;

@@ -311,12 +311,12 @@ impl Results {
         if let Some(reducer) = &mut self.reducer
             && let Err(what) = reducer.add(value)
         {
-            return books.unwritten(item, args, &what);
+            return books.flawed(item, args, &what.into());
         }
         if let Some(values) = &mut self.values
-            && let Err(what) = values.write(item, value)?
+            && let Err(flaw) = values.write(item, value)?
         {
-            return books.unwritten(item, args, &what);
+            return books.flawed(item, args, &flaw);
         }
         books.value();
         Ok(())

@@ -6,7 +6,7 @@ use procession::{Error, Payload};
 
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
-use crate::failures::{self, Failures, INVALID, NOT_RUN, UNWRITTEN};
+use crate::failures::{self, Failures, Flaw, INVALID, NOT_RUN};
 use crate::intake::Hearer;
 use crate::progress::{Progress, Screen};
 use crate::summary::Tally;
@@ -81,12 +81,17 @@ impl Books {
         self.record(|failures| failures.item(item, args, error, message))
     }
 
-    /// An item has a value, and it cannot be written or reduced.
-    pub(super) fn unwritten(&self, item: u64, args: Option<&Payload>, what: &str) -> Result<(), Stop> {
-        let what = format!("item {item}: {what}");
+    /// An item has a value that counts as a failure: it cannot be written, or tells of one.
+    pub(super) fn flawed(&self, item: u64, args: Option<&Payload>, flaw: &Flaw) -> Result<(), Stop> {
+        let what = format!("item {item}: {}", flaw.what);
         self.aside(|| terminal::say(&terminal::printable(&what)));
-        self.tally.borrow_mut().fail(UNWRITTEN);
-        self.record(|failures| failures.unwritten(item, args, &what))
+        self.tally.borrow_mut().fail(flaw.outcome);
+        let mut first = self.first_lost.borrow_mut();
+        if flaw.is_reproducible && first.as_ref().is_none_or(|first| item < first.item) {
+            *first = Some(Lost { item, args: args.cloned(), backtrace: None });
+        }
+        drop(first);
+        self.record(|failures| failures.flawed(item, args, flaw, &what))
     }
 
     /// An item was never handed out.
