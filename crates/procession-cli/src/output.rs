@@ -9,10 +9,12 @@ use std::path::Path;
 use erased_serde::Serializer as Erased;
 use procession::{Payload, TaskInfo};
 
+use crate::exec::Streams;
 use crate::exit::Stop;
 use crate::failures::Flaw;
 use crate::input;
 use crate::job::ResultSettings;
+use crate::progress::Screen;
 
 /// Results are gathered up to here before they are written, unless nothing more is at hand.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -116,6 +118,8 @@ pub(crate) struct Values {
     sink: Sink,
     task: &'static TaskInfo,
     format: Format,
+    /// Where values are what commands printed.
+    streams: Option<Streams>,
     indexed: bool,
     written: u64,
     /// How many of them have certainly left the buffer.
@@ -135,6 +139,7 @@ impl Values {
             sink,
             task,
             format: settings.format,
+            streams: settings.streams,
             indexed: settings.indexed,
             written: 0,
             seen: 0,
@@ -153,8 +158,25 @@ impl Values {
         self.sink.is_stdout && io::stdout().is_terminal()
     }
 
-    /// Writes one value. The inner error is the value's own: it cannot be written in this format.
-    pub(crate) fn write(&mut self, index: u64, result: &Payload) -> Result<Result<(), Flaw>, Stop> {
+    /// Writes one value. The inner error is the value's own: it cannot be written in this format, or tells of a failure.
+    pub(crate) fn write(
+        &mut self,
+        index: u64,
+        result: &Payload,
+        args: Option<&Payload>,
+        screen: &Screen,
+    ) -> Result<Result<(), Flaw>, Stop> {
+        let done = match self.streams {
+            Some(streams) => streams
+                .write(&mut self.sink, (index, result), args, screen)
+                .map_err(|stop| self.count_lost(stop)),
+            None => self.write_value(index, result).map(|done| done.map_err(Flaw::from)),
+        };
+        self.written += u64::from(matches!(done, Ok(Ok(()))));
+        done
+    }
+
+    fn write_value(&mut self, index: u64, result: &Payload) -> Result<Result<(), String>, Stop> {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         let made = match self.format {
@@ -163,9 +185,8 @@ impl Values {
         };
         let done = match made {
             Ok(()) => self.sink.write(&line).map(Ok).map_err(|stop| self.count_lost(stop)),
-            Err(what) => Ok(Err(what.into())),
+            Err(what) => Ok(Err(what)),
         };
-        self.written += u64::from(matches!(done, Ok(Ok(()))));
         self.line = line;
         done
     }

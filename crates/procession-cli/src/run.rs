@@ -49,7 +49,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let mut results = Results::open(job)?;
     let path = job.results.failures.as_deref();
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;
-    let keep_args = failures.is_some();
+    let keep_args = failures.is_some() || job.results.streams.is_some();
     let progress = Progress::new(talk.progress, total, results.go_to_terminal());
     let books = Books::new(failures, progress);
 
@@ -314,7 +314,7 @@ impl Results {
             return books.flawed(item, args, &what.into());
         }
         if let Some(values) = &mut self.values
-            && let Err(flaw) = values.write(item, value)?
+            && let Err(flaw) = values.write(item, value, args, &books.screen())?
         {
             return books.flawed(item, args, &flaw);
         }
