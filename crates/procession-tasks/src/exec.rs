@@ -52,7 +52,7 @@ pub fn command(order: Order) -> Result<Report, String> {
     order::run(&order)
 }
 
-/// As [`command()`], for commands that may be started again if their worker is lost.
+/// As `command`, for commands that may be started again if their worker is lost.
 ///
 /// # Errors
 /// As those of [`command()`].

@@ -100,7 +100,14 @@ impl Streams {
                 }
             }
         }
-        Ok(flaw(&order, result).map_or(Ok(()), Err))
+        match flaw(&order, result) {
+            Some(flaw) => {
+                // What is said of it comes behind what it printed.
+                sink.flush()?;
+                Ok(Err(flaw))
+            }
+            None => Ok(Ok(())),
+        }
     }
 }
 
