@@ -32,30 +32,3 @@ impl<F: TaskFn> Task<F> {
         F::decode_output(result.as_bytes()).map_err(erased_serde::Error::custom)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::codec;
-    use crate::task;
-
-    #[task(crate = crate)]
-    fn repeat(text: String, times: usize) -> String {
-        text.repeat(times)
-    }
-
-    #[test]
-    fn payloads_are_what_the_pool_carries() {
-        let mut args = crate::Payload::new();
-        for (index, text) in ["\"ab\"", "2"].iter().enumerate() {
-            let mut json = serde_json::Deserializer::from_str(text);
-            let mut erased = <dyn erased_serde::Deserializer<'_>>::erase(&mut json);
-            repeat.info().encode_arg(index, &mut erased, &mut args).expect("it fits");
-        }
-        assert_eq!(repeat.payload(&("ab".to_owned(), 2)).expect("texts encode"), args);
-        let mut result = Vec::new();
-        codec::encode(&repeat("ab".to_owned(), 2), &mut result).expect("texts encode");
-        assert_eq!(repeat.value(&result.into()).expect("it is one"), "abab");
-        let refused = repeat.value(&vec![9].into()).expect_err("no length");
-        assert!(!refused.to_string().is_empty());
-    }
-}
