@@ -4,6 +4,8 @@
 #[path = "cli/program.rs"]
 mod program;
 
+#[path = "cli/exec.rs"]
+mod exec;
 #[path = "cli/faults.rs"]
 mod faults;
 #[path = "cli/looking_back.rs"]

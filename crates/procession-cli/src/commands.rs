@@ -1,16 +1,18 @@
 //! From what was typed to what is done: every command becomes a job, a plan or a listing.
 
 use std::fs;
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use procession::TaskInfo;
 
 use crate::cli::{
-    Apply, Cli, Command, ConductFlags, ItemFlags, Map, PoolFlags, ResultFlags, Retry, Run, RunDirFlags,
+    Apply, Cli, Command, ConductFlags, Exec, ItemFlags, Map, PoolFlags, ResultFlags, Retry, Run, RunDirFlags,
     Starmap,
 };
 use crate::diagnostic::{Diagnostic, Place, Text};
+use crate::exec::{self, Commands, Origin, RowForm, Streams, Wording};
 use crate::exit::{Ending, Stop};
 use crate::failures::UNKNOWN;
 use crate::input::{Cell, CellRow, Columns, File, Format, Series, Source, row};
@@ -42,6 +44,10 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
         Command::Export(command) => look::export(&command),
         Command::Retry(command) => retry(&command),
         Command::Report(command) => report::report(&command),
+        Command::Exec(command) => {
+            let conduct = command.conduct;
+            conduct_job(exec_job(command)?, None, conduct)
+        }
         Command::Scale(command) => scale::scale(&command),
         Command::Tasks(command) => listing::show(command.json),
     }
@@ -224,6 +230,86 @@ fn job(
         results,
         skip_invalid: conduct.skip_invalid,
         run_dir: None,
+    })
+}
+
+fn exec_job(command: Exec) -> Result<Job, Diagnostic> {
+    let origin = exec_origin(&command)?;
+    let words = Words::new(&command.words[0], &command.words[1..]);
+    let flag =
+        |name: &str, text: &Option<String>| text.as_ref().map(|text| Text::new(name, text.as_str()).whole());
+    let mut pool = PoolSettings::default();
+    command.pool.adjust(&mut pool);
+    if pool.max_attempts.is_some_and(|attempts| attempts > 1) && !command.idempotent {
+        let refusal = Diagnostic::new("--max-attempts starts commands again, which not all can stand");
+        return Err(refusal.help("add --idempotent if yours can"));
+    }
+    // The command's own limit comes first, and spares its worker. The pool's is for what does not die of that.
+    let limit = pool.timeout;
+    pool.timeout = limit.and_then(|limit| limit.checked_add(exec::GRACE + exec::GRACE_MORE));
+    let wording = Wording {
+        words: (0..command.words.len()).map(|word| words.at(word)).collect(),
+        is_script: command.shell,
+        cwd: flag("--cwd", &command.cwd),
+        env: command.env.iter().map(|text| Text::new("--env", text.as_str()).whole()).collect(),
+        stdin: flag("--stdin", &command.stdin),
+        tag: flag("--tag", &command.tag),
+        output_dir: command.output_dir,
+        limit,
+        grace: exec::GRACE,
+    };
+    let commands = Commands::new(origin, &wording)?;
+    if !command.conduct.dry_run {
+        commands.make_output_dir()?;
+    }
+    let streams = Streams { format: command.format, tag: command.tag.is_some() };
+    let results = ResultSettings {
+        file: command.output.filter(|path| path.as_os_str() != "-"),
+        unordered: command.unordered,
+        failures: command.failures,
+        streams: Some(streams),
+        ..ResultSettings::default()
+    };
+    let program = Path::new(&command.words[0]).file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(Job {
+        name: if command.shell { "sh".to_owned() } else { program.unwrap_or_default() },
+        spec: None,
+        task: Commands::task(command.idempotent),
+        call: Call::Map,
+        reduce: None,
+        pool,
+        source: Source::Commands(commands),
+        results,
+        skip_invalid: command.conduct.skip_invalid,
+        run_dir: None,
+    })
+}
+
+fn exec_origin(command: &Exec) -> Result<Origin, Diagnostic> {
+    let file = |flag: &str, path: &str, form| {
+        let file = File::new(path, Format::Lines, true, Text::new(flag, path).whole());
+        Origin::File(file, form)
+    };
+    let lines = if command.null { RowForm::ZeroEnded } else { RowForm::Lines };
+    Ok(if let Some(range) = &command.range {
+        Origin::Range(Series::parse(range, Text::new("--range", range.as_str()).whole())?)
+    } else if let Some(path) = &command.each_line {
+        file("--each-line", path, lines)
+    } else if let Some(path) = &command.jsonl {
+        file("--jsonl", path, RowForm::Jsonl)
+    } else if let Some(path) = &command.csv {
+        file("--csv", path, RowForm::Csv)
+    } else if let Some(json) = &command.product {
+        Origin::product(&Text::new("--product", json.as_str()).whole())?
+    } else if !command.values.is_empty() {
+        Origin::Words(command.values.clone())
+    } else if std::io::stdin().is_terminal() {
+        let refusal = Diagnostic::new("no items: standard input is a terminal");
+        return Err(refusal.help(
+            "pipe lines in, or give one of --each-line, --jsonl, --csv, --product, --range and --values",
+        ));
+    } else {
+        file("--each-line", "-", lines)
     })
 }
 

@@ -1,6 +1,7 @@
 //! Items without a value, one JSON line each: which, with what arguments, what became of it and why.
 
 use std::path::Path;
+use std::time::Duration;
 
 use procession::{Error, ErrorKind, Payload, TaskInfo, WorkerExit};
 use serde::Serialize;
@@ -114,9 +115,27 @@ impl Failures {
         self.plain(Item { index, args: None, input }, &INVALID, 0, &refusal.plain_headline())
     }
 
-    /// Records a value that could not be written.
-    pub(crate) fn unwritten(&mut self, index: u64, args: Option<&Payload>, what: &str) -> Result<(), Stop> {
-        self.plain(Item { index, args, input: None }, &UNWRITTEN, 1, what)
+    /// Records a value that counts as a failure; `what` is what was said of it.
+    pub(crate) fn flawed(
+        &mut self,
+        index: u64,
+        args: Option<&Payload>,
+        flaw: &Flaw,
+        what: &str,
+    ) -> Result<(), Stop> {
+        self.write(&Failure {
+            index,
+            args: args.and_then(|args| args_json(self.task, args)),
+            outcome: flaw.outcome.id,
+            attempts: 1,
+            exit: flaw.exit,
+            signal: flaw.signal,
+            error: what,
+            run_s: flaw.ran.map(|ran| ran.as_secs_f64()),
+            stderr_tail: flaw.stderr.as_deref(),
+            reproduce: args.filter(|_| flaw.is_reproducible).and_then(|args| self.reproduction.line(args)),
+            ..Failure::default()
+        })
     }
 
     /// Records an item that was never handed out.
@@ -172,8 +191,29 @@ pub(crate) fn earlier_json(item: &procession_store::Item) -> Result<String, Stop
         .map_err(|error| Stop::Unwritable(format!("cannot write a failure as JSON: {error}")))
 }
 
+/// Why a value counts as a failure.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flaw {
+    pub(crate) outcome: Outcome,
+    pub(crate) what: String,
+    pub(crate) exit: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) ran: Option<Duration>,
+    /// The end of what it said.
+    pub(crate) stderr: Option<String>,
+    /// Whether the item itself came to this.
+    pub(crate) is_reproducible: bool,
+}
+
+/// A value that the chosen format cannot say, for this reason.
+impl From<String> for Flaw {
+    fn from(what: String) -> Flaw {
+        Flaw { outcome: UNWRITTEN, what, ..Flaw::default() }
+    }
+}
+
 /// What became of an item without a value: for programs and for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Outcome {
     /// The word in the failures file.
     pub(crate) id: &'static str,
@@ -190,6 +230,8 @@ pub(crate) const NOT_RUN: Outcome = Outcome { id: "not_run", words: "not run" };
 
 /// It may have been running when the master was killed.
 pub(crate) const UNKNOWN: Outcome = Outcome { id: "unknown", words: "unknown" };
+/// It ran for too long.
+pub(crate) const TIMED_OUT: Outcome = Outcome { id: "timed_out", words: "timed out" };
 
 /// It was running when the run was stopped.
 pub(crate) const TERMINATED: Outcome = Outcome { id: "terminated", words: "stopped while running" };
@@ -207,7 +249,7 @@ const NAMED: [Outcome; 15] = [
     Outcome { id: "panicked", words: "panicked" },
     Outcome { id: "worker_lost", words: "worker lost" },
     Outcome { id: "out_of_memory", words: "out of memory" },
-    Outcome { id: "timed_out", words: "timed out" },
+    TIMED_OUT,
     Outcome { id: "quarantined", words: "quarantined" },
     Outcome { id: "encode", words: "not encodable" },
     Outcome { id: "decode", words: "not decodable" },

@@ -11,6 +11,7 @@ use procession::{Output, PoolBuilder, StartMethod, TaskInfo};
 
 use crate::diagnostic::Diagnostic;
 use crate::echo;
+use crate::exec::Streams;
 use crate::input::Source;
 use crate::output::Format;
 use crate::progress::Screen;
@@ -280,4 +281,6 @@ pub(crate) struct ResultSettings {
     /// Whether values are written as they complete.
     pub(crate) unordered: bool,
     pub(crate) failures: Option<PathBuf>,
+    /// Where items are commands: what they printed is the value.
+    pub(crate) streams: Option<Streams>,
 }

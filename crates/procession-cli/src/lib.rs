@@ -31,6 +31,7 @@ mod cli;
 mod commands;
 mod diagnostic;
 mod echo;
+mod exec;
 mod exit;
 mod failures;
 #[cfg(any(test, feature = "fuzz"))]

@@ -9,9 +9,12 @@ use std::path::Path;
 use erased_serde::Serializer as Erased;
 use procession::{Payload, TaskInfo};
 
+use crate::exec::Streams;
 use crate::exit::Stop;
+use crate::failures::Flaw;
 use crate::input;
 use crate::job::ResultSettings;
+use crate::progress::Screen;
 
 /// Results are gathered up to here before they are written, unless nothing more is at hand.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -114,6 +117,8 @@ impl Drop for Sink {
 pub(crate) struct Values {
     sink: Sink,
     format: Format,
+    /// Where values are what commands printed.
+    streams: Option<Streams>,
     indexed: bool,
     written: u64,
     /// How many of them have certainly left the buffer.
@@ -132,6 +137,7 @@ impl Values {
         Ok(Values {
             sink,
             format: settings.format,
+            streams: settings.streams,
             indexed: settings.indexed,
             written: 0,
             seen: 0,
@@ -150,8 +156,26 @@ impl Values {
         self.sink.is_stdout && io::stdout().is_terminal()
     }
 
-    /// Writes one value. The inner error is the value's own: it cannot be written in this format.
+    /// Writes one value. The inner error is the value's own: it cannot be written in this format, or tells of a failure.
     pub(crate) fn write(
+        &mut self,
+        task: &TaskInfo,
+        index: u64,
+        result: &Payload,
+        args: Option<&Payload>,
+        screen: &Screen,
+    ) -> Result<Result<(), Flaw>, Stop> {
+        let done = match self.streams {
+            Some(streams) => streams
+                .write(&mut self.sink, (index, result), args, screen)
+                .map_err(|stop| self.count_lost(stop)),
+            None => self.write_value(task, index, result).map(|done| done.map_err(Flaw::from)),
+        };
+        self.written += u64::from(matches!(done, Ok(Ok(()))));
+        done
+    }
+
+    fn write_value(
         &mut self,
         task: &TaskInfo,
         index: u64,
@@ -171,7 +195,6 @@ impl Values {
             Ok(()) => self.sink.write(&line).map(Ok).map_err(|stop| self.count_lost(stop)),
             Err(what) => Ok(Err(what)),
         };
-        self.written += u64::from(matches!(done, Ok(Ok(()))));
         self.line = line;
         done
     }

@@ -56,7 +56,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let results = Results::open(job)?;
     let path = job.results.failures.as_deref();
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;
-    let keep_args = failures.is_some() || job.run_dir.is_some();
+    let keep_args = failures.is_some() || job.run_dir.is_some() || job.results.streams.is_some();
     // Last of all that may be refused: it is there, and locked, once there is a run.
     let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, total)).transpose()?;
     let progress = Progress::new(talk.progress, total, results.go_to_terminal());

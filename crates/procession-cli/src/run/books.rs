@@ -10,7 +10,7 @@ use super::results::Results;
 use super::sequence::{Next, Sequence};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
-use crate::failures::{self, Failures, INVALID, NOT_RUN, UNWRITTEN};
+use crate::failures::{self, Failures, Flaw, INVALID, NOT_RUN};
 use crate::intake::{Admission, Hearer};
 use crate::progress::{Progress, Screen};
 use crate::summary::Tally;
@@ -86,7 +86,7 @@ impl Books {
 
     /// An item has a value, and it is its turn.
     pub(super) fn value(&self, item: u64, args: Option<&Payload>, value: &Payload) -> Result<(), Stop> {
-        let taken = self.results.borrow_mut().take(item, value)?;
+        let taken = self.results.borrow_mut().take(item, value, args, &self.screen())?;
         self.written(item, args, taken)
     }
 
@@ -94,16 +94,16 @@ impl Books {
     fn show_value(&self, item: u64, json: &str) -> Result<(), Stop> {
         let shown = self.results.borrow_mut().show(item, json);
         let shown = self.mute_if_unread(shown)?.unwrap_or(Ok(()));
-        self.written(item, None, shown)
+        self.written(item, None, shown.map_err(Flaw::from))
     }
 
-    fn written(&self, item: u64, args: Option<&Payload>, written: Result<(), String>) -> Result<(), Stop> {
+    fn written(&self, item: u64, args: Option<&Payload>, written: Result<(), Flaw>) -> Result<(), Stop> {
         match written {
             Ok(()) => {
                 self.tally.borrow_mut().values += 1;
                 Ok(())
             }
-            Err(what) => self.unwritten(item, args, &what),
+            Err(flaw) => self.flawed(item, args, &flaw),
         }
     }
 
@@ -119,7 +119,7 @@ impl Books {
             }
             Err(what) => {
                 self.on_record(|record| record.unwritten(item, payload, args, &what))?;
-                self.unwritten(item, Some(args), &what)?;
+                self.flawed(item, Some(args), &Flaw::from(what))?;
                 self.pass(item, None)
             }
         }
@@ -145,12 +145,17 @@ impl Books {
         self.write(|failures| failures.item(item, args, error, message))
     }
 
-    /// An item has a value, and it cannot be written or reduced.
-    pub(super) fn unwritten(&self, item: u64, args: Option<&Payload>, what: &str) -> Result<(), Stop> {
-        let what = format!("item {item}: {what}");
+    /// An item has a value that counts as a failure: it cannot be written, or tells of one.
+    pub(super) fn flawed(&self, item: u64, args: Option<&Payload>, flaw: &Flaw) -> Result<(), Stop> {
+        let what = format!("item {item}: {}", flaw.what);
         self.aside(|| terminal::say(&terminal::printable(&what)));
-        self.tally.borrow_mut().fail(UNWRITTEN);
-        self.write(|failures| failures.unwritten(item, args, &what))
+        self.tally.borrow_mut().fail(flaw.outcome);
+        let mut first = self.first_lost.borrow_mut();
+        if flaw.is_reproducible && first.as_ref().is_none_or(|first| item < first.item) {
+            *first = Some(Lost { item, args: args.cloned(), backtrace: None });
+        }
+        drop(first);
+        self.write(|failures| failures.flawed(item, args, flaw, &what))
     }
 
     /// An item was never handed out.

@@ -3,8 +3,10 @@
 use procession::{Payload, TaskInfo};
 
 use crate::exit::Stop;
+use crate::failures::Flaw;
 use crate::job::Job;
 use crate::output::{Sink, Values, encode_json};
+use crate::progress::Screen;
 use crate::reduce::Reducer;
 use crate::summary::{Tally, counted};
 
@@ -29,12 +31,19 @@ impl Results {
         self.values.as_mut().map_or(Ok(()), Values::begin)
     }
 
-    /// Takes a value. The inner error is the value's own: nothing can be made of it.
-    pub(super) fn take(&mut self, item: u64, value: &Payload) -> Result<Result<(), String>, Stop> {
+    /// Takes a value. The inner error is the value's own: nothing can be made of it, or it tells of a failure.
+    pub(super) fn take(
+        &mut self,
+        item: u64,
+        value: &Payload,
+        args: Option<&Payload>,
+        screen: &Screen,
+    ) -> Result<Result<(), Flaw>, Stop> {
         if let Err(what) = self.reduce(value) {
-            return Ok(Err(what));
+            return Ok(Err(what.into()));
         }
-        self.values.as_mut().map_or(Ok(Ok(())), |values| values.write(self.task, item, value))
+        let Some(values) = &mut self.values else { return Ok(Ok(())) };
+        values.write(self.task, item, value, args, screen)
     }
 
     /// A value as JSON.
