@@ -4,8 +4,12 @@
 #[path = "cli/program.rs"]
 mod program;
 
+#[path = "cli/exec.rs"]
+mod exec;
 #[path = "cli/faults.rs"]
 mod faults;
+#[path = "cli/looking_back.rs"]
+mod looking_back;
 #[path = "cli/outputs.rs"]
 mod outputs;
 #[path = "cli/prints.rs"]
@@ -14,6 +18,8 @@ mod prints;
 mod reports;
 #[path = "cli/results.rs"]
 mod results;
+#[path = "cli/run_dirs.rs"]
+mod run_dirs;
 #[path = "cli/signals.rs"]
 mod signals;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use procession::{ErrorKind, Pool};
 use procession_harness::{Ledger, alive, wait_until};
-use procession_tasks::exec::{Ended, exec};
+use procession_tasks::exec::{Ended, Order, Report, command, exec};
 
 use crate::scenes::{LIMIT, both, kinds, outcomes, wait_lines};
 
@@ -15,6 +15,13 @@ fn sh(script: impl Into<String>) -> Vec<String> {
 /// A command that notes its own process id, then goes on for longer than any test.
 fn endless(ledger: &Ledger) -> Vec<String> {
     sh(format!("echo $$ >> '{}'; exec sleep 80", ledger.path()))
+}
+
+/// Runs a script in this process, which is nobody else's: what descends from it is the script's.
+fn limited(script: &str, limit_ms: u64, grace_ms: u64) -> Report {
+    let limit = Some(Duration::from_millis(limit_ms));
+    let order = Order { limit, grace: Duration::from_millis(grace_ms), ..Order::new(sh(script)) };
+    command(order).expect("there is a shell")
 }
 
 fn noted_pid(ledger: &Ledger) -> u32 {
@@ -76,5 +83,52 @@ procession_harness::cases! {
         assert_eq!(kinds(vec![handle]), [Err(ErrorKind::Cancelled)]);
         assert!(wait_until(LIMIT, || !alive(pid)), "the command outlives its worker");
         pool.close().unwrap();
+    }
+
+    /// Those that put themselves into other sessions, those that do not hear SIGTERM, and orphans.
+    fn a_commands_own_limit_ends_all_that_it_has_started() {
+        let script = "echo kept; trap '' TERM; sleep 100 & echo $!; setsid sleep 101 & echo $!; \
+            (setsid sh -c 'trap \"\" TERM; sleep 102' >/dev/null 2>&1 &) ; (sleep 103 & echo $!); wait; sleep 104";
+        let report = limited(script, 1_000, 200);
+        assert!(report.timed_out, "{report:?}");
+        assert_eq!(report.finished.ended, Ended::Signal(9));
+        assert!(report.ran < LIMIT, "{report:?}");
+        let stdout = String::from_utf8(report.finished.stdout.into_bytes()).expect("it is text");
+        let mut lines = stdout.lines();
+        assert_eq!(lines.next(), Some("kept"));
+        let pids: Vec<u32> = lines.map(|pid| pid.parse().expect("a number")).collect();
+        assert_eq!(pids.len(), 3);
+        assert!(!pids.into_iter().any(alive), "{stdout}");
+        assert!(procession_harness::children().is_empty(), "those without a name are gone as well, and reaped");
+    }
+
+    fn a_commands_own_limit_lets_it_say_its_last_words() {
+        let report = limited("trap 'echo end; exit 7' TERM; echo begin; sleep 100 & wait", 1_000, 60_000);
+        assert_eq!((report.timed_out, report.finished.ended), (true, Ended::Code(7)));
+        assert_eq!(report.finished.stdout.as_bytes(), b"begin\nend\n");
+    }
+
+    /// A command that ends in time with its streams closed long before, and one that hides behind closed streams.
+    fn closed_streams_are_no_end() {
+        let report = limited("exec >&- 2>&-; sleep 0.2; exit 3", 60_000, 0);
+        assert_eq!((report.timed_out, report.finished.ended), (false, Ended::Code(3)));
+        let report = limited("exec >&- 2>&-; sleep 100", 500, 60_000);
+        assert_eq!((report.timed_out, report.finished.ended), (true, Ended::Signal(15)));
+    }
+
+    /// The time of a command is over, the worker's is not: it runs the next one.
+    fn the_worker_outlives_a_commands_own_limit() {
+        both(1, |builder| {
+            let pool = builder.build().unwrap();
+            let limit = Some(Duration::from_millis(300));
+            let order = |script| Order { limit, ..Order::new(sh(script)) };
+            let before = pool.worker_pids();
+            let reports = pool.map(command, [order("sleep 100"), order("echo next")]).unwrap();
+            let [first, second] = &reports[..] else { panic!("{reports:?}") };
+            assert!(first.as_ref().is_ok_and(|report| report.timed_out), "{first:?}");
+            assert_eq!(second.as_ref().map(|report| report.finished.stdout.as_bytes()), Ok(&b"next\n"[..]));
+            assert_eq!(pool.worker_pids(), before);
+            pool.close().unwrap();
+        });
     }
 }

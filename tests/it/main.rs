@@ -6,6 +6,7 @@ mod crash_reports;
 mod crashes;
 mod descriptors;
 mod exec;
+mod figures;
 mod heavy_ends;
 mod kills;
 mod large;

@@ -2,12 +2,18 @@
 //!
 //! It says what can be typed; what is meant by it is `commands`' business.
 
+mod look;
+mod report;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint};
 use procession::StartMethod;
 
+pub(crate) use self::look::{Export, Failed, Retry, Show, Status};
+pub(crate) use self::report::Report;
+use crate::exec;
 use crate::job::Call;
 use crate::output::Format;
 use crate::spec::{START_METHODS, WORKERS_MAX, units};
@@ -17,7 +23,7 @@ use crate::spec::{START_METHODS, WORKERS_MAX, units};
 #[command(name = "procession", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "\
 Exit status: 0 every item has a value, 1 some do not, 2 bad spec, input or usage (nothing ran), \
-70 the pool broke, 74 results cannot be written, 130 or 143 stopped by Ctrl-C or SIGTERM, \
+70 the pool broke, 74 results cannot be written, 75 the run directory is in use, 130 or 143 stopped by Ctrl-C or SIGTERM, \
 129 or 141 the terminal or the reader of stdout went away.
 
 Ctrl-C or SIGTERM: once finishes what is running and begins nothing new, twice stops it, three times kills. \
@@ -37,6 +43,20 @@ pub(crate) enum Command {
     Starmap(Starmap),
     /// Call a task once
     Apply(Apply),
+    /// Run a command for every item, in parallel
+    Exec(Exec),
+    /// Say how far the run in a run directory is
+    Status(Status),
+    /// List the items of a run that have no value
+    Failed(Failed),
+    /// Say everything that is known of one item of a run
+    Show(Show),
+    /// Write the values of a run, in the order of its items
+    Export(Export),
+    /// Go on with a run, and run items again that had no value
+    Retry(Retry),
+    /// Draw a run: a page to look at, a trace to zoom into
+    Report(Report),
     /// Measure how a job gets faster with more workers
     Scale(Scale),
     /// List the tasks of this program
@@ -60,6 +80,8 @@ pub(crate) struct Run {
     pub(crate) pool: PoolFlags,
     #[command(flatten)]
     pub(crate) results: ResultFlags,
+    #[command(flatten)]
+    pub(crate) store: RunDirFlags,
     #[command(flatten)]
     pub(crate) conduct: ConductFlags,
 }
@@ -92,6 +114,8 @@ pub(crate) struct Map {
     #[command(flatten)]
     pub(crate) results: ResultFlags,
     #[command(flatten)]
+    pub(crate) store: RunDirFlags,
+    #[command(flatten)]
     pub(crate) conduct: ConductFlags,
 }
 
@@ -122,6 +146,8 @@ pub(crate) struct Starmap {
     #[command(flatten)]
     pub(crate) results: ResultFlags,
     #[command(flatten)]
+    pub(crate) store: RunDirFlags,
+    #[command(flatten)]
     pub(crate) conduct: ConductFlags,
 }
 
@@ -138,6 +164,85 @@ pub(crate) struct Apply {
     pub(crate) args: Vec<String>,
     #[command(flatten)]
     pub(crate) item: ItemFlags,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("items").multiple(false).args(["values", "range", "each_line", "jsonl", "csv", "product"]))]
+#[command(after_help = "\
+In words of the command, and in --cwd, --env, --stdin and --tag: {} is the item as it was written, {index} its number from 0, {2} a \
+column, {name} a column of --csv or --jsonl; {.} is a path without its extension, {/} without its folders, {/.} without both, \
+{//} its folder, as are {name.} and so on. {{name}} is {name} itself. Without any, columns are appended.
+
+A command has a value if it exits with 0. What it prints comes out whole and in input order.
+
+Examples:
+  ls *.wav | procession exec -- flac --silent {} -o {.}.flac
+  find . -name '*.log' -print0 | procession exec -0 --timeout 1m -- gzip -9
+  procession exec --csv runs.csv --failures failed.jsonl -- ./simulate --seed {seed} --out {name}.h5
+  procession exec --each-line urls.txt --shell 'curl -s {} | sha256sum'
+  procession exec --product '[[1,2],[\"a\",\"b\"]]' --dry-run -- ./fit {2} --order {1}")]
+pub(crate) struct Exec {
+    /// The command and its arguments; with --shell, one script
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, value_hint = ValueHint::CommandWithArguments)]
+    pub(crate) words: Vec<String>,
+    /// A word a line; - is standard input, which is where items come from if nothing else is said
+    #[arg(long, short = 'a', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) each_line: Option<String>,
+    /// Words end with a zero byte instead of a line's end, as those of `find -print0`
+    #[arg(long, short = '0', conflicts_with_all = ["values", "range", "jsonl", "csv", "product"])]
+    pub(crate) null: bool,
+    /// A JSON value a line: a word, a list of columns, or an object of them; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) jsonl: Option<String>,
+    /// A CSV file whose header names the columns; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) csv: Option<String>,
+    /// All combinations of a JSON array of values for each column
+    #[arg(long, value_name = "JSON")]
+    pub(crate) product: Option<String>,
+    /// Integers from START up to, not including, STOP
+    #[arg(long, value_name = "START..STOP[:STEP]", allow_hyphen_values = true)]
+    pub(crate) range: Option<String>,
+    /// Words, up to the next flag or --
+    #[arg(long, value_name = "WORD", num_args = 1..)]
+    pub(crate) values: Vec<String>,
+    /// Run CMD as a script of /bin/sh, which gets the values as parameters: they are never read as a script
+    #[arg(long)]
+    pub(crate) shell: bool,
+    /// Where commands run
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) cwd: Option<String>,
+    /// Add to their environment (may be given more than once)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// What a command reads, such as {text} [default: nothing]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stdin: Option<String>,
+    /// Begin every line of output with a text and a tab [default text: {}]
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, require_equals = true, default_missing_value = "{}")]
+    pub(crate) tag: Option<String>,
+    /// Commands may be started again if their worker is lost
+    #[arg(long)]
+    pub(crate) idempotent: bool,
+    /// Output comes as commands end, not in input order
+    #[arg(long, short = 'u')]
+    pub(crate) unordered: bool,
+    /// Write what item 7 prints to DIR/7.stdout and DIR/7.stderr, and not to ours
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output_dir: Option<PathBuf>,
+    /// Write to a file instead of stdout
+    #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// raw: bytes as they were printed; jsonl: an object a command, with its words, its end and what it printed
+    #[arg(long, value_name = "FORMAT", default_value = "raw", value_parser = stream_format)]
+    pub(crate) format: exec::Format,
+    /// Write every item without a value to a file, as JSON Lines
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) failures: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) pool: PoolFlags,
+    #[command(flatten)]
+    pub(crate) conduct: ConductFlags,
 }
 
 #[derive(Debug, Args)]
@@ -227,6 +332,23 @@ pub(crate) struct ResultFlags {
     pub(crate) failures: Option<PathBuf>,
 }
 
+/// What concerns the run directory.
+#[derive(Debug, Args)]
+pub(crate) struct RunDirFlags {
+    /// Keep every outcome in this directory, so that the run can be resumed and asked about
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Go on with the run in the run directory: only items without a final outcome run
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Go on although the input or the task has changed: what is new runs, what is gone is forgotten
+    #[arg(long, requires = "resume")]
+    pub(crate) accept_changes: bool,
+    /// Run again what may have been running when the master was killed
+    #[arg(long, requires = "resume")]
+    pub(crate) rerun_unknown: bool,
+}
+
 /// How the program behaves around the run.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct ConductFlags {
@@ -255,6 +377,13 @@ pub(crate) fn parse() -> Cli {
         None => command,
     });
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads a command line that was typed before. What is given twice counts as it was given last.
+pub(crate) fn parse_from<'a>(words: impl Iterator<Item = &'a str>) -> Result<Cli, clap::Error> {
+    let command = Cli::command().mut_subcommands(|command| command.args_override_self(true));
+    let matches = command.try_get_matches_from(words)?;
+    Cli::from_arg_matches(&matches)
 }
 
 fn workers(text: &str) -> Result<usize, String> {
@@ -290,6 +419,10 @@ fn call(text: &str) -> Result<Call, String> {
 
 fn format(text: &str) -> Result<Format, String> {
     choice(text, &Format::NAMES)
+}
+
+fn stream_format(text: &str) -> Result<exec::Format, String> {
+    choice(text, &exec::Format::NAMES)
 }
 
 fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {

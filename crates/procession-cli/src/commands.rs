@@ -1,47 +1,126 @@
 //! From what was typed to what is done: every command becomes a job, a plan or a listing.
 
+use std::fs;
+use std::io::IsTerminal as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use procession::TaskInfo;
 
-use crate::cli::{Apply, Cli, Command, ConductFlags, ItemFlags, Map, PoolFlags, ResultFlags, Run, Starmap};
+use crate::cli::{
+    Apply, Cli, Command, ConductFlags, Exec, ItemFlags, Map, PoolFlags, ResultFlags, Retry, Run, RunDirFlags,
+    Starmap,
+};
 use crate::diagnostic::{Diagnostic, Place, Text};
+use crate::exec::{self, Commands, Origin, RowForm, Streams, Wording};
 use crate::exit::{Ending, Stop};
+use crate::failures::UNKNOWN;
 use crate::input::{Cell, CellRow, Columns, File, Format, Series, Source, row};
-use crate::job::{Call, Job, PoolSettings, ResultSettings};
+use crate::job::{Call, Job, PoolSettings, ResultSettings, RunDirSettings, Typed};
 use crate::run::Talk;
-use crate::{listing, output, plan, run, scale, spec};
+use crate::{cli, listing, look, output, plan, report, run, run_dir, scale, spec};
 
 /// Does what the command line asks for.
 pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
     match cli.command {
         Command::Run(command) => {
-            let conduct = command.conduct;
-            conduct_job(&run_job(command)?, conduct)
+            let (conduct, run_dir) = (command.conduct, command.store.settings()?);
+            conduct_job(run_job(command)?, run_dir, conduct)
         }
         Command::Map(command) => {
-            let conduct = command.conduct;
-            conduct_job(&map_job(command)?, conduct)
+            let (conduct, run_dir) = (command.conduct, command.store.settings()?);
+            conduct_job(map_job(command)?, run_dir, conduct)
         }
         Command::Starmap(command) => {
-            let conduct = command.conduct;
-            conduct_job(&starmap_job(command)?, conduct)
+            let (conduct, run_dir) = (command.conduct, command.store.settings()?);
+            conduct_job(starmap_job(command)?, run_dir, conduct)
         }
         Command::Apply(command) => {
             run::run(&apply_job(command)?, Talk { progress: false, summary: false, backtrace: true })
+        }
+        Command::Status(command) => look::status(&command),
+        Command::Failed(command) => look::failed(&command),
+        Command::Show(command) => look::show(&command),
+        Command::Export(command) => look::export(&command),
+        Command::Retry(command) => retry(&command),
+        Command::Report(command) => report::report(&command),
+        Command::Exec(command) => {
+            let conduct = command.conduct;
+            conduct_job(exec_job(command)?, None, conduct)
         }
         Command::Scale(command) => scale::scale(&command),
         Command::Tasks(command) => listing::show(command.json),
     }
 }
 
-fn conduct_job(job: &Job, conduct: ConductFlags) -> Result<Ending, Stop> {
-    if conduct.dry_run {
-        return plan::show(job);
+/// Goes on with a run, and forgets some of its outcomes first: by the command line that began it, in its directory.
+fn retry(command: &Retry) -> Result<Ending, Stop> {
+    let path = fs::canonicalize(&command.dir).unwrap_or_else(|_| command.dir.clone());
+    let job = procession_store::Reader::open(&path)?.job()?;
+    let is_elsewhere = std::env::current_dir().map_or(true, |here| here != job.cwd);
+    let typed = Typed { argv: job.argv, cwd: job.cwd, is_elsewhere };
+    std::env::set_current_dir(&typed.cwd).map_err(|error| {
+        let (cwd, reason) = (typed.cwd.display(), output::reason(&error));
+        Diagnostic::new(format!("the run was begun in {cwd}, where nobody can go now: {reason}"))
+    })?;
+    let words = typed.with(&command.flags);
+    let again = cli::parse_from(words.iter().map(String::as_str))
+        .map_err(|error| Diagnostic::new(error.to_string().trim_end().to_owned()))?;
+    let forget = command.outcomes(&path)?;
+    let settle = |store: &RunDirFlags| RunDirSettings {
+        path: path.clone(),
+        resume: true,
+        accept_changes: store.accept_changes,
+        forget,
+        typed: typed.clone(),
+    };
+    match again.command {
+        Command::Run(command) => {
+            let (conduct, run_dir) = (command.conduct, settle(&command.store));
+            conduct_job(run_job(command)?, Some(run_dir), conduct)
+        }
+        Command::Map(command) => {
+            let (conduct, run_dir) = (command.conduct, settle(&command.store));
+            conduct_job(map_job(command)?, Some(run_dir), conduct)
+        }
+        Command::Starmap(command) => {
+            let (conduct, run_dir) = (command.conduct, settle(&command.store));
+            conduct_job(starmap_job(command)?, Some(run_dir), conduct)
+        }
+        _ => Err(Diagnostic::new("the run was begun by a command that cannot be resumed").into()),
     }
+}
+
+impl Retry {
+    /// The names of the outcomes to forget: of everything without a value, unless some are named.
+    fn outcomes(&self, path: &Path) -> Result<Vec<String>, Stop> {
+        let tally = procession_store::Reader::open(path)?.tally()?;
+        let wanted = |outcome: &str| {
+            let names = [(self.quarantined, "quarantined"), (self.unknown, UNKNOWN.id)];
+            let is_named = names.iter().any(|(is_wanted, name)| *is_wanted && *name == outcome);
+            let is_any = self.failed || !(self.quarantined || self.unknown);
+            // What may have run is not run again because something else failed.
+            is_named || (is_any && outcome != UNKNOWN.id)
+        };
+        let outcomes = tally.without.into_iter().map(|(outcome, _)| outcome);
+        let mut outcomes: Vec<String> = outcomes.filter(|outcome| wanted(outcome)).collect();
+        // What a killed master left is only known to be that once its run goes on.
+        if self.unknown && !outcomes.iter().any(|outcome| outcome == UNKNOWN.id) {
+            outcomes.push(UNKNOWN.id.to_owned());
+        }
+        Ok(outcomes)
+    }
+}
+
+fn conduct_job(mut job: Job, run_dir: Option<RunDirSettings>, conduct: ConductFlags) -> Result<Ending, Stop> {
+    job.run_dir = run_dir.or(job.run_dir);
+    if conduct.dry_run {
+        return plan::show(&job);
+    }
+    run_dir::keep_input(&mut job)?;
     let loud = !conduct.quiet;
     let talk = Talk { progress: loud && !conduct.no_progress, summary: loud, backtrace: loud };
-    run::run(job, talk)
+    run::run(&job, talk)
 }
 
 fn run_job(command: Run) -> Result<Job, Diagnostic> {
@@ -123,6 +202,7 @@ fn apply_job(command: Apply) -> Result<Job, Diagnostic> {
         source,
         results: ResultSettings::default(),
         skip_invalid: false,
+        run_dir: None,
     })
 }
 
@@ -149,6 +229,87 @@ fn job(
         source,
         results,
         skip_invalid: conduct.skip_invalid,
+        run_dir: None,
+    })
+}
+
+fn exec_job(command: Exec) -> Result<Job, Diagnostic> {
+    let origin = exec_origin(&command)?;
+    let words = Words::new(&command.words[0], &command.words[1..]);
+    let flag =
+        |name: &str, text: &Option<String>| text.as_ref().map(|text| Text::new(name, text.as_str()).whole());
+    let mut pool = PoolSettings::default();
+    command.pool.adjust(&mut pool);
+    if pool.max_attempts.is_some_and(|attempts| attempts > 1) && !command.idempotent {
+        let refusal = Diagnostic::new("--max-attempts starts commands again, which not all can stand");
+        return Err(refusal.help("add --idempotent if yours can"));
+    }
+    // The command's own limit comes first, and spares its worker. The pool's is for what does not die of that.
+    let limit = pool.timeout;
+    pool.timeout = limit.and_then(|limit| limit.checked_add(exec::GRACE + exec::GRACE_MORE));
+    let wording = Wording {
+        words: (0..command.words.len()).map(|word| words.at(word)).collect(),
+        is_script: command.shell,
+        cwd: flag("--cwd", &command.cwd),
+        env: command.env.iter().map(|text| Text::new("--env", text.as_str()).whole()).collect(),
+        stdin: flag("--stdin", &command.stdin),
+        tag: flag("--tag", &command.tag),
+        output_dir: command.output_dir,
+        limit,
+        grace: exec::GRACE,
+    };
+    let commands = Commands::new(origin, &wording)?;
+    if !command.conduct.dry_run {
+        commands.make_output_dir()?;
+    }
+    let streams = Streams { format: command.format, tag: command.tag.is_some() };
+    let results = ResultSettings {
+        file: command.output.filter(|path| path.as_os_str() != "-"),
+        unordered: command.unordered,
+        failures: command.failures,
+        streams: Some(streams),
+        ..ResultSettings::default()
+    };
+    let program = Path::new(&command.words[0]).file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(Job {
+        name: if command.shell { "sh".to_owned() } else { program.unwrap_or_default() },
+        spec: None,
+        task: Commands::task(command.idempotent),
+        call: Call::Map,
+        reduce: None,
+        pool,
+        source: Source::Commands(commands),
+        results,
+        skip_invalid: command.conduct.skip_invalid,
+        run_dir: None,
+    })
+}
+
+fn exec_origin(command: &Exec) -> Result<Origin, Diagnostic> {
+    let file = |flag: &str, path: &str, form| {
+        let file = File::new(path, Format::Lines, true, Text::new(flag, path).whole());
+        Origin::File(file, form)
+    };
+    let lines = if command.null { RowForm::ZeroEnded } else { RowForm::Lines };
+    Ok(if let Some(range) = &command.range {
+        Origin::Range(Series::parse(range, Text::new("--range", range.as_str()).whole())?)
+    } else if let Some(path) = &command.each_line {
+        file("--each-line", path, lines)
+    } else if let Some(path) = &command.jsonl {
+        file("--jsonl", path, RowForm::Jsonl)
+    } else if let Some(path) = &command.csv {
+        file("--csv", path, RowForm::Csv)
+    } else if let Some(json) = &command.product {
+        Origin::product(&Text::new("--product", json.as_str()).whole())?
+    } else if !command.values.is_empty() {
+        Origin::Words(command.values.clone())
+    } else if std::io::stdin().is_terminal() {
+        let refusal = Diagnostic::new("no items: standard input is a terminal");
+        return Err(refusal.help(
+            "pipe lines in, or give one of --each-line, --jsonl, --csv, --product, --range and --values",
+        ));
+    } else {
+        file("--each-line", "-", lines)
     })
 }
 
@@ -195,6 +356,20 @@ impl ItemFlags {
         pool.timeout = self.timeout.or(pool.timeout);
         pool.max_attempts = self.max_attempts.or(pool.max_attempts);
         pool.start_method = self.start_method.or(pool.start_method);
+    }
+}
+
+impl RunDirFlags {
+    fn settings(&self) -> Result<Option<RunDirSettings>, Diagnostic> {
+        let Some(path) = self.run_dir.clone() else {
+            let is_asked = self.resume || self.rerun_unknown;
+            let refusal =
+                || Diagnostic::new("--resume goes on with a run, and there is none without its directory");
+            return if is_asked { Err(refusal().help("add --run-dir DIR")) } else { Ok(None) };
+        };
+        let forget = if self.rerun_unknown { vec![UNKNOWN.id.to_owned()] } else { Vec::new() };
+        let (resume, accept_changes, typed) = (self.resume, self.accept_changes, Typed::here()?);
+        Ok(Some(RunDirSettings { path, resume, accept_changes, forget, typed }))
     }
 }
 

@@ -17,6 +17,8 @@ const REFUSED: u8 = 2;
 const BROKEN: u8 = 70;
 /// Results could not be written. `EX_IOERR` of sysexits.h.
 const UNWRITABLE: u8 = 74;
+/// Another master has the run directory. `EX_TEMPFAIL` of sysexits.h.
+const IN_USE: u8 = 75;
 
 /// How a command that did its work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,25 @@ pub(crate) enum Stop {
     Broken(String),
     /// A result, a failure or a listing could not be written.
     Unwritable(String),
+    /// Another master has the run directory.
+    InUse(String),
     /// Whoever read our stdout has gone: there is nobody left to talk to.
     Unread,
+}
+
+impl From<procession_store::Error> for Stop {
+    fn from(error: procession_store::Error) -> Stop {
+        use procession_store::ErrorKind;
+        let message = error.to_string();
+        match error.kind() {
+            ErrorKind::InUse => Stop::InUse(message),
+            ErrorKind::Exists => Diagnostic::new(message)
+                .help("add --resume to go on with it, or name another directory")
+                .into(),
+            ErrorKind::NotARun => Diagnostic::new(message).into(),
+            _ => Stop::Unwritable(message),
+        }
+    }
 }
 
 impl From<Diagnostic> for Stop {
@@ -65,6 +84,10 @@ pub(crate) fn status(end: Result<Ending, Stop>) -> ExitCode {
         Err(Stop::Unwritable(message)) => {
             terminal::say_error(&terminal::printable(&message));
             ExitCode::from(UNWRITABLE)
+        }
+        Err(Stop::InUse(message)) => {
+            terminal::say_error(&terminal::printable(&message));
+            ExitCode::from(IN_USE)
         }
         // A reader that leaves early, as `head` does, has what it wanted; and who waits for us learns that there was more.
         Err(Stop::Unread) => died_of(SIGPIPE),

@@ -1,6 +1,7 @@
 //! Items without a value, one JSON line each: which, with what arguments, what became of it and why.
 
 use std::path::Path;
+use std::time::Duration;
 
 use procession::{Error, ErrorKind, Payload, TaskInfo, WorkerExit};
 use serde::Serialize;
@@ -81,12 +82,7 @@ impl Failures {
         error: &Error,
         message: &str,
     ) -> Result<(), Stop> {
-        let (exit, signal) = match error.exit() {
-            Some(WorkerExit::Code(code)) => (Some(code), None),
-            Some(WorkerExit::Signal(signal)) => (None, Some(signal)),
-            // Unknown, or a way to end that this version has no field for; the error says it in words.
-            Some(_) | None => (None, None),
-        };
+        let (exit, signal) = exit_of(error.exit());
         let failure = Failure {
             index,
             args: args.and_then(|args| args_json(self.task, args)),
@@ -108,15 +104,38 @@ impl Failures {
         self.write(&failure)
     }
 
+    /// Records an item that had no value in an earlier session.
+    pub(crate) fn earlier(&mut self, item: &procession_store::Item) -> Result<(), Stop> {
+        self.write(&Failure::of(item))
+    }
+
     /// Records an item that never ran because its row is malformed.
     pub(crate) fn invalid(&mut self, index: u64, refusal: &Diagnostic) -> Result<(), Stop> {
         let input = refusal.input();
         self.plain(Item { index, args: None, input }, &INVALID, 0, &refusal.plain_headline())
     }
 
-    /// Records a value that could not be written.
-    pub(crate) fn unwritten(&mut self, index: u64, args: Option<&Payload>, what: &str) -> Result<(), Stop> {
-        self.plain(Item { index, args, input: None }, &UNWRITTEN, 1, what)
+    /// Records a value that counts as a failure; `what` is what was said of it.
+    pub(crate) fn flawed(
+        &mut self,
+        index: u64,
+        args: Option<&Payload>,
+        flaw: &Flaw,
+        what: &str,
+    ) -> Result<(), Stop> {
+        self.write(&Failure {
+            index,
+            args: args.and_then(|args| args_json(self.task, args)),
+            outcome: flaw.outcome.id,
+            attempts: 1,
+            exit: flaw.exit,
+            signal: flaw.signal,
+            error: what,
+            run_s: flaw.ran.map(|ran| ran.as_secs_f64()),
+            stderr_tail: flaw.stderr.as_deref(),
+            reproduce: args.filter(|_| flaw.is_reproducible).and_then(|args| self.reproduction.line(args)),
+            ..Failure::default()
+        })
     }
 
     /// Records an item that was never handed out.
@@ -143,8 +162,58 @@ impl Failures {
     }
 }
 
+impl Failure<'_> {
+    /// What the run store has of an item without a value.
+    fn of(item: &procession_store::Item) -> Failure<'_> {
+        Failure {
+            index: item.index,
+            args: item.args.clone().and_then(|args| RawValue::from_string(args).ok()),
+            outcome: &item.outcome,
+            attempts: item.attempts,
+            exit: item.exit,
+            signal: item.signal,
+            error: item.error.as_deref().unwrap_or_default(),
+            pid: item.pid,
+            run_s: item.wall.map(|time| time.as_secs_f64()),
+            cpu_s: item.cpu.map(|time| time.as_secs_f64()),
+            peak_rss_bytes: item.peak_rss,
+            backtrace: item.backtrace.as_deref(),
+            stderr_tail: item.stderr_tail.as_deref(),
+            reproduce: item.reproduce.clone(),
+            ..Failure::default()
+        }
+    }
+}
+
+/// An item without a value that the run store has, as a line of a failures file.
+pub(crate) fn earlier_json(item: &procession_store::Item) -> Result<String, Stop> {
+    serde_json::to_string(&Failure::of(item))
+        .map_err(|error| Stop::Unwritable(format!("cannot write a failure as JSON: {error}")))
+}
+
+/// Why a value counts as a failure.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flaw {
+    pub(crate) outcome: Outcome,
+    pub(crate) what: String,
+    pub(crate) exit: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) ran: Option<Duration>,
+    /// The end of what it said.
+    pub(crate) stderr: Option<String>,
+    /// Whether the item itself came to this.
+    pub(crate) is_reproducible: bool,
+}
+
+/// A value that the chosen format cannot say, for this reason.
+impl From<String> for Flaw {
+    fn from(what: String) -> Flaw {
+        Flaw { outcome: UNWRITTEN, what, ..Flaw::default() }
+    }
+}
+
 /// What became of an item without a value: for programs and for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Outcome {
     /// The word in the failures file.
     pub(crate) id: &'static str,
@@ -159,15 +228,40 @@ pub(crate) const UNWRITTEN: Outcome = Outcome { id: "unwritable_value", words: "
 /// The run was stopped before it could start or finish.
 pub(crate) const NOT_RUN: Outcome = Outcome { id: "not_run", words: "not run" };
 
+/// It may have been running when the master was killed.
+pub(crate) const UNKNOWN: Outcome = Outcome { id: "unknown", words: "unknown" };
+/// It ran for too long.
+pub(crate) const TIMED_OUT: Outcome = Outcome { id: "timed_out", words: "timed out" };
+
 /// It was running when the run was stopped.
-const TERMINATED: Outcome = Outcome { id: "terminated", words: "stopped while running" };
+pub(crate) const TERMINATED: Outcome = Outcome { id: "terminated", words: "stopped while running" };
 /// It was running when its call was cancelled.
-const CANCELLED: Outcome = Outcome { id: "cancelled", words: "cancelled" };
+pub(crate) const CANCELLED: Outcome = Outcome { id: "cancelled", words: "cancelled" };
+
+const FAILED: Outcome = Outcome { id: "failed", words: "failed" };
+
+const NAMED: [Outcome; 15] = [
+    INVALID,
+    UNWRITTEN,
+    UNKNOWN,
+    TERMINATED,
+    CANCELLED,
+    Outcome { id: "panicked", words: "panicked" },
+    Outcome { id: "worker_lost", words: "worker lost" },
+    Outcome { id: "out_of_memory", words: "out of memory" },
+    TIMED_OUT,
+    Outcome { id: "quarantined", words: "quarantined" },
+    Outcome { id: "encode", words: "not encodable" },
+    Outcome { id: "decode", words: "not decodable" },
+    Outcome { id: "too_large", words: "too large" },
+    Outcome { id: "unknown_task", words: "unknown task" },
+    Outcome { id: "initializer", words: "initializer failed" },
+];
 
 impl Outcome {
     /// Whether the item ran, so that it says something of how fast items run.
     pub(crate) fn ran(self) -> bool {
-        ![INVALID, NOT_RUN, CANCELLED].contains(&self)
+        ![INVALID, NOT_RUN, CANCELLED, UNKNOWN].contains(&self)
     }
 }
 
@@ -180,23 +274,38 @@ pub(crate) fn is_reproducible(error: &Error) -> bool {
 /// What an error of the pool means for its item.
 pub(crate) fn outcome(error: &Error) -> Outcome {
     let started = error.attempts() > 0;
-    let (id, words) = match error.kind() {
-        ErrorKind::Panicked => ("panicked", "panicked"),
-        ErrorKind::WorkerLost => ("worker_lost", "worker lost"),
-        ErrorKind::OutOfMemory => ("out_of_memory", "out of memory"),
-        ErrorKind::TimedOut => ("timed_out", "timed out"),
-        ErrorKind::Quarantined => ("quarantined", "quarantined"),
-        ErrorKind::Encode => ("encode", "not encodable"),
-        ErrorKind::Decode => ("decode", "not decodable"),
-        ErrorKind::TooLarge => ("too_large", "too large"),
-        ErrorKind::UnknownTask => ("unknown_task", "unknown task"),
-        ErrorKind::Initializer => ("initializer", "initializer failed"),
+    let id = match error.kind() {
+        ErrorKind::Panicked => "panicked",
+        ErrorKind::WorkerLost => "worker_lost",
+        ErrorKind::OutOfMemory => "out_of_memory",
+        ErrorKind::TimedOut => "timed_out",
+        ErrorKind::Quarantined => "quarantined",
+        ErrorKind::Encode => "encode",
+        ErrorKind::Decode => "decode",
+        ErrorKind::TooLarge => "too_large",
+        ErrorKind::UnknownTask => "unknown_task",
+        ErrorKind::Initializer => "initializer",
         ErrorKind::Terminated if started => return TERMINATED,
         ErrorKind::Cancelled if started => return CANCELLED,
+        ErrorKind::Closed | ErrorKind::Broken if started => return TERMINATED,
         ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed | ErrorKind::Broken => {
             return NOT_RUN;
         }
-        _ => ("failed", "failed"),
+        _ => "failed",
     };
-    Outcome { id, words }
+    named(id)
+}
+
+/// The outcome of that name.
+pub(crate) fn named(id: &str) -> Outcome {
+    NAMED.into_iter().find(|outcome| outcome.id == id).unwrap_or(FAILED)
+}
+
+/// How a process ended: its exit status, or its signal. The error says in words what neither can.
+pub(crate) fn exit_of(exit: Option<WorkerExit>) -> (Option<i32>, Option<i32>) {
+    match exit {
+        Some(WorkerExit::Code(code)) => (Some(code), None),
+        Some(WorkerExit::Signal(signal)) => (None, Some(signal)),
+        Some(_) | None => (None, None),
+    }
 }

@@ -1,4 +1,4 @@
-//! The way of rows into the pool: malformed ones are set aside, the rest keep their item numbers.
+//! The way of rows into the pool: those that are malformed or done already are set aside, the rest keep their item numbers.
 //!
 //! The pool counts the payloads it is given; items are counted from the input. This file is the map between the two.
 
@@ -12,8 +12,20 @@ use crate::diagnostic::Diagnostic;
 use crate::input::Rows;
 use crate::signals::{Request, Watch};
 
-/// Who hears of malformed rows. An error ends the input.
+/// What is to be done with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Run,
+    /// It has its outcome already.
+    Known,
+    /// Neither it nor any that follows is to run.
+    Close,
+}
+
+/// Who decides of rows, and hears of malformed ones.
 pub(crate) trait Hearer {
+    /// Item `index` has arguments.
+    fn admit(&self, index: u64) -> Admission;
     /// Item `index` has no arguments. False: take nothing more in.
     fn invalid(&self, index: u64, refusal: &Diagnostic) -> bool;
 }
@@ -34,7 +46,7 @@ pub(crate) struct Desk {
     items: u64,
     /// Payloads handed over so far.
     payloads: u64,
-    /// From payload `.0` on, an item's number is `.1` more than the payload's: an entry for each run of malformed rows.
+    /// From payload `.0` on, an item's number is `.1` more than the payload's: an entry for each run of rows set aside.
     shifts: Vec<(u64, u64)>,
     /// Copies of the arguments under way, if they may be asked for.
     kept: Option<Kept>,
@@ -71,8 +83,18 @@ impl<H: Hearer> Iterator for Intake<'_, '_, H> {
         while !self.closed && self.watch.request() == Request::Run {
             match self.rows.borrow_mut().next() {
                 Some(Ok(payload)) => {
-                    self.desk.borrow_mut().take_in(&payload);
-                    return Some(payload);
+                    let index = self.desk.borrow().items();
+                    match self.hearer.admit(index) {
+                        Admission::Run => {
+                            self.desk.borrow_mut().take_in(&payload);
+                            return Some(payload);
+                        }
+                        Admission::Known => {
+                            self.desk.borrow_mut().set_aside();
+                        }
+                        // It was read, and has no outcome all the same.
+                        Admission::Close => self.closed = true,
+                    }
                 }
                 Some(Err(refusal)) => {
                     let index = self.desk.borrow_mut().set_aside();
@@ -161,6 +183,10 @@ mod tests {
     struct Heard(RefCell<Vec<u64>>);
 
     impl Hearer for Heard {
+        fn admit(&self, _: u64) -> Admission {
+            Admission::Run
+        }
+
         fn invalid(&self, index: u64, _: &Diagnostic) -> bool {
             self.0.borrow_mut().push(index);
             true
@@ -198,6 +224,11 @@ mod tests {
     fn a_hearer_that_has_heard_enough_ends_the_input() {
         struct Once;
         impl Hearer for Once {
+            fn admit(&self, index: u64) -> Admission {
+                assert!(index < 9);
+                Admission::Run
+            }
+
             fn invalid(&self, _: u64, _: &Diagnostic) -> bool {
                 false
             }

@@ -11,6 +11,7 @@ use procession::{Output, PoolBuilder, StartMethod, TaskInfo};
 
 use crate::diagnostic::Diagnostic;
 use crate::echo;
+use crate::exec::Streams;
 use crate::input::Source;
 use crate::output::Format;
 use crate::progress::Screen;
@@ -31,6 +32,59 @@ pub(crate) struct Job {
     pub(crate) results: ResultSettings,
     /// A malformed row is that item's outcome, not a refusal of the run.
     pub(crate) skip_invalid: bool,
+    /// Where every outcome is kept, if it is to be.
+    pub(crate) run_dir: Option<RunDirSettings>,
+}
+
+/// A command line, and the directory it was typed in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Typed {
+    pub(crate) argv: Vec<String>,
+    pub(crate) cwd: PathBuf,
+    /// Whoever reads this is in another directory.
+    pub(crate) is_elsewhere: bool,
+}
+
+impl Typed {
+    /// What was typed to start this process, as it would be typed to begin the run.
+    pub(crate) fn here() -> Result<Typed, Diagnostic> {
+        let words: Result<Vec<String>, _> =
+            std::env::args_os().map(std::ffi::OsString::into_string).collect();
+        let mut argv = words.map_err(|word| {
+            let refusal = Diagnostic::new(format!("this word is not UTF-8: {}", word.to_string_lossy()));
+            refusal.help(
+                "a run directory keeps the command line, so that it can be used again: name it otherwise",
+            )
+        })?;
+        let flags = argv.iter().position(|word| word == "--").unwrap_or(argv.len());
+        let mut at = 0;
+        argv.retain(|word| {
+            at += 1;
+            at > flags || !["--resume", "--accept-changes", "--rerun-unknown"].contains(&word.as_str())
+        });
+        let cwd = std::env::current_dir().unwrap_or_default();
+        Ok(Typed { argv, cwd, is_elsewhere: false })
+    }
+
+    /// The same with more flags.
+    pub(crate) fn with(&self, flags: &[String]) -> Vec<String> {
+        let at = self.argv.iter().position(|word| word == "--").unwrap_or(self.argv.len());
+        [&self.argv[..at], flags, &self.argv[at..]].concat()
+    }
+}
+
+/// The run directory of a job, and what is to be done with what it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RunDirSettings {
+    pub(crate) path: PathBuf,
+    /// Go on with the run that is there.
+    pub(crate) resume: bool,
+    /// Go on although the job has changed.
+    pub(crate) accept_changes: bool,
+    /// Outcomes that are to be forgotten first, so that their items run again.
+    pub(crate) forget: Vec<String>,
+    /// The command line that began the run, and where it was typed.
+    pub(crate) typed: Typed,
 }
 
 impl Job {
@@ -227,4 +281,6 @@ pub(crate) struct ResultSettings {
     /// Whether values are written as they complete.
     pub(crate) unordered: bool,
     pub(crate) failures: Option<PathBuf>,
+    /// Where items are commands: what they printed is the value.
+    pub(crate) streams: Option<Streams>,
 }

@@ -9,9 +9,12 @@ use std::path::Path;
 use erased_serde::Serializer as Erased;
 use procession::{Payload, TaskInfo};
 
+use crate::exec::Streams;
 use crate::exit::Stop;
+use crate::failures::Flaw;
 use crate::input;
 use crate::job::ResultSettings;
+use crate::progress::Screen;
 
 /// Results are gathered up to here before they are written, unless nothing more is at hand.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -113,8 +116,9 @@ impl Drop for Sink {
 /// The values of a run, being written.
 pub(crate) struct Values {
     sink: Sink,
-    task: &'static TaskInfo,
     format: Format,
+    /// Where values are what commands printed.
+    streams: Option<Streams>,
     indexed: bool,
     written: u64,
     /// How many of them have certainly left the buffer.
@@ -125,15 +129,15 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    pub(crate) fn open(task: &'static TaskInfo, settings: &ResultSettings) -> Result<Values, Stop> {
+    pub(crate) fn open(settings: &ResultSettings) -> Result<Values, Stop> {
         let sink = match &settings.file {
             Some(path) => Sink::file(path)?,
             None => Sink::stdout(),
         };
         Ok(Values {
             sink,
-            task,
             format: settings.format,
+            streams: settings.streams,
             indexed: settings.indexed,
             written: 0,
             seen: 0,
@@ -152,21 +156,61 @@ impl Values {
         self.sink.is_stdout && io::stdout().is_terminal()
     }
 
-    /// Writes one value. The inner error is the value's own: it cannot be written in this format.
-    pub(crate) fn write(&mut self, index: u64, result: &Payload) -> Result<Result<(), String>, Stop> {
+    /// Writes one value. The inner error is the value's own: it cannot be written in this format, or tells of a failure.
+    pub(crate) fn write(
+        &mut self,
+        task: &TaskInfo,
+        index: u64,
+        result: &Payload,
+        args: Option<&Payload>,
+        screen: &Screen,
+    ) -> Result<Result<(), Flaw>, Stop> {
+        let done = match self.streams {
+            Some(streams) => streams
+                .write(&mut self.sink, (index, result), args, screen)
+                .map_err(|stop| self.count_lost(stop)),
+            None => self.write_value(task, index, result).map(|done| done.map_err(Flaw::from)),
+        };
+        self.written += u64::from(matches!(done, Ok(Ok(()))));
+        done
+    }
+
+    fn write_value(
+        &mut self,
+        task: &TaskInfo,
+        index: u64,
+        result: &Payload,
+    ) -> Result<Result<(), String>, Stop> {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         let made = match self.format {
-            Format::Jsonl | Format::Json => self.json_line(index, result, &mut line),
-            Format::Csv => self.csv_line(index, result, &mut line),
+            Format::Jsonl | Format::Json => self.json_line(task, index, result, &mut line),
+            Format::Csv => self.csv_line(task, index, result, &mut line),
         };
+        self.put(line, made)
+    }
+
+    fn put(&mut self, line: Vec<u8>, made: Result<(), String>) -> Result<Result<(), String>, Stop> {
         let done = match made {
             Ok(()) => self.sink.write(&line).map(Ok).map_err(|stop| self.count_lost(stop)),
             Err(what) => Ok(Err(what)),
         };
-        self.written += u64::from(matches!(done, Ok(Ok(()))));
         self.line = line;
         done
+    }
+
+    /// Writes one value that is JSON by now; otherwise as [`write`](Values::write).
+    pub(crate) fn write_json(&mut self, index: u64, json: &str) -> Result<Result<(), String>, Stop> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let made = match self.format {
+            Format::Jsonl | Format::Json => self.framed(index, &mut line, |line| {
+                line.extend_from_slice(json.as_bytes());
+                Ok(())
+            }),
+            Format::Csv => csv_record(&mut self.columns, self.indexed.then_some(index), json, &mut line),
+        };
+        self.put(line, made)
     }
 
     /// Lets readers see everything so far.
@@ -205,14 +249,30 @@ impl Values {
         }
     }
 
-    fn json_line(&self, index: u64, result: &Payload, line: &mut Vec<u8>) -> Result<(), String> {
+    fn json_line(
+        &self,
+        task: &TaskInfo,
+        index: u64,
+        result: &Payload,
+        line: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        self.framed(index, line, |line| encode_json(task, result, line))
+    }
+
+    /// A value with what is around it.
+    fn framed(
+        &self,
+        index: u64,
+        line: &mut Vec<u8>,
+        value: impl FnOnce(&mut Vec<u8>) -> Result<(), String>,
+    ) -> Result<(), String> {
         if self.format == Format::Json {
             line.extend_from_slice(if self.written == 0 { b"[\n" } else { b",\n" });
         }
         if self.indexed {
             line.extend_from_slice(format!("{{\"index\": {index}, \"value\": ").as_bytes());
         }
-        encode_json(self.task, result, line)?;
+        value(line)?;
         if self.indexed {
             line.push(b'}');
         }
@@ -222,9 +282,15 @@ impl Values {
         Ok(())
     }
 
-    fn csv_line(&mut self, index: u64, result: &Payload, line: &mut Vec<u8>) -> Result<(), String> {
+    fn csv_line(
+        &mut self,
+        task: &TaskInfo,
+        index: u64,
+        result: &Payload,
+        line: &mut Vec<u8>,
+    ) -> Result<(), String> {
         let mut json = Vec::new();
-        encode_json(self.task, result, &mut json)?;
+        encode_json(task, result, &mut json)?;
         let json = String::from_utf8(json).map_err(|error| error.to_string())?;
         csv_record(&mut self.columns, self.indexed.then_some(index), &json, line)
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use erased_serde::Serializer as Erased;
 
+use crate::exec;
 use crate::exit::{Ending, Stop};
 use crate::job::{Job, PoolSettings};
 use crate::output::{Format, Sink};
@@ -17,6 +18,9 @@ const ROW_WIDTH: usize = 100;
 
 /// Checks the whole input and prints the plan.
 pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
+    if job.results.streams.is_some() {
+        return exec::show(job);
+    }
     let total = job.source.check(job.task, job.skip_invalid)?;
     job.refuse_overwriting()?;
     job.refuse_mixing()?;

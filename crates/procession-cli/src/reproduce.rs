@@ -9,6 +9,7 @@ use procession::{Payload, TaskInfo};
 use serde_json::value::RawValue;
 
 use crate::diagnostic::Text;
+use crate::exec;
 use crate::input::{Cell, CellRow};
 use crate::job::Job;
 use crate::spec::START_METHODS;
@@ -53,6 +54,9 @@ impl Reproduction {
 
     /// The command for the item with these arguments; `None`: no line of text means the same.
     pub(crate) fn line(&self, args: &Payload) -> Option<String> {
+        if exec::runs_commands(self.task) {
+            return exec::order(args).map(|order| exec::shell_line(&order)).filter(|line| is_typed(line));
+        }
         let json = args_json(self.task, args)?;
         let values: Vec<&RawValue> = serde_json::from_str(json.get()).ok()?;
         // Texts as plain words where that does.
@@ -66,8 +70,7 @@ impl Reproduction {
             line.push_str(&quoted(word));
         }
         line.push_str(&self.flags);
-        let is_text = line.len() <= LINE_BYTES_MAX && !line.chars().any(char::is_control);
-        is_text.then_some(line)
+        is_typed(&line).then_some(line)
     }
 
     /// Whether the command line reads these words as those arguments.
@@ -78,8 +81,18 @@ impl Reproduction {
     }
 }
 
+/// Whether a person would type it.
+fn is_typed(line: &str) -> bool {
+    line.len() <= LINE_BYTES_MAX && !line.chars().any(char::is_control)
+}
+
 /// The arguments as a JSON array; `None` where JSON cannot say them.
+///
+/// Of a command those are its words.
 pub(crate) fn args_json(task: &TaskInfo, args: &Payload) -> Option<Box<RawValue>> {
+    if exec::runs_commands(task) {
+        return serde_json::value::to_raw_value(&exec::order(args)?.argv).ok();
+    }
     let mut json = Vec::new();
     let mut serializer = serde_json::Serializer::new(&mut json);
     task.decode_args(args.as_bytes(), &mut <dyn Erased>::erase(&mut serializer)).ok()?;
@@ -107,7 +120,7 @@ fn word(value: &RawValue, plain: bool) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();

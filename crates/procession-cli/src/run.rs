@@ -3,13 +3,20 @@
 //! This is the one loop of the program. Where items come from and where values go is decided elsewhere.
 
 mod books;
+mod figures;
+mod record;
+mod results;
+mod sequence;
 
 use std::cell::RefCell;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
 
 use self::books::{Books, Lost};
+use self::record::Record;
+use self::results::Results;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
@@ -17,10 +24,9 @@ use crate::host::Host;
 use crate::input::Rows;
 use crate::intake::{Desk, Intake};
 use crate::job::{Call, Job};
-use crate::output::{Sink, Values};
 use crate::progress::Progress;
-use crate::reduce::Reducer;
 use crate::reproduce::{self, Reproduction};
+use crate::run_dir;
 use crate::signals::{self, Request, Watch};
 use crate::summary::{Summary, Tally, counted};
 use crate::terminal;
@@ -47,43 +53,61 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     job.caution().iter().for_each(|caution| terminal::say_warning(caution));
     job.refuse_mixing()?;
     job.remark();
-    let mut results = Results::open(job)?;
+    let results = Results::open(job)?;
     let path = job.results.failures.as_deref();
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;
-    let keep_args = failures.is_some();
+    let keep_args = failures.is_some() || job.run_dir.is_some() || job.results.streams.is_some();
+    // Last of all that may be refused: it is there, and locked, once there is a run.
+    let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, total)).transpose()?;
     let progress = Progress::new(talk.progress, total, results.go_to_terminal());
-    let books = Books::new(failures, progress);
+    let books = Books::new(results, failures, progress);
 
     let start = Instant::now();
-    let pool = job.pool.configure(Pool::builder(), books.screen()).build();
-    let pool = pool.map_err(|error| unstarted(&error))?;
+    let (told, events) = mpsc::channel();
+    let builder = job.pool.configure(Pool::builder(), books.screen());
+    let builder = match &opened {
+        // Nobody listens any more once the run has ended.
+        Some(_) => builder.on_event(move |event| drop(told.send(event.clone()))),
+        None => builder,
+    };
+    let pool = builder.build().map_err(|error| unstarted(&error))?;
+    // Only now: it has a thread, and a pool may have to be started without.
+    if let Some(opened) = opened {
+        books.keep_record(Record::begin(opened, job, events)?, job.results.unordered);
+    }
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {
         Stop::Broken(format!("cannot watch for signals: {}", crate::output::reason(&error)))
     })?;
     // Nor is anything lost of an earlier run's results.
-    results.begin().and_then(|()| books.begin())?;
+    books.begin()?;
     let _hosting = watch.host(Host::new(pool.clone(), books.screen()));
-    let mut run = Run { job, books: &books, results, pool, watch, stage: Request::Run };
+    let mut run = Run { job, books: &books, pool, watch, stage: Request::Run };
     let intake = Intake::new(&rows, &books, run.watch.clone(), keep_args);
     let desk = intake.desk();
 
-    let mut done = run.drive(intake, &desk);
-    // A source that was not counted may never end: its rest stays unread.
-    if total.is_some() && keep_args && run.stage < Request::Stop && done.is_ok() {
+    let driven = run.drive(intake, &desk);
+    let is_settled = driven.is_ok();
+    let mut done = driven;
+    // A source that was not counted may never end: its rest stays unread. What has a run directory is a file.
+    let reads_rest = (total.is_some() && run.stage < Request::Stop) || books.has_record();
+    if reads_rest && keep_args && done.is_ok() {
         done = run.record_rest(&rows, &desk);
     }
+    done = done.and_then(|()| books.show_rest());
     // The bar goes before the last results come: they may share its terminal.
     books.end_progress();
     let mut tally = books.tally();
     // What was never taken in, because a signal or a failure came first, was not run either.
     tally.fail_many(NOT_RUN, total.map_or(0, |total| total.saturating_sub(tally.items())));
-    let done = done.and_then(|()| run.results.finish(&books, &tally)).and_then(|()| books.flush());
+    let done = done.and_then(|()| books.finish(&tally));
     let done = done.map_err(|stop| {
         let items = total.unwrap_or_else(|| desk.borrow().items());
         run.count_unrecorded(stop, items)
     });
     run.end_pool(&done);
+    let items = desk.borrow().items();
+    let done = run.end_record(done, &tally, (total.is_none() && is_settled).then_some(items), is_settled);
 
     if talk.summary && done.is_ok() {
         let restarts = run.pool.stats().workers.iter().map(|worker| u64::from(worker.restarts)).sum();
@@ -118,7 +142,6 @@ fn explain(job: &Job, talk: Talk, lost: Lost) {
 struct Run<'a> {
     job: &'a Job,
     books: &'a Books,
-    results: Results,
     pool: Pool,
     watch: Watch,
     /// What the signals so far have led to.
@@ -128,8 +151,15 @@ struct Run<'a> {
 impl Run<'_> {
     /// Takes outcome after outcome until there are no more.
     fn drive(&mut self, intake: Intake<'_, '_, Books>, desk: &RefCell<Desk>) -> Result<(), Stop> {
-        let mut stream = self.pool.stream(self.job.task, intake, options(self.job));
+        let is_recorded = self.books.has_record();
+        let mut options = options(self.job);
+        if is_recorded {
+            // An outcome is on record as soon as it is there. The output has an order of its own.
+            (options.ordered, options.figures) = (false, true);
+        }
+        let mut stream = self.pool.stream(self.job.task, intake, options);
         loop {
+            self.books.on_record(Record::tick)?;
             let request = self.watch.request();
             if request > self.stage {
                 self.stage = request;
@@ -143,7 +173,7 @@ impl Run<'_> {
                 Some(step) => Some(step),
                 None => {
                     // Nothing at hand: let readers see what there is, and wait.
-                    self.results.flush()?;
+                    self.books.flush_values()?;
                     stream.next_timeout(LOOK_UP_EVERY)
                 }
             };
@@ -157,14 +187,54 @@ impl Run<'_> {
                 Some(Some((payload, outcome))) => {
                     let item = desk.borrow().item(payload);
                     let args = desk.borrow_mut().settle(payload);
-                    match outcome {
-                        Ok(value) => self.results.take(item, &value, args.as_ref(), self.books)?,
-                        Err(error) => self.lose((payload, item), args.as_ref(), &error)?,
+                    self.books.on_record(|record| {
+                        record.figures.add(stream.take_figures());
+                        Ok(())
+                    })?;
+                    match (outcome, &args) {
+                        (Ok(value), Some(args)) if is_recorded => {
+                            self.books.keep(item, payload, args, &value)?;
+                        }
+                        (Ok(value), _) => self.books.value(item, args.as_ref(), &value)?,
+                        (Err(error), _) => self.lose((payload, item), args.as_ref(), &error)?,
                     }
                 }
             }
             self.books.show_progress();
         }
+    }
+
+    /// Ends the session in the run directory, and says how to go on.
+    fn end_record(
+        &self,
+        done: Result<(), Stop>,
+        tally: &Tally,
+        items: Option<u64>,
+        is_settled: bool,
+    ) -> Result<(), Stop> {
+        let Some(mut record) = self.books.take_record() else {
+            return done;
+        };
+        let ending = match (&done, self.books.broken(), self.watch.signal()) {
+            (Err(_), ..) => procession_store::Ending::Unwritable,
+            (Ok(()), Some(_), _) => procession_store::Ending::Broken,
+            (Ok(()), None, Some(_)) => procession_store::Ending::Signalled,
+            (Ok(()), None, None) if tally.failures() > 0 => procession_store::Ending::Incomplete,
+            (Ok(()), None, None) => procession_store::Ending::Complete,
+        };
+        let unrecorded = record.unrecorded();
+        let ended = items
+            .map_or(Ok(()), |items| record.total(items))
+            .and_then(|()| record.finish(ending, is_settled));
+        let done = done.and(ended.map_err(|stop| with_unrecorded(stop, unrecorded)));
+        let is_over =
+            matches!(ending, procession_store::Ending::Complete | procession_store::Ending::Incomplete);
+        if done.is_err() || !is_over {
+            let settings = self.job.run_dir.as_ref();
+            let command = settings.map(|settings| run_dir::resuming(&settings.typed)).unwrap_or_default();
+            terminal::say(&format!("go on with: {command}"));
+        }
+        done
     }
 
     /// The pool takes no more items, and says why.
@@ -210,6 +280,9 @@ impl Run<'_> {
         }
         for row in rows.borrow_mut().by_ref() {
             let item = desk.borrow_mut().next_item();
+            if self.books.is_known(item)? {
+                continue;
+            }
             self.books.not_run(item, row.as_ref().ok(), &why)?;
         }
         Ok(())
@@ -235,19 +308,27 @@ impl Run<'_> {
             ErrorKind::Usage => return Err(Diagnostic::new(message).into()),
             // Whoever stopped the run knows why; the tally counts them.
             ErrorKind::Cancelled | ErrorKind::Terminated if outcome == NOT_RUN => {
+                self.books.on_record(|record| record.not_run(item))?;
+                self.books.pass(item, None)?;
                 return self.books.not_run(item, args, &self.why_not_run());
             }
             ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed => {}
             _ => self.books.aside(|| terminal::say(&terminal::printable(&message))),
         }
+        self.books.on_record(|record| record.failure(item, payload, args, error, &message))?;
+        self.books.pass(item, None)?;
         self.books.failed(item, args, error, &message)
     }
 
     /// Says for how many items nothing was written.
     fn count_unrecorded(&self, stop: Stop, items: u64) -> Stop {
+        let mut unrecorded = items.saturating_sub(self.books.certain() + self.books.recorded());
+        let _ = self.books.on_record(|record| {
+            unrecorded = record.unrecorded();
+            Ok(())
+        });
         match stop {
             Stop::Unwritable(what) => {
-                let unrecorded = items.saturating_sub(self.results.certain() + self.books.recorded());
                 Stop::Unwritable(format!("{what}; {unrecorded} of {} unrecorded", counted(items, "outcome")))
             }
             other => other,
@@ -282,86 +363,12 @@ impl Run<'_> {
     }
 }
 
-/// Where values end: written, reduced, or both.
-struct Results {
-    values: Option<Values>,
-    reducer: Option<Reducer>,
-}
-
-impl Results {
-    fn open(job: &Job) -> Result<Results, Stop> {
-        let reducer = job.reduce.map(|reduction| Reducer::new(reduction, job.task));
-        // A reduction is the result on stdout; the values themselves are written only where a file is named for them.
-        let writes = reducer.is_none() || job.results.file.is_some();
-        let values = writes.then(|| Values::open(job.task, &job.results)).transpose()?;
-        Ok(Results { values, reducer })
-    }
-
-    /// The run has begun: values of an earlier one go.
-    fn begin(&mut self) -> Result<(), Stop> {
-        self.values.as_mut().map_or(Ok(()), Values::begin)
-    }
-
-    fn take(
-        &mut self,
-        item: u64,
-        value: &Payload,
-        args: Option<&Payload>,
-        books: &Books,
-    ) -> Result<(), Stop> {
-        if let Some(reducer) = &mut self.reducer
-            && let Err(what) = reducer.add(value)
-        {
-            return books.unwritten(item, args, &what);
+fn with_unrecorded(stop: Stop, unrecorded: u64) -> Stop {
+    match stop {
+        Stop::Unwritable(what) => {
+            Stop::Unwritable(format!("{what}; {} unrecorded", counted(unrecorded, "outcome")))
         }
-        if let Some(values) = &mut self.values
-            && let Err(what) = values.write(item, value)?
-        {
-            return books.unwritten(item, args, &what);
-        }
-        books.value();
-        Ok(())
-    }
-
-    /// Whether values appear where progress does.
-    fn go_to_terminal(&self) -> bool {
-        self.values.as_ref().is_some_and(Values::go_to_terminal)
-    }
-
-    /// How many values have certainly been written. A reduction that has no result has none.
-    fn certain(&self) -> u64 {
-        self.values.as_ref().map_or(0, Values::certain)
-    }
-
-    fn flush(&mut self) -> Result<(), Stop> {
-        self.values.as_mut().map_or(Ok(()), Values::flush)
-    }
-
-    fn finish(&mut self, books: &Books, tally: &Tally) -> Result<(), Stop> {
-        if let Some(values) = &mut self.values {
-            values.finish()?;
-        }
-        let Some(reducer) = &self.reducer else {
-            return Ok(());
-        };
-        let without = tally.failures();
-        if without > 0 {
-            books.aside(|| {
-                let values = counted(reducer.count(), "value");
-                let items = counted(without, "item");
-                terminal::say_warning(&match reducer.count() {
-                    0 => format!("there is no result: {items} had no value"),
-                    _ => format!("the result is over {values}: {items} had none"),
-                });
-            });
-        }
-        // The sum of nothing is a number only where nothing was all there was.
-        if without > 0 && reducer.count() == 0 {
-            return Ok(());
-        }
-        let mut stdout = Sink::stdout();
-        stdout.write(format!("{reducer}\n").as_bytes())?;
-        stdout.flush()
+        other => other,
     }
 }
 

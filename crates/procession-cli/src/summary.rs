@@ -12,6 +12,8 @@ use crate::terminal::printable;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) values: u64,
+    /// Items whose outcome is of an earlier session.
+    pub(crate) earlier: u64,
     without: BTreeMap<Outcome, u64>,
 }
 
@@ -39,7 +41,7 @@ impl Tally {
     /// Items that ran, with whatever outcome.
     fn ran(&self) -> u64 {
         let without = self.without.iter().filter(|(outcome, _)| outcome.ran());
-        self.values + without.map(|(_, count)| count).sum::<u64>()
+        (self.values + without.map(|(_, count)| count).sum::<u64>()).saturating_sub(self.earlier)
     }
 
     /// Items that have an outcome.
@@ -72,6 +74,9 @@ impl fmt::Display for Summary<'_> {
             let kinds: Vec<String> =
                 tally.without.iter().map(|(outcome, count)| format!("{count} {}", outcome.words)).collect();
             write!(f, ", {} without ({})", tally.failures(), kinds.join(", "))?;
+        }
+        if tally.earlier > 0 {
+            write!(f, ", {} of them from before", tally.earlier)?;
         }
         let rate = tally.ran() as f64 / wall.as_secs_f64().max(1e-9);
         write!(f, " in {} ({}/s), {}", units::show(*wall), short(rate), counted(*workers as u64, "worker"))?;

@@ -1,13 +1,11 @@
 //! Commands as items: a program, its arguments, and what it printed. It knows no shell, and no command line of ours.
 
 mod capture;
+mod family;
+mod order;
+mod patience;
 
 use std::fmt;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
-
-use capture::Kept;
 
 use procession::task;
 use serde::de::{self, Visitor};
@@ -40,34 +38,27 @@ pub const CAPTURED_BYTES_MAX: usize = 64 << 20;
 /// The program could not be started: the message says which and why.
 #[task]
 pub fn exec(argv: Vec<String>) -> Result<Finished, String> {
-    let (program, arguments) =
-        argv.split_first().ok_or("the command has no words: name at least a program")?;
-    // No hook runs in the child, so std starts it without copying this process.
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("cannot run `{program}`: {error}"))?;
-    let [stdout, stderr] = capture::read_both(pipes(&mut child), CAPTURED_BYTES_MAX).map_err(|error| {
-        // Nobody reads what it prints any more.
-        let _ = child.kill();
-        let _ = child.wait();
-        format!("cannot read what `{program}` prints: {error}")
-    })?;
-    let status = child.wait().map_err(|error| format!("cannot wait for `{program}`: {error}"))?;
-    let ended = match (status.code(), status.signal()) {
-        (Some(code), _) => Ended::Code(code),
-        (None, Some(signal)) => Ended::Signal(signal),
-        (None, None) => return Err(format!("`{program}` neither exited nor was killed: {status}")),
-    };
-    Ok(Finished::new(ended, stdout, stderr))
+    order::run(&Order::new(argv)).map(|report| report.finished)
 }
 
-fn pipes(child: &mut Child) -> [OwnedFd; 2] {
-    let stdout = child.stdout.take().expect("its output is piped").into();
-    [stdout, child.stderr.take().expect("its errors are piped").into()]
+pub use order::{Order, Report};
+
+/// Runs one command as ordered, at most once, and returns what became of it.
+///
+/// # Errors
+/// The program could not be started, or a file of the order not be opened: the message says which and why.
+#[task]
+pub fn command(order: Order) -> Result<Report, String> {
+    order::run(&order)
+}
+
+/// As `command`, for commands that may be started again if their worker is lost.
+///
+/// # Errors
+/// As those of [`command()`].
+#[task(idempotent)]
+pub fn idempotent_command(order: Order) -> Result<Report, String> {
+    order::run(&order)
 }
 
 /// What is known of a command that has ended.
@@ -81,13 +72,6 @@ pub struct Finished {
     pub stderr: Captured,
     /// It wrote more than is kept of a stream: the rest of that one is missing.
     pub truncated: bool,
-}
-
-impl Finished {
-    fn new(ended: Ended, stdout: Kept, stderr: Kept) -> Finished {
-        let truncated = stdout.is_cut || stderr.is_cut;
-        Finished { ended, stdout: Captured(stdout.bytes), stderr: Captured(stderr.bytes), truncated }
-    }
 }
 
 /// The two ways in which a process ends.

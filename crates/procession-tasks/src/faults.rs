@@ -3,6 +3,7 @@
 //! **They do what they say**: called in the master instead of a worker, they end the master.
 //! The only `unsafe` of this crate is here: a read through a bad pointer, a signal to ourselves, and one ignored.
 
+use std::fs::OpenOptions;
 use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -95,6 +96,33 @@ pub fn spin(seconds: f64) -> f64 {
         std::hint::spin_loop();
     }
     seconds
+}
+
+/// Adds a line with `x` to the end of the file `path`, keeps one core busy for `seconds`, and returns `x`: so that a file
+/// tells how often each item was begun.
+///
+/// ```
+/// let ledger = std::env::temp_dir().join(format!("ledger-{}", std::process::id()));
+/// assert_eq!(procession_tasks::faults::note(ledger.display().to_string(), 7, 0.0), 7);
+/// assert_eq!(std::fs::read_to_string(&ledger).unwrap(), "7\n");
+/// std::fs::remove_file(&ledger).unwrap();
+/// ```
+///
+/// # Panics
+/// If the file cannot be written; if `seconds` is negative or not finite.
+#[task]
+pub fn note(path: String, x: i64, seconds: f64) -> i64 {
+    let mut ledger = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&path)
+        .unwrap_or_else(|error| panic!("cannot open {path}: {error}"));
+    // One write, so that lines of several processes do not mix.
+    ledger
+        .write_all(format!("{x}\n").as_bytes())
+        .unwrap_or_else(|error| panic!("cannot write to {path}: {error}"));
+    spin(seconds);
+    x
 }
 
 /// Takes `bytes` of memory, writes to every page of it, and never gives it back. Returns `bytes`.

@@ -9,14 +9,18 @@ fn every_built_in_task_is_registered() {
     assert_eq!(
         paths,
         [
+            "exec::command",
             "exec::exec",
+            "exec::idempotent_command",
             "faults::abort",
+            "faults::deaf",
             "faults::die_every",
             "faults::echo",
             "faults::exit",
             "faults::kill_self",
             "faults::leak",
             "faults::panic",
+            "faults::print",
             "faults::segv",
             "faults::sleep",
             "faults::spin",

@@ -271,8 +271,8 @@ impl<'a, 'f> Batch<'a, 'f> {
         collected.is_uniform &= len > 0;
         collected.next_is_uniform = len > 0;
         let each = if collected.is_uniform { len as u32 } else { 0 };
-        collected.header =
-            ResultsHeader { frame_no: self.frame_no, first: self.at.position, items: 0, busy_ns: 0, each };
+        let (frame_no, first) = (self.frame_no, self.at.position);
+        collected.header = ResultsHeader { frame_no, first, each, ..ResultsHeader::default() };
         put_results_header(area.bytes, &collected.header);
         if collected.is_uniform {
             collected.end += len;

@@ -28,7 +28,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> T {
 
 /// Builds a frame of `items` items with the same arguments, in place of what the buffer held.
 pub fn put_work(out: &mut Vec<u8>, items: u32, payload: &[u8]) {
-    let mut work = WorkBuilder::begin(out, 1, false);
+    let mut work = WorkBuilder::begin(out, 1, wire::Demands::default());
     work.run(&Run { task: 0, first: 0, attempt: 1, timeout_ns: 0 });
     for _ in 0..items {
         work.push(payload);
@@ -56,7 +56,10 @@ pub fn read_work(frame: &[u8]) -> usize {
 
 /// Builds a frame of `items` equal results at the front of the area and returns its length.
 pub fn put_results(area: &mut [u8], items: u32, payload: &[u8]) -> usize {
-    wire::put_results_header(area, &ResultsHeader { frame_no: 1, first: 0, items, busy_ns: 0, each: 0 });
+    wire::put_results_header(
+        area,
+        &ResultsHeader { frame_no: 1, first: 0, items, busy_ns: 0, each: 0, ..ResultsHeader::default() },
+    );
     (0..items).fold(wire::RESULTS_HEADER_BYTES, |at, _| {
         wire::put_record(area, at, Status::Ok, payload).expect("the area is large enough")
     })

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::figures::ItemFigures;
 use crate::payload::Payload;
 use crate::stream::{Stream, until};
 
@@ -74,6 +75,12 @@ impl<I: Iterator<Item = Payload>> PayloadStream<I> {
     /// As [`Imap::next_timeout`].
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Option<(u64, Result<Payload, Error>)>> {
         self.0.next_until(until(timeout)).into_timed()
+    }
+
+    /// What is known of what items took, since this was last called. Of every item that ended by itself the figures are
+    /// there before its outcome is; in no order. Always empty without [`StreamOptions::figures`](crate::StreamOptions).
+    pub fn take_figures(&mut self) -> Vec<ItemFigures> {
+        self.0.take_figures()
     }
 
     /// As [`Imap::cancel`].

@@ -17,6 +17,7 @@ use procession_core::JobId;
 
 use crate::arrival::Arrival;
 use crate::error::Error;
+use crate::figures::ItemFigures;
 use crate::region::Regions;
 use crate::registry::TaskInfo;
 
@@ -42,6 +43,8 @@ pub(crate) struct Job {
     stopped: OnceLock<StopReason>,
     /// Shared data that its items refer to, until they have ended and their results are decoded. A leaf.
     regions: Mutex<Regions>,
+    /// What its items took, if its caller wants to know. A leaf.
+    figures: Option<Mutex<Vec<ItemFigures>>>,
     /// Protects the fields of [`Inbox`]. A leaf: no other lock is taken while it is held.
     inbox: Mutex<Inbox>,
     arrived: Condvar,
@@ -93,6 +96,7 @@ impl Job {
             complete: AtomicBool::new(false),
             stopped: OnceLock::new(),
             regions: Mutex::default(),
+            figures: None,
             inbox: Mutex::new(Inbox::default()),
             arrived: Condvar::new(),
         }
@@ -105,8 +109,9 @@ impl Job {
     }
 
     /// A lazy call of this thread.
-    pub(crate) fn pulled_here(task: &'static TaskInfo) -> Job {
-        Job { puller: Some(thread::current().id()), ..Job::new(task) }
+    pub(crate) fn pulled_here(task: &'static TaskInfo, keeps_figures: bool) -> Job {
+        let figures = keeps_figures.then(Mutex::default);
+        Job { puller: Some(thread::current().id()), figures, ..Job::new(task) }
     }
 
     pub(crate) fn set_id(&self, id: JobId) {
@@ -141,6 +146,17 @@ impl Job {
 
     pub(crate) fn set_wanted(&self, items: u64) {
         self.wanted.store(items, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keeps_figures(&self) -> bool {
+        self.figures.is_some()
+    }
+
+    /// Before the outcomes are delivered, so that whoever has an outcome can have its figures.
+    pub(crate) fn note(&self, figures: ItemFigures) {
+        if let Some(noted) = &self.figures {
+            noted.lock().push(figures);
+        }
     }
 
     /// Hands outcomes in and wakes whoever waits for them.
@@ -265,6 +281,11 @@ impl Job {
     /// Takes everything that has arrived.
     pub(crate) fn take_arrivals(&self) -> VecDeque<Arrival> {
         std::mem::take(&mut self.inbox.lock().arrivals)
+    }
+
+    /// Takes what was noted of items since it was last asked.
+    pub(crate) fn take_figures(&self) -> Vec<ItemFigures> {
+        self.figures.as_ref().map_or_else(Vec::new, |noted| std::mem::take(&mut *noted.lock()))
     }
 
     /// Takes what has arrived of a job of one item.

@@ -29,6 +29,7 @@ use crate::registry::TaskInfo;
 use crate::slab::Arena;
 use crate::stats::Stats;
 use crate::stream::{Call, Stream, encode_all};
+use crate::stream_options::StreamOptions;
 use crate::task::{Argument, Task, TaskFn, TaskOptions, TaskOutput};
 
 /// How long dropping the last handle waits for the workers to be gone.
@@ -57,26 +58,6 @@ const DROP_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Pool {
     handle: Arc<Handle>,
-}
-
-/// How [`Pool::stream`] runs its items. The default is that of a map.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct StreamOptions {
-    /// Outcomes come in input order; otherwise as they are ready.
-    pub ordered: bool,
-    /// See [`Task::chunk_size`].
-    pub chunk_size: Option<usize>,
-    /// See [`Task::timeout`].
-    pub timeout: Option<Duration>,
-    /// See [`Task::deadline`].
-    pub deadline: Option<Duration>,
-    /// See [`Task::max_attempts`].
-    pub max_attempts: Option<u32>,
-    /// See [`Task::priority`].
-    pub priority: i32,
-    /// See [`Task::buffer`].
-    pub buffer: Option<usize>,
 }
 
 /// What all handles of a pool share.
@@ -243,7 +224,7 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> Imap<I::IntoIter, R> {
-        Imap(self.open(task.info(), task.options(), items.into_iter(), Coding::typed(), true))
+        Imap(self.open(task.info(), task.options(), items.into_iter(), Coding::typed(), true, false))
     }
 
     /// A lazy map: one `Result` an item, as they are ready.
@@ -252,7 +233,14 @@ impl Pool {
         task: Task<fn(A) -> R>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, R> {
-        ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), Coding::typed(), false))
+        ImapUnordered(self.open(
+            task.info(),
+            task.options(),
+            items.into_iter(),
+            Coding::typed(),
+            false,
+            false,
+        ))
     }
 
     /// As [`imap`](Pool::imap), with a tuple of arguments an item.
@@ -261,7 +249,7 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> Imap<I::IntoIter, F::Output> {
-        Imap(self.open(task.info(), task.options(), items.into_iter(), Coding::spread::<F>(), true))
+        Imap(self.open(task.info(), task.options(), items.into_iter(), Coding::spread::<F>(), true, false))
     }
 
     /// As [`imap_unordered`](Pool::imap_unordered), with a tuple of arguments an item.
@@ -270,7 +258,14 @@ impl Pool {
         task: Task<F>,
         items: I,
     ) -> ImapUnordered<I::IntoIter, F::Output> {
-        ImapUnordered(self.open(task.info(), task.options(), items.into_iter(), Coding::spread::<F>(), false))
+        ImapUnordered(self.open(
+            task.info(),
+            task.options(),
+            items.into_iter(),
+            Coding::spread::<F>(),
+            false,
+            false,
+        ))
     }
 
     /// Runs a task known by its registry entry on encoded arguments, for callers that know no types.
@@ -280,10 +275,15 @@ impl Pool {
         items: I,
         options: StreamOptions,
     ) -> PayloadStream<I::IntoIter> {
-        let StreamOptions { ordered, chunk_size, timeout, deadline, max_attempts, priority, buffer } =
-            options;
-        let options = TaskOptions { chunk_size, timeout, deadline, max_attempts, priority, buffer };
-        PayloadStream(self.open(task, options, items.into_iter(), Coding::encoded(), ordered))
+        let StreamOptions { ordered, figures, .. } = options;
+        PayloadStream(self.open(
+            task,
+            options.of_call(),
+            items.into_iter(),
+            Coding::encoded(),
+            ordered,
+            figures,
+        ))
     }
 
     /// Takes no more calls, finishes what is queued, stops and reaps the workers. Idempotent.
@@ -390,11 +390,12 @@ impl Pool {
         input: I,
         coding: Coding<I, R>,
         ordered: bool,
+        figures: bool,
     ) -> Stream<I, R> {
         let buffer = options.buffer;
         let options = self.options(options, task);
         let driver = Arc::clone(&self.handle.driver);
-        Stream::open(Call { driver, task, options, input, coding, ordered, buffer })
+        Stream::open(Call { driver, task, options, input, coding, ordered, buffer, figures })
     }
 
     fn collect_async<I: Iterator, T>(
@@ -442,20 +443,6 @@ impl Pool {
             },
             priority: options.priority,
         })
-    }
-}
-
-impl Default for StreamOptions {
-    fn default() -> StreamOptions {
-        StreamOptions {
-            ordered: true,
-            chunk_size: None,
-            timeout: None,
-            deadline: None,
-            max_attempts: None,
-            priority: 0,
-            buffer: None,
-        }
     }
 }
 

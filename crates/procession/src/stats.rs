@@ -39,6 +39,22 @@ pub struct WorkerStats {
     pub rss: Option<u64>,
     /// Its highest resident memory so far, in bytes.
     pub peak_rss: Option<u64>,
+    /// The item it is running now, if it is running one.
+    pub running: Option<RunningItem>,
+}
+
+/// An item that runs.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RunningItem {
+    /// The task's full path.
+    pub task: &'static str,
+    /// The item's index in its call. Of items that take microseconds it is one of those that the worker has just now.
+    pub item: u64,
+    /// Which start of the item this is, from 1.
+    pub attempt: u32,
+    /// For how long it has run, without pauses of the pool.
+    pub ran: Duration,
 }
 
 /// One of the slowest items.
@@ -87,6 +103,7 @@ impl Counters {
             restarts,
             rss: None,
             peak_rss: None,
+            running: None,
         }
     }
 

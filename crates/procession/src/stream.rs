@@ -16,6 +16,7 @@ use crate::codec::{CodecError, Sink};
 use crate::coding::{BATCH_BYTES, Coding, Decode, Pulled, arguments_error, undecodable};
 use crate::driver::{CallOptions, Driver, Segment, deadline};
 use crate::error::{Error, ErrorKind};
+use crate::figures::ItemFigures;
 use crate::job::{Job, StopReason};
 use crate::pages;
 use crate::region::{HeldRegions, Regions};
@@ -97,12 +98,13 @@ pub(crate) struct Call<I: Iterator, R> {
     pub(crate) coding: Coding<I, R>,
     pub(crate) ordered: bool,
     pub(crate) buffer: Option<usize>,
+    pub(crate) figures: bool,
 }
 
 impl<I: Iterator, R> Stream<I, R> {
     pub(crate) fn open(call: Call<I, R>) -> Stream<I, R> {
-        let Call { driver, task, options, input, coding, ordered, buffer } = call;
-        let job = Arc::new(Job::pulled_here(task));
+        let Call { driver, task, options, input, coding, ordered, buffer, figures } = call;
+        let job = Arc::new(Job::pulled_here(task, figures));
         let opened =
             options.and_then(|options| driver.open(&job, options)).map_err(|error| error.of_task(task));
         let (id, refused) = match opened {
@@ -223,6 +225,10 @@ impl<I: Iterator, R> Stream<I, R> {
         let input = self.source.input.as_ref().filter(|_| self.source.job.stopped().is_none());
         let (least, most) = input.map_or((0, Some(0)), Iterator::size_hint);
         (least.saturating_add(under_way), most.and_then(|most| most.checked_add(under_way)))
+    }
+
+    pub(crate) fn take_figures(&self) -> Vec<ItemFigures> {
+        self.source.job.take_figures()
     }
 
     /// Stops the call: what is queued never runs, what is running is stopped; outcomes so far are still yielded.

@@ -3,6 +3,7 @@
 //! A handle knows its function and its registry entry. It must not know pools, workers or channels.
 
 mod function;
+mod payloads;
 
 use std::fmt;
 use std::ops::Deref;

@@ -20,40 +20,31 @@ use crate::summary::counted;
 /// Rows of a CSV file.
 #[derive(Debug)]
 pub(crate) struct Reader<'a, R> {
-    csv: csv::Reader<Remembering<R>>,
-    memory: Memory,
-    name: String,
+    records: Records<R>,
     task: &'a TaskInfo,
     /// For each parameter, the column that holds it.
     columns: Vec<usize>,
-    record: StringRecord,
-    over: bool,
 }
 
 impl<'a, R: Read> Reader<'a, R> {
     /// Reads the header and binds its columns.
     pub(crate) fn new(reader: R, name: String, task: &'a TaskInfo) -> Result<Reader<'a, R>, Diagnostic> {
-        let memory = Memory::default();
-        let csv = csv::ReaderBuilder::new()
-            .trim(csv::Trim::Headers)
-            .from_reader(Remembering { reader, memory: Rc::clone(&memory) });
-        let mut rows =
-            Reader { csv, memory, name, task, columns: Vec::new(), record: StringRecord::new(), over: false };
-        let header = rows.csv.headers().cloned().map_err(|error| rows.refusal(&error))?;
-        rows.columns = rows.bind(&header)?;
+        let mut rows = Reader { records: Records::new(reader, name)?, task, columns: Vec::new() };
+        rows.columns = rows.bind()?;
         Ok(rows)
     }
 
-    fn bind(&self, header: &StringRecord) -> Result<Vec<usize>, Diagnostic> {
-        let line = self.memory.borrow().line(0);
-        let refuse = |span: Range<usize>, what: String| Diagnostic::on_line(&self.name, 1, &line, span, what);
-        if header.iter().all(str::is_empty) {
+    fn bind(&self) -> Result<Vec<usize>, Diagnostic> {
+        let line = self.records.memory.borrow().line(0);
+        let refuse =
+            |span: Range<usize>, what: String| Diagnostic::on_line(&self.records.name, 1, &line, span, what);
+        let names: Vec<&str> = self.records.header.iter().collect();
+        if names.iter().all(|name| name.is_empty()) {
             let refusal = refuse(0..line.len(), "a CSV file starts with a header".to_owned());
             return Err(
                 refusal.help(format!("name the columns after the parameters: {}", row::takes(self.task)))
             );
         }
-        let names: Vec<&str> = header.iter().collect();
         let bind = |(index, name): (usize, &str)| {
             let mut found = names.iter().enumerate().filter(|(_, column)| **column == name).map(|(at, _)| at);
             match (found.next(), found.next()) {
@@ -77,10 +68,9 @@ impl<'a, R: Read> Reader<'a, R> {
     }
 
     /// The columns that no parameter is named after; those without a name by their number.
-    pub(crate) fn unbound(&mut self) -> Vec<String> {
-        let bound = &self.columns;
-        let Ok(header) = self.csv.headers() else { return Vec::new() };
-        let columns = header.iter().enumerate().filter(|(column, _)| !bound.contains(column));
+    pub(crate) fn unbound(&self) -> Vec<String> {
+        let columns =
+            self.records.header.iter().enumerate().filter(|(column, _)| !self.columns.contains(column));
         let name = |(column, name): (usize, &str)| match name {
             "" => format!("column {}", column + 1),
             name => format!("`{name}`"),
@@ -88,17 +78,112 @@ impl<'a, R: Read> Reader<'a, R> {
         columns.map(name).collect()
     }
 
-    fn encode(&self, start: u64, number: u64) -> Row {
+    fn encode(&self, current: &Current) -> Row {
         let mut payload = Payload::new();
         for (index, column) in self.columns.iter().enumerate() {
-            let cell = self.record.get(*column).unwrap_or_default();
+            let cell = self.records.record.get(*column).unwrap_or_default();
             let mut word = <dyn Erased<'_>>::erase(WordReader::new(cell));
             self.task.encode_arg(index, &mut word, &mut payload).map_err(|error| {
                 let what = misfit(self.task, index, &error.to_string());
-                self.memory.borrow().refuse_field(&self.name, start, number, *column, what)
+                self.records.refuse_field(current, *column, what)
             })?;
         }
         Ok(payload)
+    }
+}
+
+impl<R: Read> Iterator for Reader<'_, R> {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        let current = match self.records.advance()? {
+            Ok(current) => current,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        Some(self.encode(&current).map_err(|refusal| refusal.of_row(self.records.text(&current))))
+    }
+}
+
+/// The records of a CSV file, whatever their columns are for.
+#[derive(Debug)]
+pub(crate) struct Records<R> {
+    csv: csv::Reader<Remembering<R>>,
+    memory: Memory,
+    name: String,
+    header: StringRecord,
+    record: StringRecord,
+    over: bool,
+}
+
+/// Where the record stands that was read last.
+#[derive(Debug)]
+pub(crate) struct Current {
+    start: u64,
+    number: u64,
+    span: Range<u64>,
+}
+
+impl<R: Read> Records<R> {
+    /// Reads the header.
+    pub(crate) fn new(reader: R, name: String) -> Result<Records<R>, Diagnostic> {
+        let memory = Memory::default();
+        let csv = csv::ReaderBuilder::new()
+            .trim(csv::Trim::Headers)
+            .from_reader(Remembering { reader, memory: Rc::clone(&memory) });
+        let (header, record) = (StringRecord::new(), StringRecord::new());
+        let mut records = Records { csv, memory, name, header, record, over: false };
+        records.header = records.csv.headers().cloned().map_err(|error| records.refusal(&error))?;
+        Ok(records)
+    }
+
+    pub(crate) fn header(&self) -> &StringRecord {
+        &self.header
+    }
+
+    /// Reads the next record, which is then the one that is read.
+    pub(crate) fn advance(&mut self) -> Option<Result<Current, Diagnostic>> {
+        if self.over {
+            return None;
+        }
+        let position = self.csv.position().clone();
+        self.memory.borrow_mut().forget_before(position.byte());
+        let mut record = std::mem::take(&mut self.record);
+        let read = self.csv.read_record(&mut record);
+        self.record = record;
+        let span = position.byte()..self.csv.position().byte();
+        match read {
+            Ok(false) => None,
+            Ok(true) => {
+                let (start, number) = self
+                    .record
+                    .position()
+                    .map_or((position.byte(), position.line()), |at| (at.byte(), at.line()));
+                Some(Ok(Current { start, number, span }))
+            }
+            Err(error) => {
+                let refusal = self.refusal(&error);
+                self.over = matches!(error.kind(), ErrorKind::Io(_));
+                if self.over {
+                    return Some(Err(refusal));
+                }
+                Some(Err(refusal.of_row(self.memory.borrow().record(span))))
+            }
+        }
+    }
+
+    /// The cells of the record that is read.
+    pub(crate) fn record(&self) -> &StringRecord {
+        &self.record
+    }
+
+    /// The record as it was written.
+    pub(crate) fn text(&self, current: &Current) -> String {
+        self.memory.borrow().record(current.span.clone())
+    }
+
+    /// A refusal of one of its fields.
+    pub(crate) fn refuse_field(&self, current: &Current, column: usize, what: String) -> Diagnostic {
+        self.memory.borrow().refuse_field(&self.name, current.start, current.number, column, what)
     }
 
     fn refusal(&self, error: &csv::Error) -> Diagnostic {
@@ -127,41 +212,6 @@ impl<'a, R: Read> Reader<'a, R> {
         let refusal = memory.refuse_field(&self.name, position.byte(), position.line(), column, what);
         let is_open = memory.line(position.byte()).matches('"').count() % 2 == 1;
         refusal.maybe_help(is_open.then(|| "a quote is not closed on this line".to_owned()))
-    }
-}
-
-impl<R: Read> Iterator for Reader<'_, R> {
-    type Item = Row;
-
-    fn next(&mut self) -> Option<Row> {
-        if self.over {
-            return None;
-        }
-        let position = self.csv.position().clone();
-        self.memory.borrow_mut().forget_before(position.byte());
-        let mut record = std::mem::take(&mut self.record);
-        let read = self.csv.read_record(&mut record);
-        self.record = record;
-        let span = position.byte()..self.csv.position().byte();
-        match read {
-            Ok(false) => None,
-            Ok(true) => {
-                let (start, number) = self
-                    .record
-                    .position()
-                    .map_or((position.byte(), position.line()), |at| (at.byte(), at.line()));
-                let row = self.encode(start, number);
-                Some(row.map_err(|refusal| refusal.of_row(self.memory.borrow().record(span))))
-            }
-            Err(error) => {
-                let refusal = self.refusal(&error);
-                self.over = matches!(error.kind(), ErrorKind::Io(_));
-                if self.over {
-                    return Some(Err(refusal));
-                }
-                Some(Err(refusal.of_row(self.memory.borrow().record(span))))
-            }
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use procession::TaskInfo;
 use tempfile::SpooledTempFile;
@@ -57,7 +58,7 @@ pub(crate) struct File {
     unary: bool,
     /// Where the file is named, for refusals.
     at: Place,
-    spool: RefCell<Option<SpooledTempFile>>,
+    spool: RefCell<Option<Rc<RefCell<SpooledTempFile>>>>,
     /// The columns of it that serve no parameter, once it was opened.
     unbound: RefCell<Vec<String>>,
 }
@@ -69,6 +70,13 @@ impl File {
         File { path, format, unary, at, spool: RefCell::default(), unbound: RefCell::default() }
     }
 
+    /// Reads from this file from now on instead of standard input; whether it did so far.
+    pub(crate) fn replace_stdin(&mut self, path: PathBuf) -> bool {
+        let is_stdin = self.path.is_none();
+        self.path.get_or_insert(path);
+        is_stdin
+    }
+
     pub(crate) fn describe(&self) -> String {
         self.name()
     }
@@ -77,7 +85,8 @@ impl File {
         self.path.as_deref()
     }
 
-    fn name(&self) -> String {
+    /// What it is called in refusals.
+    pub(crate) fn name(&self) -> String {
         self.path.as_ref().map_or_else(|| "<stdin>".to_owned(), |path| path.display().to_string())
     }
 
@@ -98,39 +107,43 @@ impl File {
 
     /// Reads every row once and counts them.
     pub(crate) fn check(&self, task: &TaskInfo) -> Result<u64, Diagnostic> {
+        self.check_as(|reader| self.parse(reader, task))
+    }
+
+    /// As [`check`](File::check), with rows that somebody else makes of the text.
+    pub(crate) fn check_as<'a>(
+        &self,
+        parse: impl Fn(Box<dyn Read + 'a>) -> Result<Rows<'a>, Diagnostic>,
+    ) -> Result<u64, Diagnostic> {
         let rewindable = match &self.path {
             Some(path) => fs::metadata(path).map_err(|error| self.unreadable(&error))?.is_file(),
             None => false,
         };
         if rewindable {
-            return self.count(self.open()?, task);
+            return count(parse(self.open()?)?);
         }
         let mut spool = SpooledTempFile::new(SPOOL_MEMORY_MAX);
         io::copy(&mut self.open()?, &mut spool)
             .and_then(|_| spool.seek(SeekFrom::Start(0)))
             .map_err(|error| self.unreadable(&error))?;
-        let count = self.count(&mut spool, task)?;
-        spool.seek(SeekFrom::Start(0)).map_err(|error| self.unreadable(&error))?;
+        let spool = Rc::new(RefCell::new(spool));
+        let count = count(parse(Box::new(Lent(Rc::clone(&spool))))?)?;
+        spool.borrow_mut().seek(SeekFrom::Start(0)).map_err(|error| self.unreadable(&error))?;
         self.spool.replace(Some(spool));
-        Ok(count)
-    }
-
-    fn count(&self, reader: impl Read, task: &TaskInfo) -> Result<u64, Diagnostic> {
-        let mut count = 0;
-        for row in self.parse(reader, task)? {
-            row?;
-            count += 1;
-        }
         Ok(count)
     }
 
     /// The rows, from what was spooled or from the file itself.
     pub(crate) fn rows<'a>(&'a self, task: &'static TaskInfo) -> Result<Rows<'a>, Diagnostic> {
-        let reader: Box<dyn Read> = match self.spool.take() {
-            Some(spool) => Box::new(spool),
-            None => self.open()?,
-        };
-        self.parse(reader, task)
+        self.parse(self.reader()?, task)
+    }
+
+    /// The text, from what was spooled or from the file itself.
+    pub(crate) fn reader(&self) -> Result<Box<dyn Read>, Diagnostic> {
+        match self.spool.take() {
+            Some(spool) => Ok(Box::new(Lent(spool))),
+            None => self.open(),
+        }
     }
 
     fn parse<'a>(&self, reader: impl Read + 'a, task: &'a TaskInfo) -> Result<Rows<'a>, Diagnostic> {
@@ -139,7 +152,7 @@ impl File {
             Format::Jsonl => Box::new(jsonl::Reader::new(BufReader::new(reader), name, task, self.unary)),
             Format::Lines => Box::new(lines::Reader::new(BufReader::new(reader), name, task)),
             Format::Csv => {
-                let mut rows = csv::Reader::new(reader, name, task)?;
+                let rows = csv::Reader::new(reader, name, task)?;
                 self.unbound.replace(rows.unbound());
                 Box::new(rows)
             }
@@ -174,4 +187,22 @@ impl File {
     fn unreadable(&self, error: &io::Error) -> Diagnostic {
         self.at.error(format!("cannot read {}: {}", self.name(), crate::output::reason(error)))
     }
+}
+
+/// What was spooled, read by one after another.
+struct Lent(Rc<RefCell<SpooledTempFile>>);
+
+impl Read for Lent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().read(buffer)
+    }
+}
+
+fn count(rows: Rows<'_>) -> Result<u64, Diagnostic> {
+    let mut count = 0;
+    for row in rows {
+        row?;
+        count += 1;
+    }
+    Ok(count)
 }

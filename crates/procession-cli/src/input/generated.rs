@@ -93,7 +93,8 @@ impl Series {
         distance.div_ceil(step) as u64
     }
 
-    fn item(&self, index: u64) -> i128 {
+    /// Number `index` of it.
+    pub(crate) fn item(&self, index: u64) -> i128 {
         i128::from(self.start) + i128::from(index) * i128::from(self.step)
     }
 

@@ -16,6 +16,8 @@ use crate::diagnostic::Diagnostic;
 pub(crate) struct Numbered<R> {
     reader: R,
     name: String,
+    /// What ends a line.
+    end: u8,
     number: u64,
     buffer: Vec<u8>,
     over: bool,
@@ -23,7 +25,12 @@ pub(crate) struct Numbered<R> {
 
 impl<R: BufRead> Numbered<R> {
     pub(crate) fn new(reader: R, name: String) -> Numbered<R> {
-        Numbered { reader, name, number: 0, buffer: Vec::new(), over: false }
+        Numbered::ended_by(b'\n', reader, name)
+    }
+
+    /// Lines that another byte ends than a newline's.
+    pub(crate) fn ended_by(end: u8, reader: R, name: String) -> Numbered<R> {
+        Numbered { reader, name, end, number: 0, buffer: Vec::new(), over: false }
     }
 
     /// The next line, with its number; None at the end, and after an error.
@@ -32,7 +39,7 @@ impl<R: BufRead> Numbered<R> {
             return None;
         }
         self.buffer.clear();
-        match self.reader.read_until(b'\n', &mut self.buffer) {
+        match self.reader.read_until(self.end, &mut self.buffer) {
             Ok(0) => {
                 self.over = true;
                 None
@@ -56,11 +63,19 @@ impl<R: BufRead> Numbered<R> {
 
     fn line(&self) -> Result<(u64, &str), Diagnostic> {
         let mut bytes = self.buffer.as_slice();
+        if self.end != b'\n' {
+            bytes = bytes.strip_suffix(&[self.end]).unwrap_or(bytes);
+            return self.text(bytes);
+        }
         if self.number == 1 {
             bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         }
         bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        self.text(bytes)
+    }
+
+    fn text<'b>(&self, bytes: &'b [u8]) -> Result<(u64, &'b str), Diagnostic> {
         std::str::from_utf8(bytes).map(|line| (self.number, line)).map_err(|error| {
             let good = error.valid_up_to();
             let shown = String::from_utf8_lossy(bytes);

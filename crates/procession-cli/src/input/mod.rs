@@ -17,13 +17,15 @@ use serde_json::value::RawValue;
 
 use crate::diagnostic::{Diagnostic, Place};
 
-pub(crate) use cell::Cell;
+pub(crate) use cell::{Cell, split_position};
 pub(crate) use columns::Columns;
+pub(crate) use csv::Records;
 pub(crate) use file::{File, Format};
 pub(crate) use generated::{Repeat, Series};
 pub(crate) use jsonl::members;
+pub(crate) use lines::Numbered;
 pub(crate) use row::CellRow;
-pub(crate) use source::{Rows, Source};
+pub(crate) use source::{Counted, Rows, Source};
 
 /// The elements of the JSON array that stands at a place, each with its own place.
 pub(crate) fn json_elements(at: &Place) -> Result<Vec<Place>, Diagnostic> {

@@ -9,6 +9,7 @@ use super::file::File;
 use super::generated::{Repeat, Series};
 use super::row::CellRow;
 use crate::diagnostic::Diagnostic;
+use crate::exec::Commands;
 
 /// One item: its encoded arguments, or why it has none.
 pub(crate) type Row = Result<Payload, Diagnostic>;
@@ -25,6 +26,8 @@ pub(crate) enum Source {
     Rows(Vec<CellRow>),
     Columns(Columns),
     File(File),
+    /// Orders for the task that runs commands.
+    Commands(Commands),
 }
 
 impl Source {
@@ -44,6 +47,7 @@ impl Source {
             Source::Columns(columns) => columns.check(task, lenient).map(Some),
             Source::File(file) if lenient => file.check_exists().map(|()| None),
             Source::File(file) => file.check(task).map(Some),
+            Source::Commands(commands) => commands.check(lenient),
         }
     }
 
@@ -59,6 +63,7 @@ impl Source {
             }
             Source::Columns(columns) => Box::new(columns.rows(task)),
             Source::File(file) => file.rows(task)?,
+            Source::Commands(commands) => commands.rows()?,
         })
     }
 
@@ -66,7 +71,11 @@ impl Source {
     pub(crate) fn remark(&self, task: &TaskInfo) -> Option<String> {
         match self {
             Source::File(file) => file.remark(task),
-            Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) => None,
+            Source::Repeat(_)
+            | Source::Range(_)
+            | Source::Rows(_)
+            | Source::Columns(_)
+            | Source::Commands(_) => None,
         }
     }
 
@@ -74,6 +83,7 @@ impl Source {
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Source::File(file) => file.path(),
+            Source::Commands(commands) => commands.path(),
             Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) => None,
         }
     }
@@ -82,6 +92,7 @@ impl Source {
     pub(crate) fn is_repeatable(&self) -> bool {
         match self {
             Source::File(file) => file.path().is_some(),
+            Source::Commands(commands) => commands.is_repeatable(),
             Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) => true,
         }
     }
@@ -94,6 +105,7 @@ impl Source {
             Source::Rows(_) => "rows given".to_owned(),
             Source::Columns(columns) => columns.describe(),
             Source::File(file) => file.describe(),
+            Source::Commands(commands) => commands.describe(),
         }
     }
 }

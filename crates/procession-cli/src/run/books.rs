@@ -3,11 +3,15 @@
 use std::cell::{Cell, RefCell};
 
 use procession::{Error, Payload};
+use procession_store::Item;
 
+use super::record::Record;
+use super::results::Results;
+use super::sequence::{Next, Sequence};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
-use crate::failures::{self, Failures, INVALID, NOT_RUN, UNWRITTEN};
-use crate::intake::Hearer;
+use crate::failures::{self, Failures, Flaw, INVALID, NOT_RUN};
+use crate::intake::{Admission, Hearer};
 use crate::progress::{Progress, Screen};
 use crate::summary::Tally;
 use crate::terminal;
@@ -26,6 +30,12 @@ pub(super) struct Books {
     /// A failure could not be written, and with it nobody knows which before.
     unrecorded: Cell<bool>,
     first_lost: RefCell<Option<Lost>>,
+    /// Where values go.
+    results: RefCell<Results>,
+    /// The run directory, once the run has begun, if it has one.
+    record: RefCell<Option<Record>>,
+    /// With a run directory, values on their way to the output.
+    sequence: RefCell<Sequence>,
 }
 
 /// An item that failed by itself.
@@ -38,7 +48,7 @@ pub(super) struct Lost {
 }
 
 impl Books {
-    pub(super) fn new(failures: Option<Failures>, progress: Progress) -> Books {
+    pub(super) fn new(results: Results, failures: Option<Failures>, progress: Progress) -> Books {
         Books {
             tally: RefCell::default(),
             failures: RefCell::new(failures),
@@ -48,17 +58,71 @@ impl Books {
             cut_short: RefCell::default(),
             unrecorded: Cell::default(),
             first_lost: RefCell::default(),
+            results: RefCell::new(results),
+            record: RefCell::default(),
+            sequence: RefCell::default(),
         }
     }
 
-    /// The run has begun: failures of an earlier one go.
-    pub(super) fn begin(&self) -> Result<(), Stop> {
-        self.record(Failures::begin)
+    /// From here on every outcome is on record, and the output has an order of its own.
+    pub(super) fn keep_record(&self, record: Record, unordered: bool) {
+        self.record.replace(Some(record));
+        self.sequence.borrow_mut().unordered = unordered;
     }
 
-    /// One more value was written.
-    pub(super) fn value(&self) {
-        self.tally.borrow_mut().values += 1;
+    pub(super) fn has_record(&self) -> bool {
+        self.record.borrow().is_some()
+    }
+
+    pub(super) fn take_record(&self) -> Option<Record> {
+        self.record.take()
+    }
+
+    /// The run has begun: values and failures of an earlier one go.
+    pub(super) fn begin(&self) -> Result<(), Stop> {
+        self.results.borrow_mut().begin()?;
+        self.write(Failures::begin)
+    }
+
+    /// An item has a value, and it is its turn.
+    pub(super) fn value(&self, item: u64, args: Option<&Payload>, value: &Payload) -> Result<(), Stop> {
+        let taken = self.results.borrow_mut().take(item, value, args, &self.screen())?;
+        self.written(item, args, taken)
+    }
+
+    /// An item has a value, which is JSON by now, and it is its turn.
+    fn show_value(&self, item: u64, json: &str) -> Result<(), Stop> {
+        let shown = self.results.borrow_mut().show(item, json);
+        let shown = self.mute_if_unread(shown)?.unwrap_or(Ok(()));
+        self.written(item, None, shown.map_err(Flaw::from))
+    }
+
+    fn written(&self, item: u64, args: Option<&Payload>, written: Result<(), Flaw>) -> Result<(), Stop> {
+        match written {
+            Ok(()) => {
+                self.tally.borrow_mut().values += 1;
+                Ok(())
+            }
+            Err(flaw) => self.flawed(item, args, &flaw),
+        }
+    }
+
+    /// A value is on record; the output has it in its turn.
+    pub(super) fn keep(&self, item: u64, payload: u64, args: &Payload, value: &Payload) -> Result<(), Stop> {
+        let mut results = self.results.borrow_mut();
+        let encoded = results.json(value).and_then(|json| results.reduce(value).map(|()| json));
+        drop(results);
+        match encoded {
+            Ok(json) => {
+                self.on_record(|record| record.value(item, payload, args, value, &json))?;
+                self.pass(item, Some(json))
+            }
+            Err(what) => {
+                self.on_record(|record| record.unwritten(item, payload, args, &what))?;
+                self.flawed(item, Some(args), &Flaw::from(what))?;
+                self.pass(item, None)
+            }
+        }
     }
 
     /// An item ended without a value.
@@ -78,21 +142,26 @@ impl Books {
             *first = Some(Lost { item, args: args.cloned(), backtrace });
         }
         drop(first);
-        self.record(|failures| failures.item(item, args, error, message))
+        self.write(|failures| failures.item(item, args, error, message))
     }
 
-    /// An item has a value, and it cannot be written or reduced.
-    pub(super) fn unwritten(&self, item: u64, args: Option<&Payload>, what: &str) -> Result<(), Stop> {
-        let what = format!("item {item}: {what}");
+    /// An item has a value that counts as a failure: it cannot be written, or tells of one.
+    pub(super) fn flawed(&self, item: u64, args: Option<&Payload>, flaw: &Flaw) -> Result<(), Stop> {
+        let what = format!("item {item}: {}", flaw.what);
         self.aside(|| terminal::say(&terminal::printable(&what)));
-        self.tally.borrow_mut().fail(UNWRITTEN);
-        self.record(|failures| failures.unwritten(item, args, &what))
+        self.tally.borrow_mut().fail(flaw.outcome);
+        let mut first = self.first_lost.borrow_mut();
+        if flaw.is_reproducible && first.as_ref().is_none_or(|first| item < first.item) {
+            *first = Some(Lost { item, args: args.cloned(), backtrace: None });
+        }
+        drop(first);
+        self.write(|failures| failures.flawed(item, args, flaw, &what))
     }
 
     /// An item was never handed out.
     pub(super) fn not_run(&self, item: u64, args: Option<&Payload>, why: &str) -> Result<(), Stop> {
         self.tally.borrow_mut().fail(NOT_RUN);
-        self.record(|failures| failures.not_run(item, args, why))
+        self.write(|failures| failures.not_run(item, args, why))
     }
 
     /// The pool gave up; the first reason is the one to tell.
@@ -132,7 +201,7 @@ impl Books {
     }
 
     pub(super) fn flush(&self) -> Result<(), Stop> {
-        self.record(Failures::flush)
+        self.write(Failures::flush)
     }
 
     pub(super) fn show_progress(&self) {
@@ -153,7 +222,114 @@ impl Books {
         self.progress.borrow().aside(say);
     }
 
-    fn record(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {
+    /// Does something with the run directory, if there is one.
+    pub(super) fn on_record(&self, write: impl FnOnce(&mut Record) -> Result<(), Stop>) -> Result<(), Stop> {
+        self.record.borrow_mut().as_mut().map_or(Ok(()), write)
+    }
+
+    /// An item has its outcome from an earlier session.
+    fn known(&self, item: Item) -> Result<(), Stop> {
+        self.tally.borrow_mut().earlier += 1;
+        if !item.is_ok() {
+            self.tally.borrow_mut().fail(failures::named(&item.outcome));
+            self.write(|failures| failures.earlier(&item))?;
+            return self.pass(item.index, None);
+        }
+        if let Some(payload) = item.payload.map(Payload::from)
+            && let Err(what) = self.results.borrow_mut().reduce(&payload)
+        {
+            return Err(Stop::Unwritable(format!("item {} of the run store: {what}", item.index)));
+        }
+        self.pass(item.index, Some(item.value.unwrap_or_else(|| "null".to_owned())))
+    }
+
+    /// With a run directory: what an item has for the output, in its turn. Without one it is in order already.
+    pub(super) fn pass(&self, item: u64, value: Option<String>) -> Result<(), Stop> {
+        if !self.has_record() {
+            return Ok(());
+        }
+        self.sequence.borrow_mut().put(item, value);
+        self.show()
+    }
+
+    /// Writes the values whose turn it is.
+    fn show(&self) -> Result<(), Stop> {
+        loop {
+            let next = self.sequence.borrow_mut().pop();
+            match next {
+                None => return Ok(()),
+                Some(Next::Nothing) => {}
+                Some(Next::Value(item, json)) => self.show_value(item, &json)?,
+                Some(Next::Stored(first, items)) => {
+                    let mut values = Vec::new();
+                    self.on_record(|record| {
+                        values = record.stored(first, items)?;
+                        Ok(())
+                    })?;
+                    values.iter().try_for_each(|(item, json)| self.show_value(*item, json))?;
+                }
+            }
+        }
+    }
+
+    /// What is missing does not come: what is there is in order without it.
+    pub(super) fn show_rest(&self) -> Result<(), Stop> {
+        while self.sequence.borrow_mut().skip() {
+            self.show()?;
+        }
+        Ok(())
+    }
+
+    /// Lets readers see everything so far.
+    pub(super) fn flush_values(&self) -> Result<(), Stop> {
+        let flushed = self.results.borrow_mut().flush();
+        self.mute_if_unread(flushed).map(drop)
+    }
+
+    /// Ends the output.
+    pub(super) fn finish(&self, tally: &Tally) -> Result<(), Stop> {
+        let finished = self.results.borrow_mut().finish(tally, |warning| {
+            self.aside(|| terminal::say_warning(warning));
+        });
+        self.mute_if_unread(finished)?;
+        self.flush()
+    }
+
+    /// How many values have certainly been written.
+    pub(super) fn certain(&self) -> u64 {
+        self.results.borrow().certain()
+    }
+
+    /// Nobody reads stdout any more: where every outcome is on record, the run goes on for that.
+    fn mute_if_unread<T>(&self, done: Result<T, Stop>) -> Result<Option<T>, Stop> {
+        match done {
+            Err(Stop::Unread) if self.has_record() => {
+                self.results.borrow_mut().mute();
+                let warning = "nobody reads stdout any more: values go to the run directory alone";
+                self.aside(|| terminal::say_warning(warning));
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
+    }
+
+    /// The outcome that an item has already goes where it would have gone; false: it has none.
+    pub(super) fn is_known(&self, index: u64) -> Result<bool, Stop> {
+        let earlier = match &mut *self.record.borrow_mut() {
+            None => return Ok(false),
+            Some(record) => record.earlier(index)?,
+        };
+        earlier.map_or(Ok(false), |item| self.known(item).map(|()| true))
+    }
+
+    fn admission(&self, index: u64) -> Result<Admission, Stop> {
+        if self.is_known(index)? {
+            return Ok(Admission::Known);
+        }
+        self.on_record(|record| record.hand_out(index)).map(|()| Admission::Run)
+    }
+
+    fn write(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {
         let done = self.failures.borrow_mut().as_mut().map_or(Ok(()), write);
         self.unrecorded.set(self.unrecorded.get() || done.is_err());
         done
@@ -161,10 +337,19 @@ impl Books {
 }
 
 impl Hearer for Books {
+    fn admit(&self, index: u64) -> Admission {
+        self.admission(index).unwrap_or_else(|stop| {
+            self.stop.borrow_mut().get_or_insert(stop);
+            Admission::Close
+        })
+    }
+
     fn invalid(&self, index: u64, refusal: &Diagnostic) -> bool {
         self.aside(|| terminal::say(&format!("invalid input: item {index}: {}", refusal.headline())));
         self.tally.borrow_mut().fail(INVALID);
-        match self.record(|failures| failures.invalid(index, refusal)) {
+        let recorded =
+            self.on_record(|record| record.invalid(index, refusal)).and_then(|()| self.pass(index, None));
+        match recorded.and_then(|()| self.write(|failures| failures.invalid(index, refusal))) {
             Ok(()) => true,
             Err(stop) => {
                 self.stop.borrow_mut().get_or_insert(stop);

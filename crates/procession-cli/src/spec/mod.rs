@@ -108,7 +108,18 @@ fn job(
         None => (ResultSettings::default(), None),
     };
     results.unordered = unordered.unwrap_or(call == Call::ImapUnordered);
-    Ok(Job { name, spec: None, task, call, reduce, pool, source, results, skip_invalid: false })
+    Ok(Job {
+        name,
+        spec: None,
+        task,
+        call,
+        reduce,
+        pool,
+        source,
+        results,
+        skip_invalid: false,
+        run_dir: None,
+    })
 }
 
 fn missing(top: &Place, key: &str) -> Diagnostic {

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::patience::Patience;
 
 /// Most bytes taken at once.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -25,34 +27,74 @@ struct Stream {
     kept: Kept,
 }
 
-/// Reads both to their ends, and keeps up to `bound` bytes of each. The rest is read too, so that no writer has to wait.
-pub(super) fn read_both(pipes: [OwnedFd; 2], bound: usize) -> io::Result<[Kept; 2]> {
-    let mut streams = pipes.map(|pipe| Stream { pipe: Some(File::from(pipe)), kept: Kept::default() });
-    loop {
-        let ready = match streams.each_ref().map(|stream| stream.pipe.as_ref()) {
-            [None, None] => return Ok(streams.map(|stream| stream.kept)),
-            [Some(_), None] => [true, false],
-            [None, Some(_)] => [false, true],
-            [Some(first), Some(second)] => wait(first, second)?,
-        };
-        for (stream, is_ready) in streams.iter_mut().zip(ready) {
-            if is_ready {
-                stream.read(bound)?;
+/// Both streams of a command.
+pub(super) struct Streams {
+    both: [Stream; 2],
+    bound: usize,
+}
+
+impl Streams {
+    /// Up to `bound` bytes of each are kept. The rest is read too, so that no writer has to wait.
+    pub(super) fn new(pipes: [Option<OwnedFd>; 2], bound: usize) -> Streams {
+        let both = pipes.map(|pipe| Stream { pipe: pipe.map(File::from), kept: Kept::default() });
+        Streams { both, bound }
+    }
+
+    /// Reads both to their ends, and waits until `end` is readable, if it is given. False: the time was over before.
+    pub(super) fn read(&mut self, end: Option<&OwnedFd>, mut patience: Patience) -> io::Result<bool> {
+        let mut end = end.map(AsFd::as_fd);
+        loop {
+            let open = self.both.each_ref().map(|stream| stream.pipe.is_some());
+            if open == [false, false] && end.is_none() {
+                return Ok(true);
+            }
+            // With a single thing to wait for and all the time, reading it is waiting.
+            let is_waiting = open != [true, false] && open != [false, true] || end.is_some();
+            let ready = if is_waiting || patience.sleep().is_some() {
+                let pipes = self.both.each_ref().map(|stream| stream.pipe.as_ref().map(AsFd::as_fd));
+                wait([pipes[0], pipes[1], end], &patience)?
+            } else {
+                [open[0], open[1], false]
+            };
+            for (stream, is_ready) in self.both.iter_mut().zip(ready) {
+                if is_ready {
+                    stream.read(self.bound)?;
+                }
+            }
+            if ready[2] {
+                end = None;
+            }
+            if patience.is_over() {
+                return Ok(false);
             }
         }
     }
+
+    pub(super) fn into_kept(self) -> [Kept; 2] {
+        self.both.map(|stream| stream.kept)
+    }
 }
 
-/// Which of the two have something to read, or have ended.
-fn wait(first: &File, second: &File) -> io::Result<[bool; 2]> {
-    let mut both = [first, second].map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN));
-    loop {
-        match poll(&mut both, PollTimeout::NONE) {
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-            Ok(_) => return Ok(both.map(|pipe| pipe.any().unwrap_or(true))),
-        }
+/// Which of them have something to read, or have ended.
+fn wait(of: [Option<BorrowedFd<'_>>; 3], patience: &Patience) -> io::Result<[bool; 3]> {
+    let timeout = match patience.sleep() {
+        // Rounded up: what is left of a millisecond is no reason to ask again and again.
+        Some(sleep) => PollTimeout::from(u16::try_from(sleep.as_millis() + 1).unwrap_or(u16::MAX)),
+        None => PollTimeout::NONE,
+    };
+    let mut given: Vec<PollFd<'_>> =
+        of.iter().flatten().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    match poll(&mut given, timeout) {
+        Err(Errno::EINTR) => return Ok([false; 3]),
+        Err(errno) => return Err(errno.into()),
+        Ok(_) => {}
     }
+    let mut asked = given.iter();
+    let is_ready = |fd: Option<BorrowedFd<'_>>| match fd {
+        Some(_) => asked.next().is_some_and(|fd| fd.any().unwrap_or(true)),
+        None => false,
+    };
+    Ok(of.map(is_ready))
 }
 
 impl Stream {
@@ -91,7 +133,9 @@ mod tests {
             (OwnedFd::from(reader), writing)
         });
         let [(first, a), (second, b)] = writers;
-        let kept = read_both([first, second], bound).expect("pipes can be read");
+        let mut streams = Streams::new([Some(first), Some(second)], bound);
+        assert!(streams.read(None, Patience::new(None)).expect("pipes can be read"));
+        let kept = streams.into_kept();
         for writing in [a, b] {
             writing.join().expect("no panic").expect("all of it was taken");
         }

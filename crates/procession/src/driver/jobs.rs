@@ -10,6 +10,7 @@ use super::backlog::Backlog;
 use super::effects::Effects;
 use crate::error::Loss;
 use crate::job::{Job, StopReason};
+use crate::wire::Demands;
 
 /// A slab of jobs: an index is used again once its job is settled, under a new generation.
 #[derive(Default)]
@@ -37,6 +38,16 @@ pub(crate) struct JobEntry {
 }
 
 impl JobEntry {
+    /// As the wire says it: 0 means none.
+    pub(crate) fn timeout_ns(&self) -> u64 {
+        self.timeout.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// What is asked of a worker that runs items of it.
+    pub(crate) fn demands(&self) -> Demands {
+        Demands { timed: self.timeout.is_some(), measured: self.job.keeps_figures() }
+    }
+
     /// These items have their outcome: neither their arguments nor the deaths they caused are needed any more.
     pub(crate) fn settle(&mut self, first: u64, items: u64) {
         self.backlog.settle(first, items);

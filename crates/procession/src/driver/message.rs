@@ -5,7 +5,7 @@ use std::sync::Arc;
 use procession_core::JobId;
 
 use super::backlog::{Segment, Slice};
-use crate::wire::Run;
+use crate::wire::{Demands, Run};
 
 /// Items the scheduler gave to this worker, not yet in a message.
 pub(crate) struct Handout {
@@ -19,12 +19,13 @@ pub(crate) struct Handout {
 pub(crate) enum Message {
     Work {
         frame: u32,
-        timed: bool,
+        demands: Demands,
         runs: Vec<WorkRun>,
     },
     /// With the place of its arguments; without one, they follow in parts.
     LargeWork {
         frame: u32,
+        demands: Demands,
         run: WorkRun,
         place: Option<u64>,
     },

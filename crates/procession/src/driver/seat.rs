@@ -23,7 +23,7 @@ use super::jobs::Jobs;
 use super::message::{Handout, Message, WorkRun};
 use crate::page::PageMaster;
 use crate::slab::Block;
-use crate::wire::{self, Outlet, ResultsHeader, Run};
+use crate::wire::{self, Demands, Outlet, ResultsHeader, Run};
 
 /// Parts of a large payload under way: the frames a worker may have outstanding, less the one that announced them.
 const PARTS_MAX: u32 = wire::CREDIT_FRAMES_MAX - 1;
@@ -198,7 +198,7 @@ impl Seat {
     fn plan_work(&mut self, jobs: &Jobs) -> Message {
         let mut runs: Vec<WorkRun> = Vec::with_capacity(self.outbox.len().min(RUNS_EXPECTED_MAX));
         let mut room = wire::WORK_BYTES_MAX;
-        let (mut items, mut timed) = (0, false);
+        let (mut items, mut demands) = (0, Demands::default());
         while let Some(handout) = self.outbox.front_mut() {
             let entry = jobs.entry(handout.job).expect("a handed-out job is open");
             let mut slice = entry.backlog.slice(handout.first, handout.items);
@@ -210,9 +210,7 @@ impl Seat {
                 task: entry.task,
                 first: slice.input_index,
                 attempt: handout.attempt,
-                timeout_ns: entry
-                    .timeout
-                    .map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
+                timeout_ns: entry.timeout_ns(),
             };
             slice.items = fitting.max(1);
             handout.first += slice.items as u64;
@@ -231,15 +229,16 @@ impl Seat {
                     None
                 };
                 let frame = self.open_frame(1, 0, held);
-                return Message::LargeWork { frame, run: WorkRun { run, slice }, place };
+                let demands = entry.demands();
+                return Message::LargeWork { frame, demands, run: WorkRun { run, slice }, place };
             }
             items += slice.items as u32;
-            timed |= entry.timeout.is_some();
+            demands = demands.and(entry.demands());
             room -= wire::RUN_HEADER_BYTES + bytes;
             runs.push(WorkRun { run, slice });
         }
         let frame = self.open_frame(items, wire::FRAME_BYTES_MAX - room, None);
-        Message::Work { frame, timed, runs }
+        Message::Work { frame, demands, runs }
     }
 
     fn open_frame(&mut self, items: u32, bytes: usize, held: Option<Arc<Segment>>) -> u32 {

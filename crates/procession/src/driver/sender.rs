@@ -86,8 +86,8 @@ fn is_gone(error: &io::Error) -> bool {
 fn transmit(link: &Link, message: &Message) -> io::Result<()> {
     FRAME.with_borrow_mut(|frame| {
         match message {
-            Message::Work { frame: number, timed, runs } => {
-                let mut builder = WorkBuilder::begin(frame, *number, *timed);
+            Message::Work { frame: number, demands, runs } => {
+                let mut builder = WorkBuilder::begin(frame, *number, *demands);
                 for WorkRun { run, slice } in runs {
                     if let Some((each, payloads)) = slice.uniform() {
                         builder.uniform_run(run, each, payloads);
@@ -100,9 +100,9 @@ fn transmit(link: &Link, message: &Message) -> io::Result<()> {
                 }
                 builder.finish();
             }
-            Message::LargeWork { frame: number, run: WorkRun { run, slice }, place } => {
+            Message::LargeWork { frame: number, demands, run: WorkRun { run, slice }, place } => {
                 let length = slice.segment.item(slice.start).len();
-                wire::large_work(frame, *number, true, run, length, *place).map_err(io::Error::other)?;
+                wire::large_work(frame, *number, *demands, run, length, *place).map_err(io::Error::other)?;
             }
             Message::Part { segment, position, start, end } => {
                 wire::part(frame, &segment.item(*position)[*start..*end]);

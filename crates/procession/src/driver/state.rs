@@ -4,6 +4,7 @@
 //! in [`Effects`] and carried out by whoever held the lock, after letting it go.
 
 mod calls;
+mod figures;
 mod late;
 mod news;
 mod pauses;
@@ -30,7 +31,7 @@ use crate::error::{Error, Loss};
 use crate::event::Event;
 use crate::job::{Job, StopReason};
 use crate::page::monotonic_ns;
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, RunningItem, Stats, WorkerStats};
 
 /// Everything the driver's mutex protects.
 pub(crate) struct State {
@@ -127,9 +128,22 @@ impl State {
         let now = self.clock.peek(monotonic_ns());
         let workers = self.core.seats().map(|status| {
             let pid = self.pid(&status);
-            self.counters.worker(status.place, pid, status.restarts, now)
+            let running = self.running(status.worker, now);
+            WorkerStats { running, ..self.counters.worker(status.place, pid, status.restarts, now) }
         });
         Stats { workers: workers.collect(), slowest: self.counters.slowest.clone() }
+    }
+
+    /// What a worker runs: the first item it owes, once it has begun it.
+    fn running(&self, worker: WorkerId, now: Time) -> Option<RunningItem> {
+        let seat =
+            self.seats.get(worker.slot as usize).filter(|seat| seat.generation == worker.generation)?;
+        let since = seat.running_since().filter(|since| since.as_nanos() > 0)?;
+        let run = self.core.front_runs(worker).next()?;
+        let entry = self.jobs.entry(run.job)?;
+        let (item, _) = entry.backlog.input_range(run.first, 1);
+        let ran = now.saturating_since(since);
+        Some(RunningItem { task: entry.job.task.path(), item, attempt: run.attempt, ran })
     }
 
     /// One process for each of the pool's workers that there is, in order.

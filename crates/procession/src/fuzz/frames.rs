@@ -26,12 +26,10 @@ fn to_master(bytes: &[u8]) {
         }
         ToMaster::Results(view) => again = results(&view.header, view.records(), bytes.len()),
         ToMaster::LargeResult(head) => {
-            let LargeResult { frame_no, offset, busy_ns, status, total } = head;
+            let LargeResult { frame_no, offset, busy_ns, status, total, usage } = head;
             let head = LargeResult::new(frame_no, offset, busy_ns, status, total as usize);
-            wire::large_result(
-                &mut again,
-                &head.expect("a length that was read is no longer than one can be"),
-            );
+            let head = head.expect("a length that was read is no longer than one can be");
+            wire::large_result(&mut again, &LargeResult { usage, ..head });
         }
         ToMaster::Piece { len } => wire::piece(&mut again, len),
         ToMaster::PartTaken => wire::part_taken(&mut again),
@@ -91,7 +89,7 @@ fn to_worker(bytes: &[u8]) {
             wire::large_work(
                 &mut again,
                 large.frame_no,
-                large.timed,
+                large.demands,
                 &large.run,
                 large.total as usize,
                 large.place,

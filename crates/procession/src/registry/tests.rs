@@ -95,6 +95,17 @@ fn a_task_is_called_from_text() {
 }
 
 #[test]
+fn a_typed_handle_makes_and_reads_the_same_payloads() {
+    let args = from_json(scale.info(), &["3", "2.5"]).expect("they fit");
+    assert_eq!(scale.payload(&(3.0, 2.5)).expect("numbers encode"), args);
+    let mut result = Vec::new();
+    scale.info().run(args.as_bytes(), &mut result).expect("the task runs");
+    assert_eq!(scale.value(&result.into()).expect("it is one"), 7.5);
+    assert!(scale.value(&vec![9].into()).is_err(), "no number has one byte");
+    assert!(refuse.payload(&()).is_ok_and(|none| none.as_bytes().is_empty()));
+}
+
+#[test]
 fn whole_numbers_are_accepted_where_floats_are_expected() {
     check_call(scale.info(), &["3", "2"], "6.0");
     check_call(scale.info(), &["-3", "2.5"], "-7.5");

@@ -12,6 +12,7 @@ mod outlet;
 mod part;
 mod reply;
 mod report;
+mod usage;
 mod work;
 
 pub(crate) use cursor::WireError;
@@ -26,9 +27,10 @@ pub(crate) use reply::{
     put_results_header, ready, seal_results, setting_up,
 };
 pub(crate) use report::PanicReport;
+pub(crate) use usage::Usage;
 pub(crate) use work::{
-    ITEM_HEADER_BYTES, LargeWork, Payloads, RUN_HEADER_BYTES, Run, ToWorker, WORK_BYTES_MAX, WorkBuilder,
-    WorkRun, WorkView, large_work, stop,
+    Demands, ITEM_HEADER_BYTES, LargeWork, Payloads, RUN_HEADER_BYTES, Run, ToWorker, WORK_BYTES_MAX,
+    WorkBuilder, WorkRun, WorkView, large_work, stop,
 };
 
 /// Most bytes in a frame. A packet holds about 208 KiB, and so does a socket's buffer: what a worker may have

@@ -4,9 +4,10 @@
 //! SettingUp    kind  step u8           what it runs before it is ready: 0 preload, 1 initializer
 //! Ready        kind  fingerprint u64
 //! InitFailed   kind  message…
-//! Results      kind  frame_no u32  first u32  items u32  busy_ns u64  each u32  records
+//! Results      kind  frame_no u32  first u32  items u32  busy_ns u64  each u32  usage  records
 //! records      each > 0: values of so many bytes     each = 0: (status u8  len u32  payload)…
-//! LargeResult  kind  frame_no u32  offset u32  busy_ns u64  status u8  total u32
+//! LargeResult  kind  frame_no u32  offset u32  busy_ns u64  status u8  total u32  usage
+//! usage        cpu_ns u64  peak_rss_kib u32       zero where the work frame does not ask for it
 //! Piece        kind  len u32           of the large result, in the window; 0: there will be more
 //! PartTaken    kind
 //! FrameDone    kind  frame_no u32      said only of a frame of which something was taken back
@@ -17,10 +18,11 @@
 
 use super::cursor::{Cursor, WireError};
 use super::part::{TooLarge, checked_total};
+use super::usage::{USAGE_BYTES, Usage};
 use super::{FRAME_BYTES_MAX, kind};
 
 /// Bytes before the first record of a `Results` frame.
-pub(crate) const RESULTS_HEADER_BYTES: usize = 1 + 4 + 4 + 4 + 8 + 4;
+pub(crate) const RESULTS_HEADER_BYTES: usize = 1 + 4 + 4 + 4 + 8 + 4 + USAGE_BYTES;
 
 /// Bytes before the payload of a record, where records are not values of one length.
 pub(crate) const RECORD_HEADER_BYTES: usize = 1 + 4;
@@ -121,6 +123,7 @@ pub(crate) fn large_result(out: &mut Vec<u8>, head: &LargeResult) {
     out.extend_from_slice(&head.busy_ns.to_le_bytes());
     out.push(head.status as u8);
     out.extend_from_slice(&head.total.to_le_bytes());
+    out.extend_from_slice(&head.usage.to_bytes());
 }
 
 /// What precedes the records of a `Results` frame.
@@ -134,6 +137,7 @@ pub(crate) struct ResultsHeader {
     pub(crate) busy_ns: u64,
     /// The length of each record, if all are values of one length; 0: each says what it is.
     pub(crate) each: u32,
+    pub(crate) usage: Usage,
 }
 
 /// Writes a `Results` header to the front of `area`.
@@ -146,7 +150,8 @@ pub(crate) fn put_results_header(area: &mut [u8], header: &ResultsHeader) {
     area[5..9].copy_from_slice(&header.first.to_le_bytes());
     area[9..13].copy_from_slice(&header.items.to_le_bytes());
     area[13..21].copy_from_slice(&header.busy_ns.to_le_bytes());
-    area[21..RESULTS_HEADER_BYTES].copy_from_slice(&header.each.to_le_bytes());
+    area[21..25].copy_from_slice(&header.each.to_le_bytes());
+    area[25..RESULTS_HEADER_BYTES].copy_from_slice(&header.usage.to_bytes());
 }
 
 /// Writes one record at `area[at..]` and returns where it ends, or `None` if it does not fit.
@@ -245,6 +250,7 @@ impl<'a> ToMaster<'a> {
                 busy_ns: cursor.u64("busy time")?,
                 status: Status::parse(cursor.u8("status")?)?,
                 total: cursor.u32("total length")?,
+                usage: Usage::take(&mut cursor)?,
             }),
             kind::PIECE => ToMaster::Piece { len: cursor.u32("length")? },
             kind::PART_TAKEN => ToMaster::PartTaken,
@@ -268,6 +274,7 @@ pub(crate) struct LargeResult {
     pub(crate) status: Status,
     /// Length of the payload.
     pub(crate) total: u32,
+    pub(crate) usage: Usage,
 }
 
 impl LargeResult {
@@ -279,7 +286,8 @@ impl LargeResult {
         status: Status,
         payload_len: usize,
     ) -> Result<LargeResult, TooLarge> {
-        Ok(LargeResult { frame_no, offset, busy_ns, status, total: checked_total(payload_len)? })
+        let total = checked_total(payload_len)?;
+        Ok(LargeResult { frame_no, offset, busy_ns, status, total, usage: Usage::default() })
     }
 }
 
@@ -310,6 +318,7 @@ impl<'a> ResultsView<'a> {
             items: cursor.u32("item count")?,
             busy_ns: cursor.u64("busy time")?,
             each: cursor.u32("record length")?,
+            usage: Usage::take(&mut cursor)?,
         };
         let records = cursor;
         match header.each {
@@ -365,136 +374,4 @@ fn take_record<'a>(cursor: &mut Cursor<'a>) -> Result<Record<'a>, WireError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::noise::hammer;
-    use super::*;
-
-    const HEADER: ResultsHeader = ResultsHeader { frame_no: 5, first: 2, items: 3, busy_ns: 77, each: 0 };
-
-    fn results(items: u32) -> Vec<u8> {
-        let mut area = vec![0; 128];
-        put_results_header(&mut area, &ResultsHeader { items, ..HEADER });
-        let mut at = RESULTS_HEADER_BYTES;
-        for (status, payload) in
-            [(Status::Ok, &b"four"[..]), (Status::Ok, b""), (Status::EncodeResult, b"too odd")]
-        {
-            at = put_record(&mut area, at, status, payload).unwrap();
-        }
-        area.truncate(at);
-        area
-    }
-
-    fn walk(bytes: &[u8]) {
-        if let Ok(ToMaster::Results(view)) = ToMaster::parse(bytes) {
-            let records = view.records();
-            assert_eq!(records.length_of(u64::from(view.header.items)), records.bytes.len());
-        }
-        if let Some(sealed) = seal_results(bytes.to_vec()) {
-            assert!(matches!(ToMaster::parse(&sealed), Ok(ToMaster::Results(_))));
-        }
-    }
-
-    #[test]
-    fn results_come_back_as_they_were_written() {
-        let bytes = results(3);
-        let ToMaster::Results(view) = ToMaster::parse(&bytes).unwrap() else { panic!("not results") };
-        assert_eq!(view.header, HEADER);
-        let mut records = view.records();
-        let read: Vec<_> = (0..3).map(|_| records.take()).collect();
-        assert_eq!(records.bytes, b"");
-        assert_eq!(
-            read,
-            [
-                Record { status: Status::Ok, payload: b"four" },
-                Record { status: Status::Ok, payload: b"" },
-                Record { status: Status::EncodeResult, payload: b"too odd" },
-            ]
-        );
-    }
-
-    fn uniform(items: u32) -> Vec<u8> {
-        let mut area = vec![0; RESULTS_HEADER_BYTES];
-        put_results_header(&mut area, &ResultsHeader { items, each: 2, ..HEADER });
-        area.extend_from_slice(b"aabbcc");
-        area
-    }
-
-    #[test]
-    fn values_of_one_length_need_no_headers() {
-        let bytes = uniform(3);
-        let ToMaster::Results(view) = ToMaster::parse(&bytes).unwrap() else { panic!("not results") };
-        let mut records = view.records();
-        assert_eq!(records.length_of(2), 4);
-        assert_eq!(records.take(), Record { status: Status::Ok, payload: b"aa" });
-        for items in [0, 2, 4, u32::MAX] {
-            assert!(ToMaster::parse(&uniform(items)).is_err(), "{items} items");
-            let sealed = seal_results(uniform(items)).unwrap();
-            let ToMaster::Results(view) = ToMaster::parse(&sealed).unwrap() else { panic!("not results") };
-            assert_eq!(view.header, ResultsHeader { each: 2, ..HEADER });
-        }
-        let mut cut = uniform(3);
-        cut.pop();
-        assert!(ToMaster::parse(&cut).is_err());
-        assert_eq!(seal_results(cut), None);
-        hammer(&bytes, walk);
-    }
-
-    #[test]
-    fn a_wrong_count_is_refused_and_sealing_corrects_it() {
-        for items in [0, 2, 4, u32::MAX] {
-            let bytes = results(items);
-            assert!(ToMaster::parse(&bytes).is_err(), "{items} items");
-            let sealed = seal_results(bytes).unwrap();
-            let ToMaster::Results(view) = ToMaster::parse(&sealed).unwrap() else { panic!("not results") };
-            assert_eq!(view.header, HEADER);
-        }
-        let mut cut = results(3);
-        cut.pop();
-        assert_eq!(seal_results(cut), None);
-        assert_eq!(seal_results(results(3)[..RESULTS_HEADER_BYTES].to_vec()), None);
-    }
-
-    #[test]
-    fn a_record_that_does_not_fit_leaves_the_area_alone() {
-        let mut area = [9; 10];
-        assert_eq!(put_record(&mut area, 2, Status::Ok, b"abcd"), None);
-        assert_eq!(area, [9; 10]);
-        assert_eq!(put_record(&mut area, 2, Status::Ok, b"abc"), Some(10));
-    }
-
-    #[test]
-    fn small_frames_come_back() {
-        let mut out = Vec::new();
-        ready(&mut out, 0xfeed);
-        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::Ready { fingerprint: 0xfeed })));
-        hammer(&out, walk);
-        setting_up(&mut out, 1);
-        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::SettingUp { step: 1 })));
-        init_failed(&mut out, "no such file");
-        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::InitFailed { message: b"no such file" })));
-        init_failed(&mut out, &"ä".repeat(100_000));
-        assert!(out.len() <= FRAME_BYTES_MAX);
-        piece(&mut out, 77);
-        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::Piece { len: 77 })));
-        hammer(&out, walk);
-        part_taken(&mut out);
-        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::PartTaken)));
-        goodbye(&mut out);
-        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::Goodbye)));
-        nudge(&mut out);
-        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::Nudge)));
-        out.push(0);
-        assert!(ToMaster::parse(&out).is_err());
-        let head = LargeResult::new(1, 2, 3, Status::Ok, 4).unwrap();
-        large_result(&mut out, &head);
-        assert!(matches!(ToMaster::parse(&out), Ok(ToMaster::LargeResult(read)) if read == head));
-        hammer(&out, walk);
-    }
-
-    #[test]
-    fn any_bytes_are_read_without_panic() {
-        hammer(&results(3), walk);
-        assert!(ToMaster::parse(&[]).is_err());
-        assert_eq!(ToMaster::parse(&[kind::STOP]).unwrap_err(), WireError::UnknownKind { kind: kind::STOP });
-    }
-}
+mod tests;

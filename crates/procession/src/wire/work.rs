@@ -17,6 +17,7 @@ use super::part::{TooLarge, checked_total};
 use super::{FRAME_BYTES_MAX, kind};
 
 const FLAG_TIMED: u8 = 1;
+const FLAG_MEASURED: u8 = 2;
 const WORK_HEADER_BYTES: usize = 1 + 1 + 4 + 4;
 /// Bytes before the first item of a run.
 pub(crate) const RUN_HEADER_BYTES: usize = RUN_BYTES + 4 + 4;
@@ -40,6 +41,32 @@ pub(crate) struct Run {
     pub(crate) timeout_ns: u64,
 }
 
+/// What is asked of the worker beside results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Demands {
+    /// The start of every item is to be stamped.
+    pub(crate) timed: bool,
+    /// Replies are to say what items used.
+    pub(crate) measured: bool,
+}
+
+impl Demands {
+    /// What a frame asks that has items of both.
+    pub(crate) fn and(self, other: Demands) -> Demands {
+        Demands { timed: self.timed || other.timed, measured: self.measured || other.measured }
+    }
+
+    fn to_byte(self) -> u8 {
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        flag(self.timed, FLAG_TIMED) | flag(self.measured, FLAG_MEASURED)
+    }
+
+    fn take(cursor: &mut Cursor<'_>) -> Result<Demands, WireError> {
+        let flags = cursor.u8("flags")?;
+        Ok(Demands { timed: flags & FLAG_TIMED != 0, measured: flags & FLAG_MEASURED != 0 })
+    }
+}
+
 /// Builds a `Work` frame in a buffer.
 #[derive(Debug)]
 pub(crate) struct WorkBuilder<'a> {
@@ -56,11 +83,11 @@ struct RunCount {
 }
 
 impl<'a> WorkBuilder<'a> {
-    /// Starts a frame; what the buffer held is dropped. `timed`: the start of every item is to be stamped.
-    pub(crate) fn begin(out: &'a mut Vec<u8>, frame_no: u32, timed: bool) -> WorkBuilder<'a> {
+    /// Starts a frame; what the buffer held is dropped.
+    pub(crate) fn begin(out: &'a mut Vec<u8>, frame_no: u32, demands: Demands) -> WorkBuilder<'a> {
         out.clear();
         out.push(kind::WORK);
-        out.push(if timed { FLAG_TIMED } else { 0 });
+        out.push(demands.to_byte());
         out.extend_from_slice(&frame_no.to_le_bytes());
         out.extend_from_slice(&0_u32.to_le_bytes());
         WorkBuilder { out, items: 0, run: None }
@@ -132,7 +159,7 @@ const PLACE_NONE: u64 = u64::MAX;
 pub(crate) fn large_work(
     out: &mut Vec<u8>,
     frame_no: u32,
-    timed: bool,
+    demands: Demands,
     run: &Run,
     payload_len: usize,
     place: Option<u64>,
@@ -140,7 +167,7 @@ pub(crate) fn large_work(
     let total = checked_total(payload_len)?;
     out.clear();
     out.push(kind::LARGE_WORK);
-    out.push(if timed { FLAG_TIMED } else { 0 });
+    out.push(demands.to_byte());
     out.extend_from_slice(&frame_no.to_le_bytes());
     put_run(out, run);
     out.extend_from_slice(&total.to_le_bytes());
@@ -180,14 +207,14 @@ impl<'a> ToWorker<'a> {
         let mut cursor = Cursor::new(bytes);
         match cursor.u8("kind")? {
             kind::WORK => Ok(ToWorker::Work(WorkView {
-                timed: cursor.u8("flags")? & FLAG_TIMED != 0,
+                demands: Demands::take(&mut cursor)?,
                 frame_no: cursor.u32("frame number")?,
                 items: cursor.u32("item count")?,
                 runs: cursor,
             })),
             kind::LARGE_WORK => {
                 let large = LargeWork {
-                    timed: cursor.u8("flags")? & FLAG_TIMED != 0,
+                    demands: Demands::take(&mut cursor)?,
                     frame_no: cursor.u32("frame number")?,
                     run: take_run(&mut cursor)?,
                     total: cursor.u32("total length")?,
@@ -209,7 +236,7 @@ impl<'a> ToWorker<'a> {
 /// The head of one large item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LargeWork {
-    pub(crate) timed: bool,
+    pub(crate) demands: Demands,
     pub(crate) frame_no: u32,
     pub(crate) run: Run,
     /// Length of its arguments.
@@ -221,7 +248,7 @@ pub(crate) struct LargeWork {
 /// A `Work` frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WorkView<'a> {
-    pub(crate) timed: bool,
+    pub(crate) demands: Demands,
     pub(crate) frame_no: u32,
     /// How many items the frame says it has.
     pub(crate) items: u32,
@@ -301,11 +328,13 @@ mod tests {
     use super::super::noise::hammer;
     use super::*;
 
+    const TIMED: Demands = Demands { timed: true, measured: false };
+    const MEASURED: Demands = Demands { timed: false, measured: true };
     const RUN: Run = Run { task: 7, first: 40, attempt: 1, timeout_ns: 0 };
 
     fn two_runs() -> Vec<u8> {
         let mut out = b"what was there before".to_vec();
-        let mut builder = WorkBuilder::begin(&mut out, 9, true);
+        let mut builder = WorkBuilder::begin(&mut out, 9, TIMED);
         builder.run(&RUN);
         builder.push(b"one");
         builder.push(b"");
@@ -341,7 +370,7 @@ mod tests {
     fn work_comes_back_as_it_was_written() {
         let bytes = two_runs();
         let ToWorker::Work(view) = ToWorker::parse(&bytes).unwrap() else { panic!("not a work frame") };
-        assert_eq!((view.frame_no, view.items, view.timed), (9, 5, true));
+        assert_eq!((view.frame_no, view.items, view.demands), (9, 5, TIMED));
         assert_eq!(
             read(&bytes).unwrap(),
             [
@@ -357,7 +386,7 @@ mod tests {
     #[test]
     fn the_largest_item_fills_a_frame_exactly() {
         let mut out = Vec::new();
-        let mut builder = WorkBuilder::begin(&mut out, 0, false);
+        let mut builder = WorkBuilder::begin(&mut out, 0, Demands::default());
         builder.run(&RUN);
         builder.push(&vec![1; WORK_BYTES_MAX - RUN_HEADER_BYTES - ITEM_HEADER_BYTES]);
         builder.finish();
@@ -367,7 +396,7 @@ mod tests {
     #[test]
     fn a_run_of_equal_items_fills_a_frame_exactly() {
         let mut out = Vec::new();
-        let mut builder = WorkBuilder::begin(&mut out, 0, false);
+        let mut builder = WorkBuilder::begin(&mut out, 0, Demands::default());
         let payloads = vec![3; (WORK_BYTES_MAX - RUN_HEADER_BYTES) / 8 * 8];
         builder.uniform_run(&RUN, 8, &payloads);
         assert_eq!(builder.finish() as usize, payloads.len() / 8);
@@ -388,9 +417,10 @@ mod tests {
     fn large_work_and_stop_come_back() {
         let mut out = Vec::new();
         for place in [None, Some(0), Some(4096)] {
-            large_work(&mut out, 3, true, &RUN, 1 << 20, place).unwrap();
+            large_work(&mut out, 3, MEASURED, &RUN, 1 << 20, place).unwrap();
             let ToWorker::LargeWork(large) = ToWorker::parse(&out).unwrap() else { panic!("not large work") };
-            assert_eq!(large, LargeWork { timed: true, frame_no: 3, run: RUN, total: 1 << 20, place });
+            let demands = MEASURED;
+            assert_eq!(large, LargeWork { demands, frame_no: 3, run: RUN, total: 1 << 20, place });
         }
         stop(&mut out);
         assert!(matches!(ToWorker::parse(&out), Ok(ToWorker::Stop)));
@@ -402,7 +432,7 @@ mod tests {
     fn any_bytes_are_read_without_panic() {
         hammer(&two_runs(), walk);
         let mut large = Vec::new();
-        large_work(&mut large, 3, false, &RUN, 9, Some(1)).unwrap();
+        large_work(&mut large, 3, Demands::default(), &RUN, 9, Some(1)).unwrap();
         hammer(&large, walk);
         assert_eq!(ToWorker::parse(&[]).unwrap_err(), WireError::Truncated { what: "kind" });
         assert_eq!(ToWorker::parse(&[99]).unwrap_err(), WireError::UnknownKind { kind: 99 });

@@ -6,6 +6,7 @@
 mod execute;
 #[expect(unsafe_code, reason = "tells the C library how much freed memory to keep")]
 mod heap;
+mod meter;
 mod outbox;
 mod pace;
 mod panics;
@@ -28,7 +29,7 @@ use crate::page::{Begun, PageWorker};
 use crate::region;
 use crate::slab::{ArenaReader, WindowWriter};
 use crate::wire::{
-    self, LargeWork, PartAssembler, Payloads, Received, Run, ToWorker, WireError, WorkRun, WorkView,
+    self, Demands, LargeWork, PartAssembler, Payloads, Received, Run, ToWorker, WireError, WorkRun, WorkView,
 };
 
 /// A task index and encoded arguments.
@@ -136,8 +137,7 @@ struct Worker<'a, S, K, T> {
 /// What is left of a run in a frame.
 struct Section<'a> {
     frame_no: u32,
-    /// The start of every item is to be known.
-    timed: bool,
+    demands: Demands,
     /// As it would be if it began with the next item.
     run: Run,
     /// Of the next item in the frame.
@@ -220,7 +220,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
     }
 
     fn run_work(&mut self, mut work: WorkView<'_>) -> Step {
-        let mut clock = self.outbox.begin_segment();
+        let mut clock = self.outbox.begin_frame(work.demands.measured);
         let (mut position, mut payloads) = (0_u32, None);
         while let Some(WorkRun { run, items, payloads: fresh }) = work.next_run(payloads)? {
             let end = position.saturating_add(items);
@@ -231,8 +231,14 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
                 // It may take much longer, and results that are ready must not wait for it.
                 self.outbox.flush()?;
             }
-            let mut section =
-                Section { frame_no: work.frame_no, timed: work.timed, run, position, end, payloads: fresh };
+            let mut section = Section {
+                frame_no: work.frame_no,
+                demands: work.demands,
+                run,
+                position,
+                end,
+                payloads: fresh,
+            };
             while section.position < end {
                 if !self.run_stride(&mut section, &mut clock)? {
                     self.outbox.flush()?;
@@ -263,7 +269,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
         // Before an item is claimed: between the two the master would take the stamp of the item before for this
         // one's, and could find it overdue as it begins.
         self.outbox.page().stamp(*clock);
-        let items = if section.timed { 1 } else { self.pace.items };
+        let items = if section.demands.timed { 1 } else { self.pace.items };
         let end = section.end.min(position.saturating_add(items));
         let (executor, outbox) = (&mut self.executor, &mut self.outbox);
         let (progress, outcome) = with_current(path, run.attempt, self.slot, run.timeout_ns, |index| {
@@ -358,7 +364,7 @@ impl<S: WorkSource, K: ReplySink, T: Tasks> Worker<'_, S, K, T> {
     }
 
     fn run_large_item(&mut self, large: &LargeWork, payload: &[u8]) -> Step {
-        self.outbox.begin_segment();
+        self.outbox.begin_frame(large.demands.measured);
         let is_ours = self.run_alone(large.frame_no, 0, large.run, payload)?;
         self.outbox.flush()?;
         if !is_ours {

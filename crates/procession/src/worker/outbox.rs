@@ -6,12 +6,13 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use super::meter::Meter;
 use super::streams::ReplySink;
 use crate::batch::{Batch, BatchParts, Collected, Progress};
 use crate::page::{AREA_BYTES, PageWorker};
 use crate::slab::WindowWriter;
 use crate::wire::{
-    self, LargeResult, Payloads, RECORD_HEADER_BYTES, RESULTS_HEADER_BYTES, ResultsHeader, Status,
+    self, LargeResult, Payloads, RECORD_HEADER_BYTES, RESULTS_HEADER_BYTES, ResultsHeader, Status, Usage,
     put_record, put_results_header,
 };
 
@@ -40,6 +41,8 @@ pub(super) struct Outbox<'a, K> {
     window: WindowWriter,
     collected: Collected,
     segment_start_ns: u64,
+    /// Of the items of this frame, if that is asked for.
+    meter: Option<Meter>,
     /// Results that did not fit where they should go.
     aside: Vec<u8>,
     /// For frames other than results.
@@ -54,6 +57,7 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
             window,
             collected: Collected::new(true),
             segment_start_ns: 0,
+            meter: None,
             aside: Vec::new(),
             scratch: Vec::new(),
         }
@@ -63,8 +67,9 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
         &self.page
     }
 
-    /// Time counts as busy from now, which is returned.
-    pub(super) fn begin_segment(&mut self) -> u64 {
+    /// Time counts as busy from now, which is returned. `measured`: so does what is used.
+    pub(super) fn begin_frame(&mut self, measured: bool) -> u64 {
+        self.meter = measured.then(Meter::start);
         self.segment_start_ns = self.page.now_ns();
         self.segment_start_ns
     }
@@ -187,6 +192,7 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
             return Ok(());
         }
         self.collected.header.busy_ns = self.end_segment();
+        self.collected.header.usage = self.used();
         put_results_header(self.page.area(), &self.collected.header);
         let end = self.collected.end;
         self.sink.send(&self.page.area()[..end]).map_err(|_| SendFailed)?;
@@ -211,7 +217,7 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
     ) -> Result<(), SendFailed> {
         let busy_ns = self.end_segment();
         let head = match LargeResult::new(frame_no, position, busy_ns, status, payload.len()) {
-            Ok(head) => head,
+            Ok(head) => LargeResult { usage: self.used(), ..head },
             Err(too_large) => {
                 return self.record(frame_no, position, Status::TooLarge, too_large.to_string().as_bytes());
             }
@@ -247,6 +253,11 @@ impl<'a, K: ReplySink> Outbox<'a, K> {
             self.send_with(|frame| wire::piece(frame, 0))?;
         }
         Ok(())
+    }
+
+    /// What was used since this was asked last.
+    fn used(&mut self) -> Usage {
+        self.meter.as_mut().map_or_else(Usage::default, Meter::read)
     }
 
     fn end_segment(&mut self) -> u64 {

@@ -205,7 +205,7 @@ impl Bench {
 
     fn work(&self, frame_no: u32, items: &[(u32, &[u8])]) {
         let mut bytes = Vec::new();
-        let mut builder = WorkBuilder::begin(&mut bytes, frame_no, false);
+        let mut builder = WorkBuilder::begin(&mut bytes, frame_no, Demands::default());
         for (index, (task, payload)) in (10..).zip(items) {
             builder.run(&Run { task: *task, first: index, attempt: 2, timeout_ns: 1_000_000_000 });
             builder.push(payload);
@@ -217,7 +217,7 @@ impl Bench {
     /// One large item, which lies in the arena or follows in parts.
     fn large(&self, frame_no: u32, task: u32, payload: &[u8], place: Option<u64>) {
         let (mut bytes, run) = (Vec::new(), Run { task, first: 0, attempt: 1, timeout_ns: 0 });
-        large_work(&mut bytes, frame_no, true, &run, payload.len(), place).unwrap();
+        large_work(&mut bytes, frame_no, Demands::default(), &run, payload.len(), place).unwrap();
         self.frame(bytes);
     }
 
@@ -230,7 +230,7 @@ impl Bench {
     /// A run of items of one task that know no time limit, so that they are run in strides.
     fn run_of(&self, frame_no: u32, task: u32, payloads: &[&[u8]]) {
         let mut bytes = Vec::new();
-        let mut builder = WorkBuilder::begin(&mut bytes, frame_no, false);
+        let mut builder = WorkBuilder::begin(&mut bytes, frame_no, Demands::default());
         let run = Run { task, first: 10, attempt: 2, timeout_ns: 0 };
         // As the master does.
         let each = payloads[0].len();

@@ -16,7 +16,7 @@ use crate::registry;
 use crate::shortage::Shortage;
 use crate::slab::{WindowReader, WindowWriter};
 use crate::wire::{
-    self, Inbox, LargeResult, Outlet, Received, ResultsHeader, Status, ToWorker, put_record,
+    self, Inbox, LargeResult, Outlet, Received, ResultsHeader, Status, ToWorker, Usage, put_record,
     put_results_header,
 };
 
@@ -149,6 +149,7 @@ impl Worker {
             items: if twist & 4 == 0 { items.min(frame.items - frame.done) } else { items },
             busy_ns: if twist & 8 == 0 { 1_000 } else { script.u64() },
             each: if twist & 16 == 0 { 0 } else { 1 + u32::from(script.u8() % 3) },
+            usage: Usage { cpu_ns: u64::from(twist), peak_rss_kib: items },
         };
         frame.done = (frame.done + header.items).min(frame.items);
         if frame.done == frame.items {
@@ -171,6 +172,7 @@ impl Worker {
             items: u32::from(items),
             busy_ns: 1_000,
             each: u32::from(status & 1),
+            usage: Usage::default(),
         };
         let len = put_results(&mut self.buffer, &header, status);
         self.page.area()[..len].copy_from_slice(&self.buffer[..len]);
@@ -188,6 +190,7 @@ impl Worker {
             busy_ns: 1_000,
             status: status_of(status),
             total,
+            usage: Usage::default(),
         };
         self.say(|buffer, _| wire::large_result(buffer, &head));
         let mut left = total as usize;
@@ -231,8 +234,13 @@ impl Worker {
             let begun = self.begin(items);
             self.frames.pop_front();
             if begun > 0 {
-                let header =
-                    ResultsHeader { frame_no: number, first: done, items: begun, busy_ns: 1_000, each: 0 };
+                let header = ResultsHeader {
+                    frame_no: number,
+                    first: done,
+                    items: begun,
+                    busy_ns: 1_000,
+                    ..ResultsHeader::default()
+                };
                 let len = put_results(&mut self.buffer, &header, 0);
                 self.reader.hear(Received::Frame(self.buffer[..len].to_vec()));
                 self.page.reset();

@@ -72,10 +72,10 @@ impl Scene {
             None => "nothing".to_owned(),
             Some(Message::Stop) => "stop".to_owned(),
             Some(Message::Part { start, end, .. }) => format!("part {start}..{end}"),
-            Some(Message::LargeWork { frame, run, place: None }) => {
+            Some(Message::LargeWork { frame, run, place: None, .. }) => {
                 format!("large {frame}: {}", run.run.first)
             }
-            Some(Message::LargeWork { frame, run, place: Some(_) }) => {
+            Some(Message::LargeWork { frame, run, place: Some(_), .. }) => {
                 format!("shared {frame}: {}", run.run.first)
             }
             Some(Message::Work { frame, runs, .. }) => {
@@ -104,7 +104,7 @@ impl Scene {
 
     /// How many of the results are new.
     fn results(&mut self, frame_no: u32, first: u32, items: u32) -> Result<u32, String> {
-        let header = ResultsHeader { frame_no, first, items, busy_ns: 1, each: 0 };
+        let header = ResultsHeader { frame_no, first, items, busy_ns: 1, ..ResultsHeader::default() };
         self.seat.accept(&header, Origin::Page).map(|fresh| fresh.items)
     }
 }

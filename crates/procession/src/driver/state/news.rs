@@ -104,14 +104,17 @@ impl State {
             return Ok(());
         };
         let &LargeResult { frame_no, offset, busy_ns, status, .. } = head;
-        seat.accept(&ResultsHeader { frame_no, first: offset, items: 1, busy_ns, each: 0 }, Origin::Window)?;
+        let header = ResultsHeader { frame_no, first: offset, items: 1, busy_ns, each: 0, usage: head.usage };
+        seat.accept(&header, Origin::Window)?;
         let busy = Duration::from_nanos(busy_ns);
         self.count(worker, 1, busy);
+        let reporter = self.reporter(worker);
         let Self { core, jobs, touched, .. } = self;
         if let Some(run) = core.front_runs(worker).next() {
             touched.push(run.job);
             if let Some(entry) = jobs.entry_mut(run.job) {
                 let (first, _) = entry.backlog.input_range(run.first, 1);
+                reporter.note(&entry.job, &header, (first, 1), run.attempt);
                 let outcome = Large { status, payload };
                 let arrival = Arrival::Large { first, attempt: run.attempt, outcome: Some(outcome) };
                 effects.deliveries.push((Arc::clone(&entry.job), arrival));
@@ -168,6 +171,7 @@ impl State {
         effects: &mut Effects,
     ) {
         let (mut left, each) = (u64::from(header.items), header.each as usize);
+        let reporter = self.reporter(worker);
         let Self { core, jobs, touched, .. } = self;
         for run in core.front_runs(worker) {
             if left == 0 {
@@ -193,6 +197,7 @@ impl State {
                     start + wire::Records { each, bytes: &buffer[start..] }.length_of(piece)
                 };
                 if let Some(entry) = &entry {
+                    reporter.note(&entry.job, header, (input_first, piece as u32), run.attempt);
                     let share = || Records::new(Arc::clone(buffer), each, start, end);
                     let arrival = if entry.job.takes_input() {
                         let (items, attempt) = (piece as u32, run.attempt);

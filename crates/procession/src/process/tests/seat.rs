@@ -13,7 +13,7 @@ use super::super::pidfd::readable_within;
 use super::super::{LaunchSettings, Launched, Launcher, WorkerExit};
 use crate::codec;
 use crate::task::Task;
-use crate::wire::{self, Inbox, Received, Run, Status, ToMaster, WorkBuilder};
+use crate::wire::{self, Demands, Inbox, Received, Run, Status, ToMaster, WorkBuilder};
 
 /// Far more than anything here takes on a busy machine.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
@@ -93,7 +93,7 @@ impl Worker {
         let (task, payload) = call(task, args);
         self.frame_no += 1;
         let mut frame = Vec::new();
-        let mut builder = WorkBuilder::begin(&mut frame, self.frame_no, false);
+        let mut builder = WorkBuilder::begin(&mut frame, self.frame_no, Demands::default());
         builder.run(&Run { task, first: 0, attempt: 1, timeout_ns: 0 });
         builder.push(&payload);
         let items = builder.finish();

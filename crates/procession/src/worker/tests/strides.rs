@@ -161,7 +161,8 @@ fn results_that_are_alike_again_are_uniform_again() {
         let bench = Bench::new();
         for frame_no in 0..8 {
             let mut bytes = Vec::new();
-            let mut builder = WorkBuilder::begin(&mut bytes, frame_no, true);
+            let mut builder =
+                WorkBuilder::begin(&mut bytes, frame_no, Demands { timed: true, measured: false });
             builder.run(&Run { task: TOLD, first: 10, attempt: 2, timeout_ns: 0 });
             for item in 0..10 {
                 builder.push(if (frame_no, item) == (1, 4) { odd } else { b"quick" });

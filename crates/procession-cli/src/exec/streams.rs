@@ -1,0 +1,224 @@
+//! What commands printed, on its way out: stdout to where values go, stderr to ours, whole and in order; and which of them
+//! failed. It knows no pool.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+
+use procession::Payload;
+use procession_tasks::exec::{Ended, Finished, Order, Report, command};
+use serde::Serialize;
+
+use super::{order, shell_line};
+use crate::exit::Stop;
+use crate::failures::{self, Flaw, Outcome};
+use crate::output::Sink;
+use crate::progress::Screen;
+use crate::signals;
+use crate::spec::units;
+
+/// So much of a command is shown where it failed, in characters.
+const COMMAND_SHOWN: usize = 100;
+/// So much of the end of its stderr is kept with its failure.
+const STDERR_TAIL_BYTES: usize = 8 << 10;
+
+/// It exited with another status than 0.
+const EXITED: Outcome = Outcome { id: "exit_status", words: "exit status not 0" };
+/// A signal killed it that was none of ours.
+const KILLED: Outcome = Outcome { id: "killed", words: "killed by a signal" };
+/// It, or a file of it, was not there.
+const NOT_STARTED: Outcome = Outcome { id: "not_started", words: "not started" };
+/// It ended well, and some of what it printed is missing.
+const CUT: Outcome = Outcome { id: "output_cut", words: "output cut" };
+
+/// How it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// As it was printed, byte by byte.
+    #[default]
+    Raw,
+    /// An object a command, with its words, its end and what it printed.
+    Jsonl,
+}
+
+impl Format {
+    pub(crate) const NAMES: [(&'static str, Format); 2] = [("raw", Format::Raw), ("jsonl", Format::Jsonl)];
+}
+
+/// Writes what commands printed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Streams {
+    pub(crate) format: Format,
+    /// Whether every line begins with what its command is called.
+    pub(crate) tag: bool,
+}
+
+/// One line of JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    index: u64,
+    argv: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<i32>,
+    timed_out: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    run_s: f64,
+    stdout: &'a str,
+    stderr: &'a str,
+    truncated: bool,
+}
+
+impl Streams {
+    /// Writes what item `index` printed. The inner error is the item's own: it failed.
+    pub(crate) fn write(
+        self,
+        sink: &mut Sink,
+        (index, result): (u64, &Payload),
+        args: Option<&Payload>,
+        screen: &Screen,
+    ) -> Result<Result<(), Flaw>, Stop> {
+        let order = args.and_then(order).unwrap_or_default();
+        let result = match command.value(result) {
+            Ok(result) => result,
+            Err(error) => Err(error.to_string()),
+        };
+        match self.format {
+            Format::Jsonl => sink.write(&json_line(index, &order, &result))?,
+            Format::Raw => {
+                if let Ok(Report { finished: Finished { stdout, stderr, .. }, .. }) = &result {
+                    let tag = order.tag.as_deref().filter(|_| self.tag);
+                    sink.write(&tagged(stdout.as_bytes(), tag))?;
+                    if !stderr.as_bytes().is_empty() {
+                        // On a terminal both come in order.
+                        sink.flush()?;
+                        let bytes = tagged(stderr.as_bytes(), tag);
+                        // A closed stderr is no reason to stop.
+                        screen.aside(|| drop(io::stderr().lock().write_all(&bytes)));
+                    }
+                }
+            }
+        }
+        match flaw(&order, result) {
+            Some(flaw) => {
+                // What is said of it comes behind what it printed.
+                sink.flush()?;
+                Ok(Err(flaw))
+            }
+            None => Ok(Ok(())),
+        }
+    }
+}
+
+fn json_line(index: u64, order: &Order, result: &Result<Report, String>) -> Vec<u8> {
+    let nothing = Report {
+        finished: Finished {
+            ended: Ended::Code(0),
+            stdout: Vec::new().into(),
+            stderr: Vec::new().into(),
+            truncated: false,
+        },
+        timed_out: false,
+        ran: std::time::Duration::ZERO,
+    };
+    let report = result.as_ref().unwrap_or(&nothing);
+    let finished = &report.finished;
+    let [stdout, stderr] =
+        [&finished.stdout, &finished.stderr].map(|stream| String::from_utf8_lossy(stream.as_bytes()));
+    let (exit, signal) = match (result, finished.ended) {
+        (Err(_), _) => (None, None),
+        (Ok(_), Ended::Code(code)) => (Some(code), None),
+        (Ok(_), Ended::Signal(signal)) => (None, Some(signal)),
+    };
+    let line = Line {
+        index,
+        argv: &order.argv,
+        exit,
+        signal,
+        timed_out: report.timed_out,
+        error: result.as_ref().err().map(String::as_str),
+        run_s: report.ran.as_secs_f64(),
+        stdout: &stdout,
+        stderr: &stderr,
+        truncated: finished.truncated,
+    };
+    // Texts and numbers: there is nothing that JSON cannot say.
+    let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+/// The lines, each with the tag before it.
+fn tagged<'a>(bytes: &'a [u8], tag: Option<&str>) -> std::borrow::Cow<'a, [u8]> {
+    let Some(tag) = tag else { return bytes.into() };
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    lines.flat_map(|line| [tag.as_bytes(), b"\t", line].concat()).collect::<Vec<u8>>().into()
+}
+
+/// Why the item counts as failed, if it does.
+fn flaw(order: &Order, result: Result<Report, String>) -> Option<Flaw> {
+    let report = match result {
+        Ok(report) => report,
+        Err(what) => return Some(Flaw { outcome: NOT_STARTED, what, ..Flaw::default() }),
+    };
+    let Report { finished: Finished { ended, stderr, truncated, .. }, timed_out, ran } = report;
+    let (outcome, what) = match ended {
+        _ if timed_out => (failures::TIMED_OUT, format!("timed out after {}", units::show(ran))),
+        Ended::Code(0) if truncated => {
+            let what = "printed more than the 64 MiB that are kept; --output-dir keeps all".to_owned();
+            (CUT, what)
+        }
+        Ended::Code(0) => return None,
+        Ended::Code(code) => (EXITED, format!("exit status {code}")),
+        Ended::Signal(signal) => (KILLED, format!("signal {signal} ({})", signals::name(signal))),
+    };
+    let (exit, signal) = match ended {
+        Ended::Code(code) => (Some(code), None),
+        Ended::Signal(signal) => (None, Some(signal)),
+    };
+    let stderr = match &order.stderr_file {
+        Some(path) => tail_of_file(path),
+        None => tail(stderr.as_bytes()),
+    };
+    let mut shown = shell_line(order);
+    if let Some((at, _)) = shown.char_indices().nth(COMMAND_SHOWN) {
+        shown.replace_range(at.., "…");
+    }
+    let what = format!("`{shown}`: {what}");
+    Some(Flaw { outcome, what, exit, signal, ran: Some(ran), stderr, is_reproducible: true })
+}
+
+fn tail(bytes: &[u8]) -> Option<String> {
+    let from = bytes.len().saturating_sub(STDERR_TAIL_BYTES);
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes[from..]).into_owned())
+}
+
+fn tail_of_file(path: &str) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let len = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(STDERR_TAIL_BYTES as u64))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(STDERR_TAIL_BYTES as u64).read_to_end(&mut bytes).ok()?;
+    tail(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_tagged_and_no_byte_is_lost() {
+        assert_eq!(&*tagged(b"a\n\xffb", Some("t")), b"t\ta\nt\t\xffb");
+        assert_eq!(&*tagged(b"", Some("t")), b"");
+        assert_eq!(&*tagged(b"a\n", None), b"a\n");
+    }
+
+    #[test]
+    fn a_tail_is_the_end() {
+        let long = [vec![b'a'; STDERR_TAIL_BYTES], b"end".to_vec()].concat();
+        let tail = tail(&long).expect("there is one");
+        assert!(tail.len() == STDERR_TAIL_BYTES && tail.ends_with("aend"));
+        assert_eq!(super::tail(b""), None);
+    }
+}

@@ -1,0 +1,59 @@
+//! `export`: the values of a run, in the order of its items.
+
+use procession_store::Reader;
+
+use super::PAGE;
+use crate::cli::Export;
+use crate::diagnostic::{Diagnostic, Text};
+use crate::exit::{Ending, Stop};
+use crate::job::ResultSettings;
+use crate::output::{Format, Values};
+use crate::summary::counted;
+use crate::terminal;
+
+/// Writes every value there is.
+pub(crate) fn export(command: &Export) -> Result<Ending, Stop> {
+    let reader = Reader::open(&command.dir)?;
+    reader.job()?;
+    let mut values = Values::open(&settings(command)?)?;
+    values.begin()?;
+    let (mut from, mut refused) = (0, 0_u64);
+    loop {
+        let page = reader.page(from, PAGE)?;
+        let Some(last) = page.last() else { break };
+        from = last.index + 1;
+        for item in &page {
+            if let Some(value) = &item.value
+                && let Err(what) = values.write_json(item.index, value)?
+            {
+                refused += 1;
+                terminal::say(&terminal::printable(&format!("item {}: {what}", item.index)));
+            }
+        }
+    }
+    values.finish()?;
+    if refused > 0 {
+        terminal::say_warning(&format!("{} not written", counted(refused, "value")));
+        return Ok(Ending::Incomplete);
+    }
+    Ok(Ending::Complete)
+}
+
+fn settings(command: &Export) -> Result<ResultSettings, Diagnostic> {
+    let mut settings = ResultSettings { indexed: command.indexed, ..ResultSettings::default() };
+    if let Some(path) = &command.output {
+        let name = path.display().to_string();
+        settings.file = Some(path.clone());
+        match Format::of(&name) {
+            Some(format) => settings.format = format,
+            None if command.format.is_some() => {}
+            None => {
+                let at = Text::new("--output", &*name).whole();
+                let refusal = at.error(format!("cannot tell the format of `{name}`"));
+                return Err(refusal.help("end the name in .jsonl, .csv or .json, or add --format"));
+            }
+        }
+    }
+    settings.format = command.format.unwrap_or(settings.format);
+    Ok(settings)
+}

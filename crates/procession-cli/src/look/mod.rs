@@ -1,0 +1,17 @@
+//! What can be asked of a run directory: how the run is, what failed, everything about one item, its values.
+//!
+//! It only reads: a master may be at work there meanwhile.
+
+mod export;
+mod failed;
+mod moment;
+mod show;
+mod status;
+
+pub(crate) use export::export;
+pub(crate) use failed::failed;
+pub(crate) use show::show;
+pub(crate) use status::status;
+
+/// Rows that are read at a time.
+const PAGE: u32 = 1_024;

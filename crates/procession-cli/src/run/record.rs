@@ -1,0 +1,239 @@
+//! What a run writes into its run directory: a row for every outcome, and the lives of its workers.
+
+use std::collections::HashMap;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant, SystemTime};
+
+use procession::{Error, ErrorKind, Event, Payload};
+use procession_store::{Ending, Item, Key, Writer};
+
+use super::figures::{Figure, Figures};
+use crate::diagnostic::Diagnostic;
+use crate::exit::Stop;
+use crate::failures::{self, INVALID};
+use crate::job::Job;
+use crate::reproduce::{Reproduction, args_json};
+use crate::run_dir::{Earlier, Opened, stands};
+
+/// The run directory of a run under way.
+pub(super) struct Record {
+    writer: Writer,
+    earlier: Earlier,
+    pub(super) figures: Figures,
+    events: Receiver<Event>,
+    /// By process id: which of the workers it is, or was.
+    slots: HashMap<u32, u32>,
+    reproduction: Reproduction,
+    job: Described,
+    start: (Instant, SystemTime),
+}
+
+/// What of a job matters here.
+struct Described {
+    task: &'static procession::TaskInfo,
+    reduces: bool,
+}
+
+impl Record {
+    /// Begins a session; `events` are what the pool tells of its workers.
+    pub(super) fn begin(opened: Opened, job: &Job, events: Receiver<Event>) -> Result<Record, Stop> {
+        let (writer, earlier) = opened.begin()?;
+        Ok(Record {
+            writer,
+            earlier,
+            figures: Figures::default(),
+            events,
+            slots: HashMap::new(),
+            reproduction: Reproduction::new(job),
+            job: Described { task: job.task, reduces: job.reduce.is_some() },
+            start: (Instant::now(), SystemTime::now()),
+        })
+    }
+
+    /// The outcome that an item has from an earlier session, if it has one that stands.
+    pub(super) fn earlier(&mut self, index: u64) -> Result<Option<Item>, Stop> {
+        Ok(self.earlier.take(index)?.filter(stands))
+    }
+
+    /// The values of so many items that are on record, or about to be.
+    pub(super) fn stored(&mut self, first: u64, items: u64) -> Result<Vec<(u64, String)>, Stop> {
+        self.writer.flush()?;
+        self.earlier.values(first, items)
+    }
+
+    /// Puts on record that the item may be begun.
+    pub(super) fn hand_out(&mut self, index: u64) -> Result<(), Stop> {
+        Ok(self.writer.hand_out(index)?)
+    }
+
+    /// An item has a value.
+    pub(super) fn value(
+        &mut self,
+        index: u64,
+        payload: u64,
+        args: &Payload,
+        value: &Payload,
+        json: &str,
+    ) -> Result<(), Stop> {
+        let figure = self.figures.take(payload);
+        let row = Item {
+            value: Some(json.to_owned()),
+            payload: self.job.reduces.then(|| value.as_bytes().to_vec()),
+            ..self.told(figure, Item::value(index, Key::of(args.as_bytes())))
+        };
+        Ok(self.writer.item(row)?)
+    }
+
+    /// An item has a value, and nothing can be made of it.
+    pub(super) fn unwritten(
+        &mut self,
+        index: u64,
+        payload: u64,
+        args: &Payload,
+        what: &str,
+    ) -> Result<(), Stop> {
+        let figure = self.figures.take(payload);
+        let row = Item {
+            outcome: failures::UNWRITTEN.id.into(),
+            error: Some(what.to_owned()),
+            args: args_json(self.job.task, args).map(|json| json.get().to_owned()),
+            ..self.told(figure, Item::value(index, Key::of(args.as_bytes())))
+        };
+        Ok(self.writer.item(row)?)
+    }
+
+    /// An item ended without a value.
+    pub(super) fn failure(
+        &mut self,
+        index: u64,
+        payload: u64,
+        args: Option<&Payload>,
+        error: &Error,
+        message: &str,
+    ) -> Result<(), Stop> {
+        self.hear()?;
+        let outcome = failures::outcome(error);
+        if !self.is_final(error) {
+            return Ok(());
+        }
+        let (exit, signal) = failures::exit_of(error.exit());
+        let row = Item {
+            index,
+            key: args.map(|args| Key::of(args.as_bytes())),
+            outcome: outcome.id.into(),
+            attempts: error.attempts(),
+            slot: error.pid().and_then(|pid| self.slots.get(&pid).copied()),
+            pid: error.pid(),
+            started_at: error
+                .run_time()
+                .and_then(|ran| Instant::now().checked_sub(ran))
+                .map(|began| self.wall_clock(began)),
+            wall: error.run_time(),
+            cpu: None,
+            peak_rss: error.peak_rss(),
+            exit,
+            signal,
+            error: Some(message.to_owned()),
+            args: args.and_then(|args| args_json(self.job.task, args)).map(|json| json.get().to_owned()),
+            stderr_tail: error.stderr_tail().filter(|tail| !tail.is_empty()).map(str::to_owned),
+            backtrace: error.backtrace().map(str::to_owned),
+            reproduce: args
+                .filter(|_| failures::is_reproducible(error))
+                .and_then(|args| self.reproduction.line(args)),
+            ..Item::default()
+        };
+        // Of a panic the pool has figures, as of a value.
+        let figure = self.figures.take(payload);
+        let row = if row.pid.is_none() { self.told(figure, row) } else { row };
+        Ok(self.writer.item(row)?)
+    }
+
+    /// An item has no arguments.
+    pub(super) fn invalid(&mut self, index: u64, refusal: &Diagnostic) -> Result<(), Stop> {
+        let error = Some(refusal.plain_headline());
+        Ok(self.writer.item(Item { index, outcome: INVALID.id.into(), error, ..Item::default() })?)
+    }
+
+    /// To be called now and then.
+    pub(super) fn tick(&mut self) -> Result<(), Stop> {
+        self.hear()?;
+        Ok(self.writer.tick()?)
+    }
+
+    pub(super) fn total(&mut self, items: u64) -> Result<(), Stop> {
+        Ok(self.writer.total(items)?)
+    }
+
+    /// Outcomes that are not on record, and will not be.
+    pub(super) fn unrecorded(&self) -> u64 {
+        self.writer.unrecorded()
+    }
+
+    /// Ends the session. `is_settled`: of everything that was handed out it is known what became of it.
+    pub(super) fn finish(mut self, ending: Ending, is_settled: bool) -> Result<(), Stop> {
+        self.hear()?;
+        if is_settled {
+            self.writer.finish(ending)?
+        } else {
+            self.writer.cut_short(ending)?
+        }
+        Ok(())
+    }
+
+    /// An item that was handed out was not begun, and will not be.
+    pub(super) fn not_run(&mut self, index: u64) -> Result<(), Stop> {
+        Ok(self.writer.not_run(index)?)
+    }
+
+    /// Whether an item that came to this is not run again by a run that goes on. What was stopped while it ran may have
+    /// done its work: only what may be run twice is. What was not begun is, unless it never can be.
+    fn is_final(&self, error: &Error) -> bool {
+        match failures::outcome(error) {
+            failures::NOT_RUN => false,
+            failures::TERMINATED | failures::CANCELLED => !self.job.task.is_idempotent(),
+            _ if error.attempts() > 0 => true,
+            _ => matches!(error.kind(), ErrorKind::Encode | ErrorKind::TooLarge | ErrorKind::UnknownTask),
+        }
+    }
+
+    fn told(&self, figure: Option<Figure>, row: Item) -> Item {
+        let Some(figure) = figure else { return row };
+        Item {
+            attempts: figure.attempt,
+            slot: Some(figure.slot),
+            pid: Some(figure.pid),
+            started_at: figure.began.map(|began| self.wall_clock(began)),
+            wall: Some(figure.wall),
+            cpu: Some(figure.cpu),
+            peak_rss: Some(figure.peak_rss),
+            ..row
+        }
+    }
+
+    /// By the clock as it was when the run began: one that is set meanwhile reorders nothing.
+    fn wall_clock(&self, at: Instant) -> SystemTime {
+        let (instant, time) = self.start;
+        match at.checked_duration_since(instant) {
+            Some(since) => time + since,
+            None => time - instant.saturating_duration_since(at).min(Duration::from_secs(1)),
+        }
+    }
+
+    /// Writes down what the pool told of its workers.
+    fn hear(&mut self) -> Result<(), Stop> {
+        while let Ok(event) = self.events.try_recv() {
+            match event {
+                Event::WorkerStarted { slot, pid } => {
+                    self.slots.insert(pid, slot);
+                    self.writer.worker_started(slot, pid)?;
+                }
+                Event::WorkerExited { pid, exit, .. } => {
+                    let (exit, signal) = failures::exit_of(Some(exit));
+                    self.writer.worker_ended(pid, exit, signal)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

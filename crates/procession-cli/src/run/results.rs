@@ -1,0 +1,109 @@
+//! Where the values of a run end: written, reduced, or both.
+
+use procession::{Payload, TaskInfo};
+
+use crate::exit::Stop;
+use crate::failures::Flaw;
+use crate::job::Job;
+use crate::output::{Sink, Values, encode_json};
+use crate::progress::Screen;
+use crate::reduce::Reducer;
+use crate::summary::{Tally, counted};
+
+/// Where values end: written, reduced, or both.
+pub(super) struct Results {
+    values: Option<Values>,
+    reducer: Option<Reducer>,
+    task: &'static TaskInfo,
+}
+
+impl Results {
+    pub(super) fn open(job: &Job) -> Result<Results, Stop> {
+        let reducer = job.reduce.map(|reduction| Reducer::new(reduction, job.task));
+        // A reduction is the result on stdout; the values themselves are written only where a file is named for them.
+        let writes = reducer.is_none() || job.results.file.is_some();
+        let values = writes.then(|| Values::open(&job.results)).transpose()?;
+        Ok(Results { values, reducer, task: job.task })
+    }
+
+    /// The run has begun: values of an earlier one go.
+    pub(super) fn begin(&mut self) -> Result<(), Stop> {
+        self.values.as_mut().map_or(Ok(()), Values::begin)
+    }
+
+    /// Takes a value. The inner error is the value's own: nothing can be made of it, or it tells of a failure.
+    pub(super) fn take(
+        &mut self,
+        item: u64,
+        value: &Payload,
+        args: Option<&Payload>,
+        screen: &Screen,
+    ) -> Result<Result<(), Flaw>, Stop> {
+        if let Err(what) = self.reduce(value) {
+            return Ok(Err(what.into()));
+        }
+        let Some(values) = &mut self.values else { return Ok(Ok(())) };
+        values.write(self.task, item, value, args, screen)
+    }
+
+    /// A value as JSON.
+    pub(super) fn json(&self, value: &Payload) -> Result<String, String> {
+        let mut json = Vec::new();
+        encode_json(self.task, value, &mut json)?;
+        String::from_utf8(json).map_err(|error| error.to_string())
+    }
+
+    /// Takes a value for the reduction alone.
+    pub(super) fn reduce(&mut self, value: &Payload) -> Result<(), String> {
+        self.reducer.as_mut().map_or(Ok(()), |reducer| reducer.add(value))
+    }
+
+    /// Writes a value that is JSON by now. The inner error is the value's own: it cannot be written in this format.
+    pub(super) fn show(&mut self, item: u64, json: &str) -> Result<Result<(), String>, Stop> {
+        self.values.as_mut().map_or(Ok(Ok(())), |values| values.write_json(item, json))
+    }
+
+    /// Nobody reads the values any more.
+    pub(super) fn mute(&mut self) {
+        self.values = None;
+    }
+
+    /// Whether values appear where progress does.
+    pub(super) fn go_to_terminal(&self) -> bool {
+        self.values.as_ref().is_some_and(Values::go_to_terminal)
+    }
+
+    /// How many values have certainly been written. A reduction that has no result has none.
+    pub(super) fn certain(&self) -> u64 {
+        self.values.as_ref().map_or(0, Values::certain)
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), Stop> {
+        self.values.as_mut().map_or(Ok(()), Values::flush)
+    }
+
+    /// Ends the output. `say` is told what there is to say about a reduction.
+    pub(super) fn finish(&mut self, tally: &Tally, say: impl FnOnce(&str)) -> Result<(), Stop> {
+        if let Some(values) = &mut self.values {
+            values.finish()?;
+        }
+        let Some(reducer) = &self.reducer else {
+            return Ok(());
+        };
+        let without = tally.failures();
+        if without > 0 {
+            let (values, items) = (counted(reducer.count(), "value"), counted(without, "item"));
+            say(&match reducer.count() {
+                0 => format!("there is no result: {items} had no value"),
+                _ => format!("the result is over {values}: {items} had none"),
+            });
+        }
+        // The sum of nothing is a number only where nothing was all there was.
+        if without > 0 && reducer.count() == 0 {
+            return Ok(());
+        }
+        let mut stdout = Sink::stdout();
+        stdout.write(format!("{reducer}\n").as_bytes())?;
+        stdout.flush()
+    }
+}

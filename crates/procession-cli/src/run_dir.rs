@@ -1,0 +1,263 @@
+//! The run directory of a job: made, or opened and compared with what the job is now.
+//!
+//! It knows nothing of pools; what a run writes there is `run/record`'s business.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use procession_store::{Item, Job as StoredJob, Key, Reader, RunDir, Writer};
+
+use crate::diagnostic::Diagnostic;
+use crate::exit::Stop;
+use crate::failures::{INVALID, NOT_RUN};
+use crate::input::Source;
+use crate::job::{Job, RunDirSettings, Typed};
+use crate::output::reason;
+use crate::reproduce::quoted;
+use crate::summary::counted;
+use crate::terminal;
+
+/// Where standard input is kept, because a run that is resumed reads it again.
+const INPUT: &str = "input";
+
+/// Workers of a killed master are gone within two seconds; a machine that is very busy gets more time.
+const SURVIVORS_LEAVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Rows that are read at a time.
+const PAGE: u32 = 4_096;
+
+/// Outcomes of earlier sessions, asked for in the order of the items.
+pub(crate) struct Earlier {
+    reader: Reader,
+    page: std::vec::IntoIter<Item>,
+    next: Option<Item>,
+    /// From which index on the next page is to be read; none: there is no more.
+    rest: Option<u64>,
+}
+
+impl Earlier {
+    pub(crate) fn open(directory: &Path) -> Result<Earlier, Stop> {
+        let reader = Reader::open(directory)?;
+        Ok(Earlier { reader, page: Vec::new().into_iter(), next: None, rest: Some(0) })
+    }
+
+    /// The outcome that item `index` has already. Indices are asked for in rising order.
+    pub(crate) fn take(&mut self, index: u64) -> Result<Option<Item>, Stop> {
+        loop {
+            match &self.next {
+                Some(item) if item.index == index => return Ok(self.next.take()),
+                Some(item) if item.index > index => return Ok(None),
+                Some(_) | None => {}
+            }
+            self.next = self.page.next();
+            if self.next.is_none() {
+                let Some(from) = self.rest else { return Ok(None) };
+                let page = self.reader.page(from.max(index), PAGE)?;
+                self.rest = page.last().map(|item| item.index + 1).filter(|_| page.len() == PAGE as usize);
+                self.page = page.into_iter();
+                self.next = self.page.next();
+                if self.next.is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// The values of so many items, whoever put them on record.
+    pub(crate) fn values(&self, first: u64, items: u64) -> Result<Vec<(u64, String)>, Stop> {
+        let page = self.reader.page(first, u32::try_from(items).unwrap_or(u32::MAX))?;
+        let page = page.into_iter().take_while(|item| item.index < first + items);
+        Ok(page.filter_map(|item| Some((item.index, item.value?))).collect())
+    }
+}
+
+/// Keeps what comes from standard input in the run directory, and reads it from there.
+pub(crate) fn keep_input(job: &mut Job) -> Result<(), Stop> {
+    let (Some(settings), Source::File(file)) = (&job.run_dir, &mut job.source) else {
+        return Ok(());
+    };
+    let kept = settings.path.join(INPUT);
+    if !file.replace_stdin(kept.clone()) || settings.resume {
+        return Ok(());
+    }
+    if settings.path.join("run.sqlite").exists() {
+        let what = format!("run directory {} has a run already", settings.path.display());
+        return Err(Diagnostic::new(what)
+            .help("add --resume to go on with it, or name another directory")
+            .into());
+    }
+    let keep = || -> io::Result<u64> {
+        fs::create_dir_all(&settings.path)?;
+        io::copy(&mut io::stdin().lock(), &mut fs::File::create(&kept)?)
+    };
+    let failed =
+        |error| Stop::Unwritable(format!("cannot keep the input in {}: {}", kept.display(), reason(&error)));
+    keep().map(drop).map_err(failed)
+}
+
+/// What there is for a run to write to, and what it need not do again.
+pub(crate) struct Opened {
+    dir: RunDir,
+    workers: u32,
+    pub(crate) earlier: Earlier,
+}
+
+impl Opened {
+    /// Begins a session. It starts a thread.
+    pub(crate) fn begin(self) -> Result<(Writer, Earlier), Stop> {
+        Ok((self.dir.begin(env!("CARGO_PKG_VERSION"), self.workers)?, self.earlier))
+    }
+}
+
+/// Makes the run directory, or opens it and makes sure that it is this job's.
+pub(crate) fn open(job: &Job, settings: &RunDirSettings, total: Option<u64>) -> Result<Opened, Stop> {
+    let described = described(job, &settings.typed, total);
+    let dir = if settings.resume {
+        let dir = RunDir::open(&settings.path)?;
+        resume(&dir, job, settings, &described)?;
+        dir
+    } else {
+        RunDir::create(&settings.path, &described)?
+    };
+    if let Some(kind) = dir.shared_file_system() {
+        terminal::say_warning(&format!(
+            "run directory {} is on a network file system ({kind}), where locks and databases are as reliable as its \
+             server; a local directory is safer and faster",
+            dir.path().display()
+        ));
+    }
+    let workers = u32::try_from(job.pool.workers()).unwrap_or(u32::MAX);
+    let earlier = Earlier::open(&settings.path)?;
+    Ok(Opened { dir, workers, earlier })
+}
+
+/// The command line that goes on with a run.
+pub(crate) fn resuming(typed: &Typed) -> String {
+    let mut words: Vec<String> =
+        typed.with(&["--resume".to_owned()]).iter().map(|word| quoted(word)).collect();
+    if let Some(program) = words.first_mut() {
+        *program = quoted(&terminal::program());
+    }
+    let command = words.join(" ");
+    if typed.is_elsewhere {
+        format!("cd {} && {command}", quoted(&typed.cwd.to_string_lossy()))
+    } else {
+        command
+    }
+}
+
+/// What the run directory says of the job.
+fn described(job: &Job, typed: &Typed, total: Option<u64>) -> StoredJob {
+    StoredJob {
+        name: job.name.clone(),
+        task: job.task.path().to_owned(),
+        signature: job.task.signature(),
+        idempotent: job.task.is_idempotent(),
+        reduce: job.reduce.map(|reduction| reduction.name().to_owned()),
+        source: job.source.describe(),
+        items: total,
+        spec: job.spec.as_ref().and_then(|path| fs::read_to_string(path).ok()),
+        argv: typed.argv.clone(),
+        cwd: typed.cwd.clone(),
+    }
+}
+
+fn resume(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
+    await_survivors(dir)?;
+    let unknown = dir.settle_unknown()?;
+    if unknown > 0 {
+        let forgets = settings.forget.iter().any(|outcome| outcome == crate::failures::UNKNOWN.id);
+        let items = counted(unknown, "item");
+        let what = if forgets {
+            "run again"
+        } else {
+            "are not run again, as the task is not declared idempotent: --rerun-unknown runs them"
+        };
+        terminal::say_warning(&format!(
+            "{items} may have been running when the master was killed; they {what}"
+        ));
+    }
+    match change(dir, job, described)? {
+        None => {}
+        Some(_) if settings.accept_changes => {
+            let rows = job.source.rows(job.task)?;
+            let keys = rows.map(|row| row.ok().map(|args| Key::of(args.as_bytes())));
+            let kept = dir.accept(described, keys)?;
+            terminal::say_warning(&format!(
+                "the job has changed: {} kept, the rest is to run",
+                counted(kept, "outcome")
+            ));
+        }
+        Some(what) => {
+            let refusal = Diagnostic::new(format!("this is not the job of {}: {what}", dir.path().display()));
+            let help = "--accept-changes goes on all the same: what is new runs, what is gone is forgotten";
+            return Err(refusal.help(help).into());
+        }
+    }
+    // Only now: who is refused finds everything as it was.
+    let outcomes: Vec<&str> = settings.forget.iter().map(String::as_str).collect();
+    dir.forget(&outcomes)?;
+    Ok(())
+}
+
+/// Workers that outlive their master by a moment must not run beside ours.
+fn await_survivors(dir: &RunDir) -> Result<(), Stop> {
+    let start = Instant::now();
+    loop {
+        let alive = dir.survivors()?;
+        if alive.is_empty() {
+            return Ok(());
+        }
+        if start.elapsed() > SURVIVORS_LEAVE_WITHIN {
+            let alive: Vec<String> = alive.iter().map(u32::to_string).collect();
+            return Err(Stop::InUse(format!(
+                "workers of the run in {} still live although their master is gone: {}",
+                dir.path().display(),
+                alive.join(", ")
+            )));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What is different from the job that the directory was made for, if anything is that matters: other limits, another
+/// number of workers or another place for results do not.
+fn change(dir: &RunDir, job: &Job, described: &StoredJob) -> Result<Option<String>, Stop> {
+    let before = dir.reader().job()?;
+    for (what, before, now) in [
+        ("the task is", &before.task, &described.task),
+        ("the task's signature is", &before.signature, &described.signature),
+        ("reduce is", &shown(&before.reduce), &shown(&described.reduce)),
+    ] {
+        if before != now {
+            return Ok(Some(format!("{what} `{now}` now, and was `{before}`")));
+        }
+    }
+    if let (Some(before), Some(now)) = (before.items, described.items)
+        && before != now
+    {
+        return Ok(Some(format!("the input has {} now, and had {before}", counted(now, "item"))));
+    }
+    let mut earlier = Earlier::open(dir.path())?;
+    for (index, row) in (0..).zip(job.source.rows(job.task)?) {
+        let Some(item) = earlier.take(index)? else { continue };
+        // What had no arguments may have some now; of what was handed out when the master died only the place is known.
+        let (Some(before), Ok(args)) = (item.key, row) else { continue };
+        if before != Key::of(args.as_bytes()) {
+            return Ok(Some(format!("item {index} of the input has other arguments now")));
+        }
+    }
+    Ok(None)
+}
+
+fn shown(reduce: &Option<String>) -> String {
+    reduce.clone().unwrap_or_else(|| "nothing".to_owned())
+}
+
+/// Whether an earlier outcome stands. A row that was malformed is looked at again: somebody may have mended it.
+pub(crate) fn stands(item: &Item) -> bool {
+    ![INVALID.id, NOT_RUN.id].contains(&&*item.outcome)
+}

@@ -1,0 +1,70 @@
+-- The run store of Procession, version 1. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
+
+-- What is run: one row.
+CREATE TABLE job (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    name        TEXT NOT NULL,
+    task        TEXT NOT NULL,      -- its full path
+    signature   TEXT NOT NULL,      -- its parameters and what it returns
+    idempotent  INTEGER NOT NULL,   -- 1: items may be run again after their worker was lost
+    reduce      TEXT,               -- sum, min, max, mean or count
+    source      TEXT NOT NULL,      -- where items come from, in words
+    items       INTEGER,            -- how many there are; NULL: not counted yet
+    spec        TEXT,               -- the job spec as it was read
+    argv        TEXT NOT NULL,      -- the command line that began it, a JSON array
+    cwd         TEXT NOT NULL       -- where that was typed
+) STRICT;
+
+-- Each start of a master on it.
+CREATE TABLE session (
+    id          INTEGER PRIMARY KEY,
+    pid         INTEGER NOT NULL,
+    host        TEXT NOT NULL,
+    boot        TEXT NOT NULL,      -- of the machine, so that a process id is told from that of another life
+    version     TEXT NOT NULL,
+    workers     INTEGER NOT NULL,
+    started_at  REAL NOT NULL,
+    ended_at    REAL,               -- NULL: it runs, or was killed
+    ending      TEXT,               -- complete, incomplete, signalled, broken or unwritable
+    handed_out  INTEGER NOT NULL DEFAULT 0  -- items below this index may have been begun by then
+) STRICT;
+
+-- Each worker process.
+CREATE TABLE worker (
+    session     INTEGER NOT NULL REFERENCES session (id),
+    slot        INTEGER NOT NULL,   -- which of the workers it was, from 0
+    pid         INTEGER NOT NULL,
+    birth       INTEGER NOT NULL,   -- in clock ticks since the machine's start, as in /proc/PID/stat
+    started_at  REAL NOT NULL,
+    ended_at    REAL,
+    exit        INTEGER,
+    signal      INTEGER,
+    PRIMARY KEY (session, pid, birth)
+) STRICT, WITHOUT ROWID;
+
+-- Each item that has an outcome. An item without a row was not run, or nobody knows.
+CREATE TABLE item (
+    idx         INTEGER PRIMARY KEY,    -- its place in the input, from 0
+    key         BLOB,               -- a digest of its arguments; NULL: they could not be read
+    outcome     TEXT NOT NULL,      -- ok, panicked, worker_lost, timed_out, …, unknown
+    attempts    INTEGER NOT NULL,   -- starts after which it had this outcome
+    session     INTEGER NOT NULL,
+    slot        INTEGER,            -- the worker of the last start
+    pid         INTEGER,
+    started_at  REAL,
+    wall_s      REAL,
+    cpu_s       REAL,
+    peak_rss    INTEGER,            -- of its worker until then
+    exit        INTEGER,
+    signal      INTEGER,
+    error       TEXT,
+    args        TEXT,               -- a JSON array; of items without a value only
+    stderr_tail TEXT,
+    backtrace   TEXT,
+    reproduce   TEXT,               -- the command that runs it alone
+    value       TEXT,               -- JSON
+    payload     BLOB                -- the value as the program encodes it, where the job reduces
+) STRICT;
+
+-- What becomes of an item that had no value is looked for often, and is rare.
+CREATE INDEX item_without_value ON item (outcome) WHERE outcome <> 'ok';
