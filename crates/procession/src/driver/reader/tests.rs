@@ -11,7 +11,7 @@ use crate::page::PageMaster;
 use crate::process::{Exit, WorkerExit};
 use crate::shortage::Shortage;
 use crate::slab::{Arena, WindowReader};
-use crate::wire::{self, Outlet, Status};
+use crate::wire::{self, Outlet, Status, Usage};
 
 /// A pool of one worker, which is ready, and the worker's ends.
 struct Scene {
@@ -85,7 +85,14 @@ fn where_no_farewell_can_be_sent_the_end_of_the_channel_is_one() {
 #[test]
 fn a_large_result_that_nobody_asked_for_is_refused_before_there_is_memory_for_it() {
     let mut scene = Scene::new();
-    let head = LargeResult { frame_no: 0, offset: 0, busy_ns: 1, status: Status::Ok, total: u32::MAX };
+    let head = LargeResult {
+        frame_no: 0,
+        offset: 0,
+        busy_ns: 1,
+        status: Status::Ok,
+        total: u32::MAX,
+        usage: Usage::default(),
+    };
     scene.say(|frame| wire::large_result(frame, &head));
     assert!(scene.reader.large.is_none(), "memory was reserved");
     let violation = scene.violation().expect("it is a violation");
