@@ -294,6 +294,9 @@ pub(crate) struct ItemFlags {
     /// Stop an item that runs longer: 500ms, 30s, 1m30s
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Refuse a worker more memory than this: 500MB, 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) memory_limit: Option<u64>,
     /// Start an idempotent item up to N times if its worker is lost
     #[arg(long, value_name = "N", value_parser = attempts)]
     pub(crate) max_attempts: Option<u32>,
@@ -407,6 +410,10 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     units::duration(text).map_err(|what| format!("{what}; {}", units::DURATION_HELP))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    units::size(text).map_err(|what| format!("{what}; {}", units::SIZE_HELP))
 }
 
 fn start_method(text: &str) -> Result<StartMethod, String> {

@@ -354,6 +354,7 @@ impl PoolFlags {
 impl ItemFlags {
     fn adjust(&self, pool: &mut PoolSettings) {
         pool.timeout = self.timeout.or(pool.timeout);
+        pool.memory_limit = self.memory_limit.or(pool.memory_limit);
         pool.max_attempts = self.max_attempts.or(pool.max_attempts);
         pool.start_method = self.start_method.or(pool.start_method);
     }

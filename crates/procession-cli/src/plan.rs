@@ -1,6 +1,7 @@
 //! `--dry-run`: what a job would do, in a few lines, with nothing started.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use erased_serde::Serializer as Erased;
 
@@ -64,7 +65,13 @@ fn items(job: &Job, total: Option<u64>) -> String {
 fn limits(pool: &PoolSettings) -> Vec<String> {
     let size =
         |name: &str, bytes: Option<u64>| bytes.map(|bytes| format!("{name} {}", units::show_size(bytes)));
+    let time =
+        |name: &str, limit: Option<Duration>| limit.map(|limit| format!("{name} {}", units::show(limit)));
     let limits = [
+        time("timeout", pool.timeout),
+        time("deadline", pool.deadline),
+        time("grace", pool.grace),
+        pool.max_attempts.map(|attempts| format!("max_attempts {attempts}")),
         size("memory_limit", pool.memory_limit),
         size("max_rss", pool.max_rss),
         pool.max_tasks_per_worker.map(|items| format!("max_tasks_per_worker {items}")),

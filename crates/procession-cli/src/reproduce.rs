@@ -12,7 +12,7 @@ use crate::diagnostic::Text;
 use crate::exec;
 use crate::input::{Cell, CellRow};
 use crate::job::Job;
-use crate::spec::START_METHODS;
+use crate::spec::{START_METHODS, units};
 use crate::terminal;
 
 /// A longer line is not copied by hand any more.
@@ -41,6 +41,9 @@ impl Reproduction {
         let mut flags = String::new();
         if let Some(timeout) = job.pool.timeout {
             flags.push_str(&format!(" --timeout {}", timeout.as_secs_f64()));
+        }
+        if let Some(limit) = job.pool.memory_limit {
+            flags.push_str(&format!(" --memory-limit {}", units::show_size(limit).replace(' ', "")));
         }
         if let Some(attempts) = job.pool.max_attempts.filter(|_| job.task.is_idempotent()) {
             flags.push_str(&format!(" --max-attempts {attempts}"));

@@ -26,6 +26,12 @@ pub(crate) struct SetupStep {
 }
 
 impl SetupStep {
+    /// The words for a worker that died while it ran this.
+    pub(crate) fn died_of(&self, death: &str) -> String {
+        let what = if self.number == 0 { "the preload" } else { "the initializer" };
+        format!("{what} ended its process: {death}")
+    }
+
     /// Why no worker can be started, if this step had outlasted its own limit by the time when the worker was gone.
     pub(super) fn outlasted(&self, gone_at: Time) -> Option<BootFailure> {
         let SetupLimit { what, task, limit } =

@@ -242,7 +242,11 @@ impl State {
             self.start_failed(now, worker, failure.error, failure.fatal, effects);
             return;
         }
-        let reason = Error::new(ErrorKind::Broken, loss.describe());
+        let reason = match seat.setup.as_ref().filter(|_| !seat.is_ready) {
+            // If the scheduler gives up over it, this is what everybody is told.
+            Some(step) => Error::new(ErrorKind::Initializer, step.died_of(&loss.describe())),
+            None => Error::new(ErrorKind::Broken, loss.describe()),
+        };
         self.loss = Some(loss);
         self.broken_by(reason, |state| state.tell(now, CoreEvent::WorkerExited { worker, begun }, effects));
         self.loss = None;
