@@ -28,6 +28,9 @@ const GOODBYE: u8 = 21;
 const FRAME_DONE: u8 = 22;
 const PIECE: u8 = 23;
 
+/// What the items of a reply took.
+const USAGE: [u8; 12] = [0; 12];
+
 /// What the master says of stray bytes and wrong frames.
 const VIOLATION: &str = "protocol violation";
 
@@ -74,6 +77,7 @@ fn answer_for_another() {
     results.extend([0x7777_7777_u32, 0, 1].map(u32::to_le_bytes).concat());
     results.extend([0; 8]);
     results.extend(8_u32.to_le_bytes());
+    results.extend(USAGE);
     results.extend(7_u64.to_le_bytes());
     frame(&results);
 }
@@ -83,6 +87,7 @@ fn begin_large_result() {
     let mut head = vec![LARGE_RESULT];
     head.extend([0; 4 + 4 + 8 + 1]);
     head.extend((64_u32 << 20).to_le_bytes());
+    head.extend(USAGE);
     send_packet(&packet(&head));
     send_packet(&packet(&[&[PIECE], 100_000_u32.to_le_bytes().as_slice()].concat()));
 }
@@ -93,6 +98,7 @@ fn large_result_of_another() {
     head.extend(0x7777_7777_u32.to_le_bytes());
     head.extend([0; 4 + 8 + 1]);
     head.extend(u32::MAX.to_le_bytes());
+    head.extend(USAGE);
     send_packet(&packet(&head));
     for _ in 0..16 {
         send_packet(&packet(&[&[PIECE], 100_000_u32.to_le_bytes().as_slice()].concat()));

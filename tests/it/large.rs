@@ -68,6 +68,7 @@ fn announce(total: u32) {
     let mut frame = vec![19]; // a large result
     frame.extend([0; 4 + 4 + 8 + 1]);
     frame.extend(total.to_le_bytes());
+    frame.extend([0; 8 + 4]); // what it took
     send_frame(&frame);
 }
 
