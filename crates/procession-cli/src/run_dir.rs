@@ -114,8 +114,8 @@ pub(crate) fn open(job: &Job, settings: &RunDirSettings, total: Option<u64>) -> 
     };
     if let Some(kind) = dir.shared_file_system() {
         terminal::say_warning(&format!(
-            "run directory {} is on a network file system ({kind}), where locks and databases are as reliable as its \
-             server; a local directory is safer and faster",
+            "run directory {} is on a file system that other machines may share ({kind}), where locks and databases are as \
+             reliable as its server; a local directory is safer and faster",
             dir.path().display()
         ));
     }

@@ -1,39 +1,52 @@
 //! A run directory that this process has to itself: made, or opened to go on with.
 
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use nix::sys::statfs::{self, FsType};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::error::{Error, ErrorKind};
+use crate::host::{self, birth_of};
 use crate::item::seconds;
 use crate::job::Job;
 use crate::key::Key;
 use crate::lock::Lock;
+use crate::place::Place;
 use crate::reader::Reader;
-use crate::schema;
+use crate::schema::{self, State};
 use crate::writer::Writer;
 
 /// The database in a run directory.
 pub(crate) const DATABASE: &str = "run.sqlite";
 
-/// File systems that other machines may write to at the same time, by their numbers in `statfs(2)` and the kernel's
-/// `magic.h`: locks on them are as good as their servers.
-const SHARED_FILE_SYSTEMS: [(i64, &str); 9] = [
-    (0x6969, "NFS"),
-    (0x517b, "SMB"),
-    (0xfe53_4d42, "SMB"),
-    (0xff53_4d42, "CIFS"),
-    (0x0bd0_0bd0, "Lustre"),
-    (0x4750_4653, "GPFS"),
-    (0x1983_0326, "BeeGFS"),
-    (0x00c3_6400, "Ceph"),
-    (0x5346_414f, "AFS"),
-];
+/// A directory without a run, locked for one that is about to begin there.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    lock: Lock,
+}
+
+impl Claim {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes its run directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn create(self, job: &Job) -> Result<RunDir, Error> {
+        let Claim { path, lock } = self;
+        let connection = connect(&path.join(DATABASE))?;
+        let begun = schema::create(&connection, |transaction| insert_job(transaction, job));
+        // Whoever reads the directory's first file shall find the others as well, whatever happens.
+        begun.and_then(|()| lock.sync().map_err(|error| Error::io("cannot create the run store", error)))?;
+        Ok(RunDir { reader: Reader::of(connection, &path), path, lock })
+    }
+}
 
 /// A run directory, locked against other masters.
 #[derive(Debug)]
@@ -44,25 +57,31 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes a run directory for a job. The directory may be there already, with other files in it, but with no run.
+    /// Takes a directory for a run that is about to begin, so that no other master begins one there. It is made if it is
+    /// not there; there may be other files in it, but no run.
     ///
     /// # Errors
-    /// [`ErrorKind::Exists`], [`ErrorKind::InUse`] or [`ErrorKind::Io`].
-    pub fn create(path: &Path, job: &Job) -> Result<RunDir, Error> {
+    /// [`ErrorKind::Exists`], [`ErrorKind::InUse`], [`ErrorKind::NotARun`] if there is a database of another program, or
+    /// [`ErrorKind::Io`].
+    pub fn claim(path: &Path) -> Result<Claim, Error> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|error| Error::io(&format!("cannot create run directory {}", path.display()), error))?;
         let lock = Lock::take(path)?;
-        let database = path.join(DATABASE);
-        if database.exists() && is_begun(&database)? {
+        if is_begun(&path.join(DATABASE))? {
             return Err(Error::new(
                 ErrorKind::Exists,
                 format!("run directory {} has a run already", path.display()),
             ));
         }
-        let connection = connect(&database)?;
-        schema::create(&connection)?;
-        insert_job(&connection, job)?;
-        Ok(RunDir { path: path.to_owned(), reader: Reader::of(connection, path), lock })
+        Ok(Claim { path: path.to_owned(), lock })
+    }
+
+    /// Makes a run directory for a job: [`claim`](RunDir::claim) and [`Claim::create`].
+    ///
+    /// # Errors
+    /// As theirs.
+    pub fn create(path: &Path, job: &Job) -> Result<RunDir, Error> {
+        RunDir::claim(path)?.create(job)
     }
 
     /// Opens the run directory of a run that has begun.
@@ -71,12 +90,16 @@ impl RunDir {
     /// [`ErrorKind::NotARun`], [`ErrorKind::InUse`] or [`ErrorKind::Io`].
     pub fn open(path: &Path) -> Result<RunDir, Error> {
         let database = path.join(DATABASE);
-        if !database.exists() || !is_begun(&database)? {
-            return Err(Error::new(ErrorKind::NotARun, format!("there is no run in {}", path.display())));
+        let no_run = || Error::new(ErrorKind::NotARun, format!("there is no run in {}", path.display()));
+        if !database.exists() {
+            return Err(no_run());
         }
         let lock = Lock::take(path)?;
+        // Only now: a master that is about to begin has the lock.
+        if !is_begun(&database)? {
+            return Err(no_run());
+        }
         let connection = connect(&database)?;
-        schema::check(&connection)?;
         Ok(RunDir { path: path.to_owned(), reader: Reader::of(connection, path), lock })
     }
 
@@ -92,10 +115,7 @@ impl RunDir {
 
     /// The kind of the file system it is on, if other machines may write there as well.
     pub fn shared_file_system(&self) -> Option<&'static str> {
-        let FsType(number) = statfs::statfs(&self.path).ok()?.filesystem_type();
-        #[expect(clippy::unnecessary_cast, reason = "the type differs between C libraries")]
-        let number = number as i64 & 0xffff_ffff;
-        SHARED_FILE_SYSTEMS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+        host::shared_file_system(&self.path)
     }
 
     /// The processes that a killed master left and that still live. They end by themselves within moments.
@@ -104,7 +124,8 @@ impl RunDir {
             "SELECT worker.pid, worker.birth FROM worker JOIN session ON session.id = worker.session
              WHERE session.ended_at IS NULL AND worker.ended_at IS NULL AND boot = ?1",
         )?;
-        let rows = query.query_map([boot()], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)))?;
+        let rows =
+            query.query_map([host::boot()], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)))?;
         let mut alive = Vec::new();
         for row in rows {
             let (pid, birth) = row?;
@@ -208,28 +229,25 @@ impl RunDir {
 
     /// Begins a session: rows are taken from now on. `version` is that of the program.
     pub fn begin(self, version: &str, workers: u32) -> Result<Writer, Error> {
-        let RunDir { reader, lock, .. } = self;
+        let RunDir { reader, lock, path } = self;
         let connection = reader.into_connection();
+        let place = Place::of(lock, &path.join(DATABASE))?;
         connection.execute(
             "INSERT INTO session (pid, host, boot, version, workers, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![std::process::id(), host(), boot(), version, workers, seconds(SystemTime::now())],
+            params![std::process::id(), host::host(), host::boot(), version, workers, seconds(SystemTime::now())],
         )?;
         let session = connection.last_insert_rowid();
-        Writer::start(connection, session, lock)
+        Writer::start(connection, session, place)
     }
 }
 
 /// Whether a run was begun there: a master that is killed at once leaves a database without a job.
 fn is_begun(database: &Path) -> Result<bool, Error> {
-    let size = fs::metadata(database).map_err(|error| Error::io("cannot read the run store", error))?.len();
-    if size == 0 {
+    if !database.exists() {
         return Ok(false);
     }
     let connection = Connection::open(database)?;
-    let tables: i64 =
-        connection
-            .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))?;
-    Ok(tables > 0)
+    Ok(schema::state(&connection)? == State::Begun)
 }
 
 fn connect(database: &Path) -> Result<Connection, Error> {
@@ -261,30 +279,4 @@ fn insert_job(connection: &Connection, job: &Job) -> Result<(), Error> {
         ],
     )?;
     Ok(())
-}
-
-/// This machine's name.
-pub(crate) fn host() -> String {
-    nix::unistd::gethostname()
-        .map_or_else(|_| "this machine".to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-/// Which life of this machine it is.
-pub(crate) fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
-}
-
-/// When a process began, in ticks since the machine did: with its id, that names a process for good.
-pub(crate) fn birth_of(pid: u32) -> Option<i64> {
-    let stat: io::Result<String> = fs::read_to_string(format!("/proc/{pid}/stat"));
-    let stat = stat.ok()?;
-    // The name comes second and may contain anything; what follows its last parenthesis are numbers.
-    let fields = stat.rsplit_once(')')?.1;
-    let mut fields = fields.split_ascii_whitespace();
-    // A zombie is gone but for its status.
-    let state = fields.next()?;
-    if state == "Z" || state == "X" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
 }

@@ -1,7 +1,7 @@
 //! **Run directories: what became of every item, in a database that outlives the program that wrote it.**
 //!
 //! A run directory holds one job: `run.sqlite`, which anyone may query (the tables are described in `schema.sql`), and
-//! `lock`, which one master at a time has. A [`Writer`] takes rows from the master and writes them on a thread of its
+//! `lock`, which names the one master that has it locked. A [`Writer`] takes rows from the master and writes them on a thread of its
 //! own; a [`Reader`] answers what the other commands ask.
 //!
 //! It knows rows, not pools: neither tasks nor workers nor job specs.
@@ -31,15 +31,17 @@
 
 mod dir;
 mod error;
+mod host;
 mod item;
 mod job;
 mod key;
 mod lock;
+mod place;
 mod reader;
 mod schema;
 mod writer;
 
-pub use dir::RunDir;
+pub use dir::{Claim, RunDir};
 pub use error::{Error, ErrorKind};
 pub use item::{Item, OK, Tally};
 pub use job::{Ending, Job, Session, WorkerLife};

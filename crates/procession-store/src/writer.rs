@@ -11,12 +11,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{CachedStatement, Connection, params};
 
-use crate::dir::birth_of;
 use crate::error::{Error, ErrorKind};
+use crate::host::birth_of;
 use crate::item::{Item, seconds};
 use crate::job::Ending;
 use crate::key::Key;
-use crate::lock::Lock;
+use crate::place::Place;
 
 /// Rows that travel together.
 const BATCH_ROWS: usize = 512;
@@ -84,7 +84,7 @@ pub struct Writer {
     announced: u64,
     pace: Pace,
     session: i64,
-    _lock: Lock,
+    place: Place,
 }
 
 /// How fast outcomes come.
@@ -95,7 +95,7 @@ struct Pace {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection, session: i64, lock: Lock) -> Result<Writer, Error> {
+    pub(crate) fn start(connection: Connection, session: i64, place: Place) -> Result<Writer, Error> {
         let (messages, heard) = mpsc::sync_channel(BATCHES_MAX);
         let progress = Arc::new(Progress::default());
         let master = thread::current();
@@ -121,7 +121,7 @@ impl Writer {
             announced: 0,
             pace: Pace { since: Instant::now(), items: 0, ahead: 1 },
             session,
-            _lock: lock,
+            place,
         })
     }
 
@@ -215,15 +215,13 @@ impl Writer {
     /// Ends the session in order: what was handed out has its outcome by now, or was not begun.
     ///
     /// # Errors
-    /// The store cannot be written.
+    /// The store cannot be written, or the directory or its database was removed or replaced meanwhile.
     pub fn finish(mut self, ending: Ending) -> Result<(), Error> {
         self.send_batch()?;
         self.send(Message::Finish(ending))?;
         self.join();
-        match self.progress.failure.get() {
-            Some(error) => Err(error.duplicate()),
-            None => Ok(()),
-        }
+        // A database that is gone is the better reason.
+        self.place.check().and_then(|()| self.check())
     }
 
     /// How many of the outcomes it was given are not on record.

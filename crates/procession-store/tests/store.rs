@@ -232,3 +232,73 @@ fn outcomes_are_on_record_soon_without_being_asked_for() {
     }
     assert_eq!(writer.unrecorded(), 0);
 }
+
+#[test]
+fn a_directory_whose_master_was_killed_at_once_can_be_begun() {
+    let scene = scene();
+    drop(RunDir::create(&scene.path, &job(1, false)).unwrap());
+    // As far as a master comes that makes the tables first.
+    let database = rusqlite::Connection::open(scene.path.join("run.sqlite")).unwrap();
+    database.execute_batch("DELETE FROM job").unwrap();
+    drop(database);
+    assert_eq!(RunDir::open(&scene.path).unwrap_err().kind(), ErrorKind::NotARun);
+    let error = Reader::open(&scene.path).unwrap_err();
+    assert!(error.to_string().contains("has not begun"), "{error}");
+    let mut writer = RunDir::create(&scene.path, &job(1, false)).unwrap().begin("1.0", 1).unwrap();
+    write(&mut writer, value(0, 2));
+    writer.finish(Ending::Complete).unwrap();
+    assert_eq!(outcomes(&scene.path).len(), 1);
+}
+
+#[test]
+fn a_run_has_begun_or_has_not_for_whoever_reads() {
+    let temp = tempfile::tempdir().unwrap();
+    for round in 0..40 {
+        let path = temp.path().join(round.to_string());
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                loop {
+                    match Reader::open(&path).and_then(|reader| reader.job()) {
+                        Ok(job) => return job,
+                        Err(error) => {
+                            let told = error.to_string();
+                            let is_early =
+                                told.contains("there is no run in") || told.contains("has not begun");
+                            assert!(is_early, "{told}");
+                        }
+                    }
+                }
+            });
+            drop(RunDir::create(&path, &job(7, false)).unwrap());
+            assert_eq!(reading.join().unwrap().items, Some(7));
+        });
+    }
+}
+
+#[test]
+fn a_lock_outlives_the_file_that_names_its_holder() {
+    let scene = scene();
+    let writer = RunDir::create(&scene.path, &job(1, false)).unwrap().begin("1.0", 1).unwrap();
+    std::fs::remove_file(scene.path.join("lock")).unwrap();
+    assert_eq!(RunDir::open(&scene.path).unwrap_err().kind(), ErrorKind::InUse);
+    assert!(procession_store::holder(&scene.path).is_some());
+    writer.finish(Ending::Complete).unwrap();
+    assert_eq!(procession_store::holder(&scene.path), None);
+}
+
+#[test]
+fn a_directory_that_was_removed_is_noticed_at_the_end() {
+    for replace in [false, true] {
+        let scene = scene();
+        let mut writer = RunDir::create(&scene.path, &job(1, false)).unwrap().begin("1.0", 1).unwrap();
+        write(&mut writer, value(0, 1));
+        writer.flush().unwrap();
+        std::fs::remove_dir_all(&scene.path).unwrap();
+        if replace {
+            drop(RunDir::create(&scene.path, &job(1, false)).unwrap());
+        }
+        let error = writer.finish(Ending::Complete).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("removed or replaced"), "{error}");
+    }
+}
