@@ -237,6 +237,7 @@ impl RunDir {
             params![std::process::id(), host::host(), host::boot(), version, workers, seconds(SystemTime::now())],
         )?;
         let session = connection.last_insert_rowid();
+        relax(&connection)?;
         Writer::start(connection, session, place)
     }
 }
@@ -252,12 +253,20 @@ fn is_begun(database: &Path) -> Result<bool, Error> {
 
 fn connect(database: &Path) -> Result<Connection, Error> {
     let connection = Connection::open(database)?;
-    // Readers never wait for the writer, nor it for them. What is committed survives the program; what the machine itself
-    // loses with its power is the last moments, and never the whole.
+    // Readers never wait for the writer, nor it for them.
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    // What is committed survives the program, and the machine's loss of power as well.
+    connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "OFF")?;
     Ok(connection)
+}
+
+/// Lets a loss of power take the last moments of the record where their items may run again. Of other tasks it must be known
+/// what was begun: what is committed is on the disk before it is.
+fn relax(connection: &Connection) -> Result<(), Error> {
+    let idempotent: bool = connection.query_row("SELECT idempotent FROM job", [], |row| row.get(0))?;
+    connection.pragma_update(None, "synchronous", if idempotent { "NORMAL" } else { "FULL" })?;
+    Ok(())
 }
 
 fn insert_job(connection: &Connection, job: &Job) -> Result<(), Error> {
@@ -279,4 +288,21 @@ fn insert_job(connection: &Connection, job: &Job) -> Result<(), Error> {
         ],
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_run_twice_is_on_the_disk_before_it_runs() {
+        for (idempotent, synchronous) in [(false, 2), (true, 1)] {
+            let temp = tempfile::tempdir().unwrap();
+            let dir = RunDir::create(temp.path(), &Job { idempotent, ..Job::default() }).unwrap();
+            let connection = dir.reader.connection();
+            relax(connection).unwrap();
+            let set: i32 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+            assert_eq!(set, synchronous);
+        }
+    }
 }

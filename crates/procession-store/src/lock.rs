@@ -82,7 +82,11 @@ impl Lock {
     /// Makes the names of the directory and of the files in it survive a loss of power.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.directory.sync_all()?;
-        self.path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+        // One that may not be read was not made by us.
+        self.path
+            .parent()
+            .and_then(|parent| File::open(parent).ok())
+            .map_or(Ok(()), |parent| parent.sync_all())
     }
 }
 

@@ -1,4 +1,6 @@
 -- The run store of Procession, version 1. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
+-- A commit is on the disk (synchronous=FULL) before an item is begun, so that also after a loss of power it is known what
+-- may have run. Where items may be run again (idempotent) the last moments may be missing then (synchronous=NORMAL).
 
 -- What is run: one row.
 CREATE TABLE job (
