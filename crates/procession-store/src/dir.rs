@@ -21,6 +21,9 @@ use crate::writer::Writer;
 /// The database in a run directory.
 pub(crate) const DATABASE: &str = "run.sqlite";
 
+/// With the words of the index on items without a value, which is used then.
+const FORGET: &str = "DELETE FROM item WHERE outcome = ?1 AND outcome <> 'ok'";
+
 /// A directory without a run, locked for one that is about to begin there.
 #[derive(Debug)]
 pub struct Claim {
@@ -175,13 +178,16 @@ impl RunDir {
         Ok(unknown)
     }
 
-    /// Forgets the outcomes of these names, so that their items run again. Returns how many those are.
+    /// Forgets the outcomes of these names, other than `ok`, so that their items run again. Returns how many those are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
     pub fn forget(&self, outcomes: &[&str]) -> Result<u64, Error> {
         let connection = self.reader.connection();
         let transaction = connection.unchecked_transaction()?;
         let mut forgotten = 0;
         for outcome in outcomes {
-            forgotten += transaction.execute("DELETE FROM item WHERE outcome = ?1", [outcome])? as u64;
+            forgotten += transaction.execute(FORGET, [outcome])? as u64;
         }
         transaction.commit()?;
         Ok(forgotten)
@@ -293,6 +299,19 @@ fn insert_job(connection: &Connection, job: &Job) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn forgetting_looks_at_items_without_a_value_only() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(temp.path(), &Job::default()).unwrap();
+        let mut query = dir.reader.connection().prepare(&format!("EXPLAIN QUERY PLAN {FORGET}")).unwrap();
+        let steps = query.query_map(["panicked"], |row| row.get(3)).unwrap();
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        assert!(
+            steps.iter().all(|step| step.contains("item_without_value")) && !steps.is_empty(),
+            "{steps:?}"
+        );
+    }
 
     #[test]
     fn what_may_not_run_twice_is_on_the_disk_before_it_runs() {
