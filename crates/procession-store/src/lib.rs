@@ -43,7 +43,7 @@ mod writer;
 
 pub use dir::{Claim, RunDir};
 pub use error::{Error, ErrorKind};
-pub use item::{Item, OK, Tally};
+pub use item::{INVALID, ITEMS_MAX, Item, OK, Tally, UNKNOWN};
 pub use job::{Ending, Job, Session, WorkerLife};
 pub use key::Key;
 pub use lock::holder;

@@ -13,7 +13,7 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use crate::error::{Error, ErrorKind};
 use crate::host::birth_of;
-use crate::item::{Item, seconds};
+use crate::item::{INVALID, Item, seconds};
 use crate::job::Ending;
 use crate::key::Key;
 use crate::place::Place;
@@ -149,7 +149,8 @@ impl Writer {
         self.wait(|progress| progress.cleared.load(Ordering::Acquire) > index)
     }
 
-    /// Takes an outcome. It is on record within about a tenth of a second.
+    /// Takes an outcome. It is on record within about a tenth of a second, and replaces the one that the item had; but that its
+    /// arguments cannot be read ([`INVALID`]) replaces no other outcome.
     ///
     /// # Errors
     /// The store could not be written some time ago.
@@ -391,7 +392,14 @@ impl Scribe<'_> {
         let started_at = item.started_at.map(seconds);
         let (wall, cpu) = (item.wall.map(|wall| wall.as_secs_f64()), item.cpu.map(|cpu| cpu.as_secs_f64()));
         let (session, peak_rss) = (self.session, item.peak_rss);
-        if item.is_ok() {
+        if item.outcome == INVALID {
+            // What the row was before it was malformed stands: it may have been run.
+            let insert =
+                "INSERT INTO item (idx, outcome, attempts, session, error) VALUES (?1, ?2, ?3, ?4, ?5)
+                ON CONFLICT (idx) DO UPDATE SET session = excluded.session, error = excluded.error
+                WHERE item.outcome = excluded.outcome";
+            self.statement(insert)?.execute(params![index, outcome, attempts, session, item.error])?;
+        } else if item.is_ok() {
             let insert = "INSERT OR REPLACE INTO item
                 (idx, key, outcome, attempts, session, slot, pid, started_at, wall_s, cpu_s, peak_rss, value, payload)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";

@@ -302,3 +302,28 @@ fn a_directory_that_was_removed_is_noticed_at_the_end() {
         assert!(error.to_string().contains("removed or replaced"), "{error}");
     }
 }
+
+#[test]
+fn a_row_that_became_malformed_keeps_its_outcome() {
+    let invalid = |index, error: &str| Item {
+        index,
+        outcome: procession_store::INVALID.into(),
+        error: Some(error.to_owned()),
+        ..Item::default()
+    };
+    let scene = scene();
+    let mut writer = RunDir::create(&scene.path, &job(3, false)).unwrap().begin("1.0", 1).unwrap();
+    write(&mut writer, value(0, 3));
+    write(&mut writer, failed(1, "unknown"));
+    writer.item(invalid(2, "odd")).unwrap();
+    writer.finish(Ending::Incomplete).unwrap();
+    let mut writer = RunDir::open(&scene.path).unwrap().begin("1.0", 1).unwrap();
+    for index in 0..3 {
+        writer.item(invalid(index, "odder")).unwrap();
+    }
+    writer.finish(Ending::Incomplete).unwrap();
+    let reader = Reader::open(&scene.path).unwrap();
+    assert_eq!(reader.item(0).unwrap(), Some(value(0, 3)));
+    assert_eq!(reader.item(1).unwrap(), Some(failed(1, "unknown")));
+    assert_eq!(reader.item(2).unwrap(), Some(invalid(2, "odder")));
+}
