@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use crate::error::{Error, ErrorKind};
 use crate::host::{self, birth_of};
@@ -20,9 +20,6 @@ use crate::writer::Writer;
 
 /// The database in a run directory.
 pub(crate) const DATABASE: &str = "run.sqlite";
-
-/// With the words of the index on items without a value, which is used then.
-const FORGET: &str = "DELETE FROM item WHERE outcome = ?1 AND outcome <> 'ok'";
 
 /// A directory without a run, locked for one that is about to begin there.
 #[derive(Debug)]
@@ -40,8 +37,9 @@ impl Claim {
     /// Makes its run directory.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`].
+    /// [`ErrorKind::TooMany`] or [`ErrorKind::Io`].
     pub fn create(self, job: &Job) -> Result<RunDir, Error> {
+        job.check_room()?;
         let Claim { path, lock } = self;
         let connection = connect(&path.join(DATABASE))?;
         let begun = schema::create(&connection, |transaction| insert_job(transaction, job));
@@ -84,6 +82,7 @@ impl RunDir {
     /// # Errors
     /// As theirs.
     pub fn create(path: &Path, job: &Job) -> Result<RunDir, Error> {
+        job.check_room()?;
         RunDir::claim(path)?.create(job)
     }
 
@@ -139,100 +138,6 @@ impl RunDir {
         Ok(alive)
     }
 
-    /// Settles what masters that were killed had handed out and got no outcome of. Items of an idempotent task may run
-    /// again; of others it is not known whether they ran, and that is their outcome. Returns how many those are.
-    pub fn settle_unknown(&self) -> Result<u64, Error> {
-        let connection = self.reader.connection();
-        let idempotent = self.reader.job()?.idempotent;
-        let transaction = connection.unchecked_transaction()?;
-        let killed: Option<(i64, u64)> = transaction
-            .query_row(
-                "SELECT id, handed_out FROM session WHERE handed_out > 0 ORDER BY handed_out DESC",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()?;
-        let mut unknown = 0;
-        if let Some((session, handed_out)) = killed.filter(|_| !idempotent) {
-            let mut missing = Vec::new();
-            let mut next = 0;
-            let mut query = transaction.prepare("SELECT idx FROM item WHERE idx < ?1 ORDER BY idx")?;
-            for index in query.query_map([handed_out], |row| row.get::<_, u64>(0))? {
-                let index = index?;
-                missing.extend(next..index);
-                next = index + 1;
-            }
-            missing.extend(next..handed_out);
-            let limit = self.reader.job()?.items.unwrap_or(u64::MAX);
-            let mut insert = transaction.prepare(
-                "INSERT INTO item (idx, outcome, attempts, session, error)
-                 VALUES (?1, 'unknown', 1, ?2, 'the master was killed when it may have been running')",
-            )?;
-            for index in missing.into_iter().filter(|index| *index < limit) {
-                insert.execute(params![index, session])?;
-                unknown += 1;
-            }
-        }
-        transaction.execute("UPDATE session SET handed_out = 0 WHERE handed_out > 0", [])?;
-        transaction.commit()?;
-        Ok(unknown)
-    }
-
-    /// Forgets the outcomes of these names, other than `ok`, so that their items run again. Returns how many those are.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`].
-    pub fn forget(&self, outcomes: &[&str]) -> Result<u64, Error> {
-        let connection = self.reader.connection();
-        let transaction = connection.unchecked_transaction()?;
-        let mut forgotten = 0;
-        for outcome in outcomes {
-            forgotten += transaction.execute(FORGET, [outcome])? as u64;
-        }
-        transaction.commit()?;
-        Ok(forgotten)
-    }
-
-    /// Takes another job for the one it had: the task's signature and the number of items are these from now on, and each
-    /// old outcome goes to the item that has its key; `keys` are those of all items, in order. Outcomes of which there is
-    /// no such item are forgotten. Returns how many items have an outcome.
-    pub fn accept(&self, job: &Job, keys: impl Iterator<Item = Option<Key>>) -> Result<u64, Error> {
-        let transaction = self.reader.connection().unchecked_transaction()?;
-        transaction.execute_batch(
-            "CREATE TEMP TABLE wanted (idx INTEGER PRIMARY KEY, key BLOB NOT NULL, nth INTEGER NOT NULL DEFAULT 0);
-             CREATE TEMP TABLE found AS SELECT * FROM item LIMIT 0;",
-        )?;
-        {
-            let mut insert = transaction.prepare("INSERT INTO wanted (idx, key) VALUES (?1, ?2)")?;
-            for (index, key) in (0_u64..).zip(keys) {
-                if let Some(key) = key {
-                    insert.execute(params![index, key.as_bytes()])?;
-                }
-            }
-        }
-        // Equal arguments may come several times: the first of the new ones has the first of the old ones.
-        transaction.execute_batch(
-            "CREATE TEMP TABLE pair AS
-                 SELECT old.idx AS was, new.idx AS is_now FROM
-                     (SELECT idx, key, row_number() OVER (PARTITION BY key ORDER BY idx) AS nth FROM item
-                      WHERE key IS NOT NULL) AS old
-                     JOIN (SELECT idx, key, row_number() OVER (PARTITION BY key ORDER BY idx) AS nth FROM wanted) AS new
-                     ON old.key = new.key AND old.nth = new.nth;
-             INSERT INTO found SELECT item.* FROM item JOIN pair ON pair.was = item.idx;
-             CREATE TEMP TABLE renamed AS SELECT pair.is_now AS now, found.* FROM found JOIN pair ON pair.was = found.idx;
-             UPDATE renamed SET idx = now;
-             ALTER TABLE renamed DROP COLUMN now;
-             DELETE FROM item;
-             INSERT INTO item SELECT * FROM renamed;
-             DROP TABLE renamed; DROP TABLE found; DROP TABLE pair; DROP TABLE wanted;
-             DELETE FROM job;",
-        )?;
-        insert_job(&transaction, job)?;
-        let kept = transaction.query_row("SELECT count(*) FROM item", [], |row| row.get(0))?;
-        transaction.commit()?;
-        Ok(kept)
-    }
-
     /// Begins a session: rows are taken from now on. `version` is that of the program.
     pub fn begin(self, version: &str, workers: u32) -> Result<Writer, Error> {
         let RunDir { reader, lock, path } = self;
@@ -275,11 +180,11 @@ fn relax(connection: &Connection) -> Result<(), Error> {
     Ok(())
 }
 
-fn insert_job(connection: &Connection, job: &Job) -> Result<(), Error> {
+pub(crate) fn insert_job(connection: &Connection, job: &Job) -> Result<(), Error> {
     let argv = serde_json::to_string(&job.argv).unwrap_or_default();
     connection.execute(
-        "INSERT INTO job (id, name, task, signature, idempotent, reduce, source, items, spec, argv, cwd)
-         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO job (id, name, task, signature, idempotent, reduce, source, items, spec, argv, cwd, input, kept)
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             job.name,
             job.task,
@@ -291,6 +196,8 @@ fn insert_job(connection: &Connection, job: &Job) -> Result<(), Error> {
             job.spec,
             argv,
             job.cwd.to_string_lossy(),
+            job.input.as_ref().map(Key::as_bytes),
+            job.kept,
         ],
     )?;
     Ok(())
@@ -299,19 +206,6 @@ fn insert_job(connection: &Connection, job: &Job) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn forgetting_looks_at_items_without_a_value_only() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = RunDir::create(temp.path(), &Job::default()).unwrap();
-        let mut query = dir.reader.connection().prepare(&format!("EXPLAIN QUERY PLAN {FORGET}")).unwrap();
-        let steps = query.query_map(["panicked"], |row| row.get(3)).unwrap();
-        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
-        assert!(
-            steps.iter().all(|step| step.contains("item_without_value")) && !steps.is_empty(),
-            "{steps:?}"
-        );
-    }
 
     #[test]
     fn what_may_not_run_twice_is_on_the_disk_before_it_runs() {

@@ -14,9 +14,6 @@ pub const INVALID: &str = "invalid_input";
 /// The outcome of an item that a killed master may have begun.
 pub const UNKNOWN: &str = "unknown";
 
-/// The most items that a run directory has room for.
-pub const ITEMS_MAX: u64 = i64::MAX as u64;
-
 /// What became of one item.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Item {

@@ -29,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+mod changes;
 mod dir;
 mod error;
 mod host;
@@ -43,9 +44,9 @@ mod writer;
 
 pub use dir::{Claim, RunDir};
 pub use error::{Error, ErrorKind};
-pub use item::{INVALID, ITEMS_MAX, Item, OK, Tally, UNKNOWN};
+pub use item::{INVALID, Item, OK, Tally, UNKNOWN};
 pub use job::{Ending, Job, Session, WorkerLife};
-pub use key::Key;
+pub use key::{InputDigest, Key};
 pub use lock::holder;
 pub use reader::Reader;
 pub use schema::SCHEMA_VERSION;

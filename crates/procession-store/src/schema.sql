@@ -12,6 +12,8 @@ CREATE TABLE job (
     reduce      TEXT,               -- sum, min, max, mean or count
     source      TEXT NOT NULL,      -- where items come from, in words
     items       INTEGER,            -- how many there are; NULL: not counted yet
+    input       BLOB,               -- a digest of all items' keys, in order; NULL: not known
+    kept        TEXT,               -- the file in this directory that keeps standard input, if items come from there
     spec        TEXT,               -- the job spec as it was read
     argv        TEXT NOT NULL,      -- the command line that began it, a JSON array
     cwd         TEXT NOT NULL       -- where that was typed

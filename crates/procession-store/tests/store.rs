@@ -128,8 +128,11 @@ fn what_a_killed_master_had_handed_out_is_unknown() {
         // As a kill does: no end.
         drop(writer);
         let dir = RunDir::open(&scene.path).unwrap();
-        let unknown = dir.settle_unknown().unwrap();
-        assert_eq!(dir.settle_unknown().unwrap(), 0, "they are settled");
+        let settle = || dir.settle_unknown(&job(6, idempotent), (0..6).map(|x| Some(key(x)))).unwrap();
+        let unsettled = dir.unsettled(&job(6, idempotent)).unwrap();
+        let unknown = settle();
+        assert_eq!(unknown, unsettled);
+        assert_eq!(settle(), 0, "they are settled");
         let listed: Vec<u64> = dir.reader().failures(0, 99).unwrap().iter().map(|item| item.index).collect();
         if idempotent {
             assert_eq!((unknown, listed), (0, vec![]));
@@ -142,7 +145,8 @@ fn what_a_killed_master_had_handed_out_is_unknown() {
         let mut writer = dir.begin("1.0", 1).unwrap();
         writer.hand_out(5).unwrap();
         writer.finish(Ending::Signalled).unwrap();
-        assert_eq!(RunDir::open(&scene.path).unwrap().settle_unknown().unwrap(), 0);
+        let dir = RunDir::open(&scene.path).unwrap();
+        assert_eq!(dir.settle_unknown(&job(6, false), (0..6).map(|x| Some(key(x)))).unwrap(), 0);
     }
 }
 
@@ -326,4 +330,68 @@ fn a_row_that_became_malformed_keeps_its_outcome() {
     assert_eq!(reader.item(0).unwrap(), Some(value(0, 3)));
     assert_eq!(reader.item(1).unwrap(), Some(failed(1, "unknown")));
     assert_eq!(reader.item(2).unwrap(), Some(invalid(2, "odder")));
+}
+
+#[test]
+fn unknown_items_follow_their_arguments_too() {
+    let scene = scene();
+    let mut writer = RunDir::create(&scene.path, &job(2, false)).unwrap().begin("1.0", 1).unwrap();
+    write(&mut writer, value(0, 0));
+    writer.hand_out(1).unwrap();
+    drop(writer);
+    let dir = RunDir::open(&scene.path).unwrap();
+    let changed = job(3, false);
+    assert_eq!(dir.unsettled(&changed).unwrap(), 1);
+    assert_eq!(dir.settle_unknown(&changed, [0, 1].map(|x| Some(key(x)))).unwrap(), 1);
+    assert_eq!(dir.accept(&changed, [9, 1, 0].map(|x| Some(key(x))).into_iter()).unwrap(), 2);
+    drop(dir);
+    let listed: Vec<_> =
+        outcomes(&scene.path).into_iter().map(|(index, outcome, _)| (index, outcome)).collect();
+    assert_eq!(listed, [(1, "unknown".to_owned()), (2, "ok".to_owned())]);
+}
+
+#[test]
+fn an_item_that_was_begun_runs_again_only_if_its_task_was_and_is_idempotent() {
+    for (before, now, unknown) in [(true, true, 0), (true, false, 1), (false, true, 1), (false, false, 1)] {
+        let scene = scene();
+        let mut writer = RunDir::create(&scene.path, &job(1, before)).unwrap().begin("1.0", 1).unwrap();
+        writer.hand_out(0).unwrap();
+        drop(writer);
+        let dir = RunDir::open(&scene.path).unwrap();
+        assert_eq!(dir.settle_unknown(&job(1, now), [Some(key(0))]).unwrap(), unknown, "{before} {now}");
+        dir.go_on(&job(1, now)).unwrap();
+        assert_eq!(dir.reader().job().unwrap().idempotent, now);
+    }
+}
+
+#[test]
+fn values_of_another_task_are_not_kept() {
+    for (changed, kept) in [
+        (job(2, false), 2),
+        (Job { task: "tutorial::cube".to_owned(), ..job(2, false) }, 0),
+        (Job { signature: "(x: f64) -> f64".to_owned(), ..job(2, false) }, 0),
+        // Of one there is nothing that could be reduced.
+        (Job { reduce: Some("sum".to_owned()), ..job(2, false) }, 1),
+    ] {
+        let scene = scene();
+        let mut writer = RunDir::create(&scene.path, &job(2, false)).unwrap().begin("1.0", 1).unwrap();
+        write(&mut writer, value(0, 0));
+        write(&mut writer, Item { payload: Some(vec![1]), ..value(1, 1) });
+        writer.finish(Ending::Complete).unwrap();
+        let dir = RunDir::open(&scene.path).unwrap();
+        assert_eq!(dir.accept(&changed, [0, 1].map(|x| Some(key(x))).into_iter()).unwrap(), kept);
+    }
+}
+
+#[test]
+fn numbers_beyond_all_items_are_answered() {
+    let scene = scene();
+    let error = RunDir::create(&scene.path, &job(u64::MAX, false)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooMany);
+    assert!(!scene.path.exists(), "nothing was made");
+    drop(RunDir::create(&scene.path, &job(1, false)).unwrap());
+    let reader = Reader::open(&scene.path).unwrap();
+    assert_eq!(reader.item(u64::MAX).unwrap(), None);
+    assert_eq!(reader.page(u64::MAX, 9).unwrap(), []);
+    assert_eq!(reader.failures(1 << 63, 9).unwrap(), []);
 }

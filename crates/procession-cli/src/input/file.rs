@@ -9,6 +9,7 @@ use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use procession::TaskInfo;
+use procession_store::{InputDigest, Key};
 use tempfile::SpooledTempFile;
 
 use super::source::Rows;
@@ -58,6 +59,8 @@ pub(crate) struct File {
     /// Where the file is named, for refusals.
     at: Place,
     spool: RefCell<Option<SpooledTempFile>>,
+    /// Of its rows, once they were checked.
+    digest: RefCell<Option<InputDigest>>,
     /// The columns of it that serve no parameter, once it was opened.
     unbound: RefCell<Vec<String>>,
 }
@@ -66,7 +69,8 @@ impl File {
     /// The file named `path`; `-` is standard input.
     pub(crate) fn new(path: &str, format: Format, unary: bool, at: Place) -> File {
         let path = (path != "-").then(|| PathBuf::from(path));
-        File { path, format, unary, at, spool: RefCell::default(), unbound: RefCell::default() }
+        let (spool, digest, unbound) = Default::default();
+        File { path, format, unary, at, spool, digest, unbound }
     }
 
     /// Reads from this file from now on instead of standard input; whether it did so far.
@@ -123,12 +127,18 @@ impl File {
     }
 
     fn count(&self, reader: impl Read, task: &TaskInfo) -> Result<u64, Diagnostic> {
-        let mut count = 0;
+        let mut digest = InputDigest::default();
         for row in self.parse(reader, task)? {
-            row?;
-            count += 1;
+            digest.add(Some(&Key::of(row?.as_bytes())));
         }
+        let count = digest.items();
+        self.digest.replace(Some(digest));
         Ok(count)
+    }
+
+    /// A digest of the rows, if they were checked.
+    pub(crate) fn digest(&self) -> Option<InputDigest> {
+        self.digest.borrow().clone()
     }
 
     /// The rows, from what was spooled or from the file itself.
