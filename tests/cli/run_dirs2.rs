@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -151,5 +153,61 @@ procession_harness::cases! {
         assert!(!fs::exists(&dir).expect("it can be looked for"), "nothing was made");
         check(&run(&["map", "square", "1", "--run-dir", &dir]), 0);
         refused(&run(&["show", &dir, "18446744073709551615"]), "there is no item 18446744073709551615");
+    }
+
+    fn input_that_is_read_once_is_kept_beside_what_is_there() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let lines = within(&folder, "lines");
+        let with_input = |words: &[&str], text: &str| {
+            fs::write(&lines, text).expect("the folder can be written");
+            // Through a pipe: a file could be read again.
+            let mut cat = Command::new("cat").arg(&lines).stdout(Stdio::piped()).spawn().expect("`cat` starts");
+            let mut command = procession(words);
+            command.stdin(cat.stdout.take().expect("it is piped"));
+            let end = start(command).finish();
+            cat.wait().expect("it is our child");
+            end
+        };
+        let mode = |path: &str| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        for name in ["-", "/dev/stdin"] {
+            let dir = within(&folder, &format!("run{}", name.len()));
+            let words = ["map", "square", "--each-line", name, "--run-dir", &dir];
+            // A refusal leaves no copy behind.
+            refused(&with_input(&words, "7\nx\n"), &format!("{}:2:1: argument `x`", if name == "-" { "<stdin>" } else { name }));
+            assert!(!fs::exists(format!("{dir}/input")).expect("it can be looked for"));
+            assert_eq!(mode(&dir), 0o700);
+            fs::write(format!("{dir}/input"), "mine").expect("the directory can be written");
+            check(&with_input(&words, "7\n8\n"), 0);
+            assert_eq!(fs::read_to_string(format!("{dir}/input")).expect("it is there"), "mine");
+            assert_eq!(fs::read_to_string(format!("{dir}/stdin")).expect("it is there"), "7\n8\n");
+            assert_eq!(mode(&format!("{dir}/stdin")), 0o600);
+            refused(&with_input(&words, "9\n"), "has a run already");
+            assert!(!fs::exists(format!("{dir}/stdin-2")).expect("it can be looked for"));
+            let end = run(&[&words[..], &["--resume"]].concat());
+            check(&end, 0);
+            assert_eq!(end.lines(), ["49", "64"]);
+            check(&run(&["retry", &dir]), 0);
+        }
+        let dir = within(&folder, "run");
+        check(&run(&["map", "square", "7", "8", "--run-dir", &dir]), 0);
+        let end = with_input(&["map", "square", "--each-line", "-", "--run-dir", &dir, "--resume"], "7\n8\n");
+        refused(&end, "was begun with another input");
+    }
+
+    fn a_second_master_keeps_no_input() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = within(&folder, "run");
+        let words = ["map", "faults::sleep", "--each-line", "-", "--run-dir", &dir];
+        let mut command = procession(&words);
+        command.stdin(Stdio::piped());
+        let mut first = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+        // It holds the directory while it waits for its input.
+        let holds = || procession_store::holder(dir.as_ref()).is_some() && fs::exists(format!("{dir}/input")).is_ok_and(|is_there| is_there);
+        assert!(procession_harness::wait_until(Duration::from_secs(60), holds));
+        let second = run(&words);
+        check(&second, 75);
+        drop(first.stdin.take());
+        assert!(first.wait().expect("it is our child").success());
+        assert!(!fs::exists(format!("{dir}/stdin")).expect("it can be looked for"));
     }
 }

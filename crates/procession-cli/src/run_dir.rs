@@ -3,7 +3,6 @@
 //! It knows nothing of pools; what a run writes there is `run/record`'s business.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,15 +12,11 @@ use procession_store::{InputDigest, Item, Job as StoredJob, Key, Reader, RunDir,
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
 use crate::failures::{INVALID, UNKNOWN};
-use crate::input::Source;
+use crate::input::{File, Source};
 use crate::job::{Job, RunDirSettings, Typed};
-use crate::output::reason;
 use crate::reproduce::quoted;
 use crate::summary::counted;
 use crate::terminal;
-
-/// Where standard input is kept, because a run that is resumed reads it again.
-const INPUT: &str = "input";
 
 /// Workers of a killed master are gone within two seconds; a machine that is very busy gets more time.
 const SURVIVORS_LEAVE_WITHIN: Duration = Duration::from_secs(10);
@@ -72,28 +67,28 @@ impl Earlier {
     }
 }
 
-/// Keeps what comes from standard input in the run directory, and reads it from there.
+/// Keeps what can be read only once, such as standard input, in the run directory, and reads it from there. The directory is
+/// this run's from now on.
 pub(crate) fn keep_input(job: &mut Job) -> Result<(), Stop> {
     let (Some(settings), Source::File(file)) = (&job.run_dir, &mut job.source) else {
         return Ok(());
     };
-    let kept = settings.path.join(INPUT);
-    if !file.replace_stdin(kept.clone()) || settings.resume {
-        return Ok(());
+    if !settings.resume {
+        return if file.is_read_once() { file.keep(RunDir::claim(&settings.path)?) } else { Ok(()) };
     }
-    if settings.path.join("run.sqlite").exists() {
-        let what = format!("run directory {} has a run already", settings.path.display());
-        return Err(Diagnostic::new(what)
-            .help("add --resume to go on with it, or name another directory")
-            .into());
+    let kept = Reader::open(&settings.path)?.job()?.kept;
+    match kept {
+        // A pipe that it was read from is gone by now.
+        Some(name) if file.is_read_once() || file.path().is_some_and(|path| !path.exists()) => {
+            file.read_kept(&settings.path, &name);
+            Ok(())
+        }
+        None if file.is_read_once() => {
+            let what = format!("the run in {} was begun with another input", settings.path.display());
+            Err(Diagnostic::new(what).help("name the file that its items come from").into())
+        }
+        Some(_) | None => Ok(()),
     }
-    let keep = || -> io::Result<u64> {
-        fs::create_dir_all(&settings.path)?;
-        io::copy(&mut io::stdin().lock(), &mut fs::File::create(&kept)?)
-    };
-    let failed =
-        |error| Stop::Unwritable(format!("cannot keep the input in {}: {}", kept.display(), reason(&error)));
-    keep().map(drop).map_err(failed)
 }
 
 /// What there is for a run to write to, and what it need not do again.
@@ -113,7 +108,10 @@ pub(crate) fn open(job: &Job, settings: &RunDirSettings, total: Option<u64>) -> 
         resume(&dir, job, settings, &described)?;
         dir
     } else {
-        let claim = RunDir::claim(&settings.path)?;
+        let claim = match file(job).and_then(File::take_claim) {
+            Some(claim) => claim,
+            None => RunDir::claim(&settings.path)?,
+        };
         describe_input(job, &mut described)?;
         claim.create(&described)?
     };
@@ -158,7 +156,7 @@ fn described(job: &Job, typed: &Typed, total: Option<u64>) -> StoredJob {
         source: job.source.describe(),
         items: total,
         input: None,
-        kept: None,
+        kept: file(job).and_then(File::kept_as).map(str::to_owned),
         spec: job.spec.as_ref().and_then(|path| fs::read_to_string(path).ok()),
         argv: typed.argv.clone(),
         cwd: typed.cwd.clone(),
@@ -167,11 +165,7 @@ fn described(job: &Job, typed: &Typed, total: Option<u64>) -> StoredJob {
 
 /// Adds what only reading every item tells: how many there are, and which.
 fn describe_input(job: &Job, described: &mut StoredJob) -> Result<(), Stop> {
-    let checked = match &job.source {
-        Source::File(file) => file.digest(),
-        Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) => None,
-    };
-    let digest = match checked {
+    let digest = match file(job).and_then(File::digest) {
         Some(digest) => digest,
         None => {
             let mut digest = InputDigest::default();
@@ -181,6 +175,14 @@ fn describe_input(job: &Job, described: &mut StoredJob) -> Result<(), Stop> {
     };
     (described.items, described.input) = (Some(digest.items()), Some(digest.finish()));
     Ok(())
+}
+
+/// The file that items come from, if they come from one.
+fn file(job: &Job) -> Option<&File> {
+    match &job.source {
+        Source::File(file) => Some(file),
+        Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) => None,
+    }
 }
 
 /// What items are known by, in order; none is a malformed row.
