@@ -20,6 +20,8 @@ mod reports;
 mod results;
 #[path = "cli/run_dirs.rs"]
 mod run_dirs;
+#[path = "cli/run_dirs2.rs"]
+mod run_dirs2;
 #[path = "cli/signals.rs"]
 mod signals;
 

@@ -55,7 +55,7 @@ impl From<procession_store::Error> for Stop {
             ErrorKind::Exists => Diagnostic::new(message)
                 .help("add --resume to go on with it, or name another directory")
                 .into(),
-            ErrorKind::NotARun => Diagnostic::new(message).into(),
+            ErrorKind::NotARun | ErrorKind::TooMany => Diagnostic::new(message).into(),
             _ => Stop::Unwritable(message),
         }
     }

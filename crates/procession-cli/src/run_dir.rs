@@ -3,25 +3,20 @@
 //! It knows nothing of pools; what a run writes there is `run/record`'s business.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procession_store::{Item, Job as StoredJob, Key, Reader, RunDir, Writer};
+use procession_store::{InputDigest, Item, Job as StoredJob, Key, Reader, RunDir, Writer};
 
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
-use crate::failures::{INVALID, NOT_RUN};
-use crate::input::Source;
+use crate::failures::{INVALID, NOT_RUN, UNKNOWN};
+use crate::input::{File, Source};
 use crate::job::{Job, RunDirSettings, Typed};
-use crate::output::reason;
 use crate::reproduce::quoted;
 use crate::summary::counted;
 use crate::terminal;
-
-/// Where standard input is kept, because a run that is resumed reads it again.
-const INPUT: &str = "input";
 
 /// Workers of a killed master are gone within two seconds; a machine that is very busy gets more time.
 const SURVIVORS_LEAVE_WITHIN: Duration = Duration::from_secs(10);
@@ -74,28 +69,28 @@ impl Earlier {
     }
 }
 
-/// Keeps what comes from standard input in the run directory, and reads it from there.
+/// Keeps what can be read only once, such as standard input, in the run directory, and reads it from there. The directory is
+/// this run's from now on.
 pub(crate) fn keep_input(job: &mut Job) -> Result<(), Stop> {
     let (Some(settings), Source::File(file)) = (&job.run_dir, &mut job.source) else {
         return Ok(());
     };
-    let kept = settings.path.join(INPUT);
-    if !file.replace_stdin(kept.clone()) || settings.resume {
-        return Ok(());
+    if !settings.resume {
+        return if file.is_read_once() { file.keep(RunDir::claim(&settings.path)?) } else { Ok(()) };
     }
-    if settings.path.join("run.sqlite").exists() {
-        let what = format!("run directory {} has a run already", settings.path.display());
-        return Err(Diagnostic::new(what)
-            .help("add --resume to go on with it, or name another directory")
-            .into());
+    let kept = Reader::open(&settings.path)?.job()?.kept;
+    match kept {
+        // A pipe that it was read from is gone by now.
+        Some(name) if file.is_read_once() || file.path().is_some_and(|path| !path.exists()) => {
+            file.read_kept(&settings.path, &name);
+            Ok(())
+        }
+        None if file.is_read_once() => {
+            let what = format!("the run in {} was begun with another input", settings.path.display());
+            Err(Diagnostic::new(what).help("name the file that its items come from").into())
+        }
+        Some(_) | None => Ok(()),
     }
-    let keep = || -> io::Result<u64> {
-        fs::create_dir_all(&settings.path)?;
-        io::copy(&mut io::stdin().lock(), &mut fs::File::create(&kept)?)
-    };
-    let failed =
-        |error| Stop::Unwritable(format!("cannot keep the input in {}: {}", kept.display(), reason(&error)));
-    keep().map(drop).map_err(failed)
 }
 
 /// What there is for a run to write to, and what it need not do again.
@@ -114,18 +109,26 @@ impl Opened {
 
 /// Makes the run directory, or opens it and makes sure that it is this job's.
 pub(crate) fn open(job: &Job, settings: &RunDirSettings, total: Option<u64>) -> Result<Opened, Stop> {
-    let described = described(job, &settings.typed, total);
+    let mut described = described(job, &settings.typed, total);
+    // Before its items are read, however many there are.
+    described.check_room()?;
     let dir = if settings.resume {
         let dir = RunDir::open(&settings.path)?;
+        describe_input(job, &mut described)?;
         resume(&dir, job, settings, &described)?;
         dir
     } else {
-        RunDir::create(&settings.path, &described)?
+        let claim = match file(job).and_then(File::take_claim) {
+            Some(claim) => claim,
+            None => RunDir::claim(&settings.path)?,
+        };
+        describe_input(job, &mut described)?;
+        claim.create(&described)?
     };
     if let Some(kind) = dir.shared_file_system() {
         terminal::say_warning(&format!(
-            "run directory {} is on a network file system ({kind}), where locks and databases are as reliable as its \
-             server; a local directory is safer and faster",
+            "run directory {} is on a file system that other machines may share ({kind}), where locks and databases are as \
+             reliable as its server; a local directory is safer and faster",
             dir.path().display()
         ));
     }
@@ -159,38 +162,52 @@ fn described(job: &Job, typed: &Typed, total: Option<u64>) -> StoredJob {
         reduce: job.reduce.map(|reduction| reduction.name().to_owned()),
         source: job.source.describe(),
         items: total,
+        input: None,
+        kept: file(job).and_then(File::kept_as).map(str::to_owned),
         spec: job.spec.as_ref().and_then(|path| fs::read_to_string(path).ok()),
         argv: typed.argv.clone(),
         cwd: typed.cwd.clone(),
     }
 }
 
+/// Adds what only reading every item tells: how many there are, and which.
+fn describe_input(job: &Job, described: &mut StoredJob) -> Result<(), Stop> {
+    let digest = match file(job).and_then(File::digest) {
+        Some(digest) => digest,
+        None => {
+            let mut digest = InputDigest::default();
+            keys(job)?.for_each(|key| digest.add(key.as_ref()));
+            digest
+        }
+    };
+    (described.items, described.input) = (Some(digest.items()), Some(digest.finish()));
+    Ok(())
+}
+
+/// The file that items come from, if they come from one.
+fn file(job: &Job) -> Option<&File> {
+    match &job.source {
+        Source::File(file) => Some(file),
+        Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) | Source::Commands(_) => {
+            None
+        }
+    }
+}
+
+/// What items are known by, in order; none is a malformed row.
+fn keys(job: &Job) -> Result<impl Iterator<Item = Option<Key>> + '_, Stop> {
+    let rows = job.source.rows(job.task)?;
+    Ok(rows.map(|row| row.ok().map(|args| Key::of(args.as_bytes()))))
+}
+
 fn resume(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
     await_survivors(dir)?;
-    let unknown = dir.settle_unknown()?;
-    if unknown > 0 {
-        let forgets = settings.forget.iter().any(|outcome| outcome == crate::failures::UNKNOWN.id);
-        let items = counted(unknown, "item");
-        let what = if forgets {
-            "run again"
-        } else {
-            "are not run again, as the task is not declared idempotent: --rerun-unknown runs them"
-        };
-        terminal::say_warning(&format!(
-            "{items} may have been running when the master was killed; they {what}"
-        ));
-    }
     match change(dir, job, described)? {
-        None => {}
-        Some(_) if settings.accept_changes => {
-            let rows = job.source.rows(job.task)?;
-            let keys = rows.map(|row| row.ok().map(|args| Key::of(args.as_bytes())));
-            let kept = dir.accept(described, keys)?;
-            terminal::say_warning(&format!(
-                "the job has changed: {} kept, the rest is to run",
-                counted(kept, "outcome")
-            ));
+        None => {
+            settle(dir, job, settings, described)?;
+            dir.go_on(described)?;
         }
+        Some(_) if settings.accept_changes => accept(dir, job, settings, described)?,
         Some(what) => {
             let refusal = Diagnostic::new(format!("this is not the job of {}: {what}", dir.path().display()));
             let help = "--accept-changes goes on all the same: what is new runs, what is gone is forgotten";
@@ -200,6 +217,59 @@ fn resume(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
     // Only now: who is refused finds everything as it was.
     let outcomes: Vec<&str> = settings.forget.iter().map(String::as_str).collect();
     dir.forget(&outcomes)?;
+    Ok(())
+}
+
+/// Gives items that a killed master may have begun their outcome. The input is as it was then.
+fn settle(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
+    let unknown = dir.settle_unknown(described, keys(job)?)?;
+    if unknown > 0 {
+        let items = counted(unknown, "item");
+        let what = if forgets_unknown(settings) {
+            "run again"
+        } else {
+            "are not run again, as the task is not declared idempotent: --rerun-unknown runs them"
+        };
+        terminal::say_warning(&format!(
+            "{items} may have been running when the master was killed; they {what}"
+        ));
+    }
+    Ok(())
+}
+
+fn forgets_unknown(settings: &RunDirSettings) -> bool {
+    settings.forget.iter().any(|outcome| outcome == UNKNOWN.id)
+}
+
+/// Goes on with a job that has changed.
+fn accept(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
+    let before = dir.reader().job()?;
+    let is_same_task = (&before.task, &before.signature) == (&described.task, &described.signature);
+    if is_same_task && before.input == described.input {
+        settle(dir, job, settings, described)?;
+    } else if !forgets_unknown(settings) {
+        let mut lost = dir.unsettled(described)?;
+        if !is_same_task {
+            let tally = dir.reader().tally()?;
+            let unknown = tally.without.iter().filter(|(outcome, _)| outcome == UNKNOWN.id);
+            lost += unknown.map(|(_, items)| items).sum::<u64>();
+        }
+        if lost > 0 {
+            let changed = if is_same_task { "input" } else { "task" };
+            let refusal = Diagnostic::new(format!(
+                "{} may have been running when the master was killed, and nobody can tell which they are once the {changed} \
+                 is another",
+                counted(lost, "item")
+            ));
+            let help = "go on with the job as it was first, or add --rerun-unknown, which forgets about them";
+            return Err(refusal.help(help).into());
+        }
+    }
+    let kept = dir.accept(described, keys(job)?)?;
+    terminal::say_warning(&format!(
+        "the job has changed: {} kept, the rest is to run",
+        counted(kept, "outcome")
+    ));
     Ok(())
 }
 
@@ -241,16 +311,24 @@ fn change(dir: &RunDir, job: &Job, described: &StoredJob) -> Result<Option<Strin
     {
         return Ok(Some(format!("the input has {} now, and had {before}", counted(now, "item"))));
     }
+    if before.input.is_none() || before.input == described.input {
+        return Ok(None);
+    }
     let mut earlier = Earlier::open(dir.path())?;
-    for (index, row) in (0..).zip(job.source.rows(job.task)?) {
-        let Some(item) = earlier.take(index)? else { continue };
-        // What had no arguments may have some now; of what was handed out when the master died only the place is known.
-        let (Some(before), Ok(args)) = (item.key, row) else { continue };
-        if before != Key::of(args.as_bytes()) {
-            return Ok(Some(format!("item {index} of the input has other arguments now")));
+    // What was malformed is looked at again, and is as it was to whoever asks for the rest.
+    let mut digest = InputDigest::default();
+    for (index, key) in (0..).zip(keys(job)?) {
+        let item = earlier.take(index)?;
+        match (item.as_ref().and_then(|item| item.key), key) {
+            (Some(before), Some(now)) if before != now => {
+                return Ok(Some(format!("item {index} of the input has other arguments now")));
+            }
+            (Some(_), None) => return Ok(Some(format!("item {index} of the input is malformed now"))),
+            _ => digest.add(key.filter(|_| item.as_ref().is_none_or(stands)).as_ref()),
         }
     }
-    Ok(None)
+    let what = "items of the input that have no outcome yet have other arguments now";
+    Ok((before.input != Some(digest.finish())).then(|| what.to_owned()))
 }
 
 fn shown(reduce: &Option<String>) -> String {

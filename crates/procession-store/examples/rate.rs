@@ -1,4 +1,4 @@
-//! How many outcomes a second the run store takes, and what they cost the two threads: `rate [ITEMS]`.
+//! How many outcomes a second the run store takes, and what they cost the two threads: `rate [ITEMS [idempotent]]`.
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -7,7 +7,8 @@ use procession_store::{Ending, Item, Job, Key, RunDir};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let items: u64 = std::env::args().nth(1).map_or(Ok(1_000_000), |items| items.parse())?;
     let temp = tempfile::tempdir_in(".")?;
-    let job = Job { items: Some(items), ..Job::default() };
+    let idempotent = std::env::args().nth(2).is_some_and(|word| word == "idempotent");
+    let job = Job { items: Some(items), idempotent, ..Job::default() };
     let mut writer = RunDir::create(&temp.path().join("run"), &job)?.begin("1.0", 2)?;
     let start = Instant::now();
     for index in 0..items {

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Exists,
     /// There is no run there, or one of another program or version.
     NotARun,
+    /// There are more items than it has room for.
+    TooMany,
     /// Another master has it.
     InUse,
     /// The disk is full, the directory cannot be written, or reading or writing failed.

@@ -8,6 +8,12 @@ use crate::key::Key;
 /// The outcome of an item that has a value.
 pub const OK: &str = "ok";
 
+/// The outcome of an item whose arguments could not be read.
+pub const INVALID: &str = "invalid_input";
+
+/// The outcome of an item that a killed master may have begun.
+pub const UNKNOWN: &str = "unknown";
+
 /// What became of one item.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Item {

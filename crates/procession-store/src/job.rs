@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+
 /// The job that a run directory is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Job {
@@ -20,12 +23,33 @@ pub struct Job {
     pub source: String,
     /// How many there are, where that is known.
     pub items: Option<u64>,
+    /// A digest of their keys, in order, where that is known: see [`InputDigest`](crate::InputDigest).
+    pub input: Option<Key>,
+    /// The file in the run directory that keeps the input, where it cannot be read a second time elsewhere.
+    pub kept: Option<String>,
     /// The job spec as it was read.
     pub spec: Option<String>,
     /// The command line that began it.
     pub argv: Vec<String>,
     /// Where that was typed.
     pub cwd: PathBuf,
+}
+
+impl Job {
+    /// Refuses a job of more items than a run directory has room for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooMany`].
+    pub fn check_room(&self) -> Result<(), Error> {
+        match self.items {
+            Some(items) if i64::try_from(items).is_err() => {
+                let what =
+                    format!("a run directory has room for {} items, and the job has {items}", i64::MAX);
+                Err(Error::new(ErrorKind::TooMany, what))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// How a session ended.

@@ -25,6 +25,46 @@ impl Key {
     }
 }
 
+/// A digest of the keys of all items, in order: what tells one input from another.
+///
+/// ```
+/// use procession_store::{InputDigest, Key};
+///
+/// let keys = [Some(Key::of(b"a")), None, Some(Key::of(b"b"))];
+/// let mut digest = InputDigest::default();
+/// keys.iter().for_each(|key| digest.add(key.as_ref()));
+/// assert_eq!(digest.items(), 3);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct InputDigest {
+    hasher: SipHasher13,
+    items: u64,
+}
+
+impl InputDigest {
+    /// The next item; none is one whose arguments cannot be read.
+    pub fn add(&mut self, key: Option<&Key>) {
+        match key {
+            Some(key) => {
+                self.hasher.write(&[1]);
+                self.hasher.write(&key.0);
+            }
+            None => self.hasher.write(&[0]),
+        }
+        self.items += 1;
+    }
+
+    /// How many items there were.
+    pub fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// The digest of those.
+    pub fn finish(&self) -> Key {
+        Key(self.hasher.finish128().as_bytes())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +76,21 @@ mod tests {
         assert_ne!(Key::of(b"a"), Key::of(b"b"));
         assert_eq!(Key::from_bytes(Key::of(b"a").as_bytes()), Some(Key::of(b"a")));
         assert_eq!(Key::from_bytes(b"short"), None);
+    }
+
+    #[test]
+    fn an_input_is_known_by_its_items_and_their_order() {
+        let of = |items: &[Option<&[u8]>]| {
+            let mut digest = InputDigest::default();
+            items.iter().for_each(|args| digest.add(args.map(Key::of).as_ref()));
+            digest.finish()
+        };
+        let (a, b): (Option<&[u8]>, Option<&[u8]>) = (Some(b"a"), Some(b"b"));
+        assert_eq!(of(&[a, b]), of(&[a, b]));
+        for other in [&[b, a][..], &[a], &[a, b, b], &[a, None, b], &[a, b, None], &[None, b]] {
+            assert_ne!(of(&[a, b]), of(other));
+        }
+        // As that of an item, it is written into databases.
+        assert_eq!(of(&[a, None]).0[..4], [6, 134, 181, 177]);
     }
 }

@@ -1,7 +1,7 @@
 //! **Run directories: what became of every item, in a database that outlives the program that wrote it.**
 //!
 //! A run directory holds one job: `run.sqlite`, which anyone may query (the tables are described in `schema.sql`), and
-//! `lock`, which one master at a time has. A [`Writer`] takes rows from the master and writes them on a thread of its
+//! `lock`, which names the one master that has it locked. A [`Writer`] takes rows from the master and writes them on a thread of its
 //! own; a [`Reader`] answers what the other commands ask.
 //!
 //! It knows rows, not pools: neither tasks nor workers nor job specs.
@@ -30,22 +30,26 @@
 #![forbid(unsafe_code)]
 
 mod brief;
+mod changes;
 mod dir;
 mod error;
+mod handing;
+mod host;
 mod item;
 mod job;
 mod key;
 mod lock;
+mod place;
 mod reader;
 mod schema;
 mod writer;
 
 pub use brief::{Brief, Cause, Order};
-pub use dir::RunDir;
+pub use dir::{Claim, RunDir};
 pub use error::{Error, ErrorKind};
-pub use item::{Item, OK, Tally};
+pub use item::{INVALID, Item, OK, Tally, UNKNOWN};
 pub use job::{Ending, Job, Session, WorkerLife};
-pub use key::Key;
+pub use key::{InputDigest, Key};
 pub use lock::holder;
 pub use reader::Reader;
 pub use schema::SCHEMA_VERSION;

@@ -69,11 +69,11 @@ impl Reader {
     /// # Errors
     /// [`ErrorKind::NotARun`] if a master was killed before it had written that down, [`ErrorKind::Io`].
     pub fn job(&self) -> Result<Job, Error> {
-        let query =
-            "SELECT name, task, signature, idempotent, reduce, source, items, spec, argv, cwd FROM job";
+        let query = "SELECT name, task, signature, idempotent, reduce, source, items, spec, argv, cwd, input, kept FROM job";
         let job = self.connection.query_row(query, [], |row| {
             let argv: String = row.get(8)?;
             let cwd: String = row.get(9)?;
+            let input: Option<Vec<u8>> = row.get(10)?;
             Ok(Job {
                 name: row.get(0)?,
                 task: row.get(1)?,
@@ -82,6 +82,8 @@ impl Reader {
                 reduce: row.get(4)?,
                 source: row.get(5)?,
                 items: row.get(6)?,
+                input: input.as_deref().and_then(Key::from_bytes),
+                kept: row.get(11)?,
                 spec: row.get(7)?,
                 argv: serde_json::from_str(&argv).unwrap_or_default(),
                 cwd: cwd.into(),
@@ -137,7 +139,7 @@ impl Reader {
     /// [`ErrorKind::Io`].
     pub fn tally(&self) -> Result<Tally, Error> {
         let counted: Vec<(String, u64)> = self
-            .all("SELECT outcome, count(*) FROM item GROUP BY outcome", |row| {
+            .all("SELECT outcome, count(*) FROM item WHERE outcome <> 'not_run' GROUP BY outcome", |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
         let (values, without): (Vec<_>, Vec<_>) = counted.into_iter().partition(|(outcome, _)| outcome == OK);
@@ -150,6 +152,7 @@ impl Reader {
     /// [`ErrorKind::Io`].
     pub fn item(&self, index: u64) -> Result<Option<Item>, Error> {
         let query = format!("SELECT {COLUMNS} FROM item WHERE idx = ?1");
+        let Some(index) = number(index) else { return Ok(None) };
         Ok(self.connection.prepare_cached(&query)?.query_row([index], item).optional()?)
     }
 
@@ -159,6 +162,7 @@ impl Reader {
     /// [`ErrorKind::Io`].
     pub fn page(&self, from: u64, limit: u32) -> Result<Vec<Item>, Error> {
         let query = format!("SELECT {COLUMNS} FROM item WHERE idx >= ?1 ORDER BY idx LIMIT {limit}");
+        let Some(from) = number(from) else { return Ok(Vec::new()) };
         let mut query = self.connection.prepare_cached(&query)?;
         let rows = query.query_map([from], item)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -170,8 +174,9 @@ impl Reader {
     /// [`ErrorKind::Io`].
     pub fn failures(&self, from: u64, limit: u32) -> Result<Vec<Item>, Error> {
         let query = format!(
-            "SELECT {COLUMNS} FROM item WHERE outcome <> 'ok' AND idx >= ?1 ORDER BY idx LIMIT {limit}"
+            "SELECT {COLUMNS} FROM item WHERE outcome <> 'ok' AND outcome <> 'not_run' AND idx >= ?1 ORDER BY idx LIMIT {limit}"
         );
+        let Some(from) = number(from) else { return Ok(Vec::new()) };
         let mut query = self.connection.prepare_cached(&query)?;
         let rows = query.query_map([from], item)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -192,6 +197,11 @@ impl Reader {
         let rows = query.query_map([], read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// An item's number as the database has it; none is beyond those that it has room for.
+fn number(index: u64) -> Option<i64> {
+    i64::try_from(index).ok()
 }
 
 fn item(row: &Row<'_>) -> rusqlite::Result<Item> {

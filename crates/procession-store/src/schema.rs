@@ -1,6 +1,6 @@
 //! The tables, and which version of them a database has. The tables themselves are described in `schema.sql`.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::{Error, ErrorKind};
 
@@ -12,20 +12,51 @@ const APPLICATION_ID: i32 = 0x5052_4f43;
 
 const TABLES: &str = include_str!("schema.sql");
 
-/// Makes the tables of an empty database.
-pub(crate) fn create(connection: &Connection) -> Result<(), Error> {
-    connection.execute_batch(&format!(
-        "BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {TABLES} COMMIT;"
-    ))?;
-    Ok(())
+/// How far a database is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Without tables.
+    Empty,
+    /// With tables, and without a job.
+    Blank,
+    /// With a job.
+    Begun,
 }
 
-/// Refuses a database that is not ours, or that another version wrote.
+/// Makes the tables that are not there yet, and the job's row with them: either all of it is there afterwards, or nothing.
+pub(crate) fn create(
+    connection: &Connection,
+    insert_job: impl FnOnce(&Connection) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    if state(&transaction)? == State::Empty {
+        transaction.execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {TABLES}"
+        ))?;
+    }
+    insert_job(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+/// Refuses a database in which no run has begun, that is not ours, or that another version wrote.
 pub(crate) fn check(connection: &Connection) -> Result<(), Error> {
+    // All of it as of one moment, although a master may be about to begin.
+    let _moment = connection.is_autocommit().then(|| connection.unchecked_transaction()).transpose()?;
+    if state(connection)? == State::Begun {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::NotARun, "the run there has not begun"))
+}
+
+/// How far it is, within a transaction that is open.
+///
+/// # Errors
+/// [`ErrorKind::NotARun`] if it is not ours, or another version wrote it.
+pub(crate) fn state(connection: &Connection) -> Result<State, Error> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
-        return Err(Error::new(ErrorKind::NotARun, "the run there has not begun"));
+        return Ok(State::Empty);
     }
     if pragma("application_id")? != APPLICATION_ID {
         return Err(Error::new(ErrorKind::NotARun, "its run.sqlite is the database of another program"));
@@ -37,5 +68,6 @@ pub(crate) fn check(connection: &Connection) -> Result<(), Error> {
             format!("its tables are of version {version}, and this program knows version {SCHEMA_VERSION}"),
         ));
     }
-    Ok(())
+    let jobs: i64 = connection.query_row("SELECT count(*) FROM job", [], |row| row.get(0))?;
+    Ok(if jobs == 0 { State::Blank } else { State::Begun })
 }

@@ -1,4 +1,6 @@
 -- The run store of Procession, version 1. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
+-- A commit is on the disk (synchronous=FULL) before an item is begun, so that also after a loss of power it is known what
+-- may have run. Where items may be run again (idempotent) the last moments may be missing then (synchronous=NORMAL).
 
 -- What is run: one row.
 CREATE TABLE job (
@@ -10,6 +12,8 @@ CREATE TABLE job (
     reduce      TEXT,               -- sum, min, max, mean or count
     source      TEXT NOT NULL,      -- where items come from, in words
     items       INTEGER,            -- how many there are; NULL: not counted yet
+    input       BLOB,               -- a digest of all items' keys, in order; NULL: not known
+    kept        TEXT,               -- the file in this directory that keeps standard input, if items come from there
     spec        TEXT,               -- the job spec as it was read
     argv        TEXT NOT NULL,      -- the command line that began it, a JSON array
     cwd         TEXT NOT NULL       -- where that was typed

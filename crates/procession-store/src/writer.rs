@@ -3,7 +3,6 @@
 //! A transaction holds what came within a moment, so that what is lost with the program is that moment's outcomes and no
 //! more, and a row costs about a microsecond. What may be begun is written before it is: see [`Writer::hand_out`].
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, OnceLock};
@@ -12,12 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{CachedStatement, Connection, params};
 
-use crate::dir::birth_of;
 use crate::error::{Error, ErrorKind};
-use crate::item::{Item, seconds};
+use crate::handing::Handing;
+use crate::host::birth_of;
+use crate::item::{INVALID, Item, seconds};
 use crate::job::Ending;
 use crate::key::Key;
-use crate::lock::Lock;
+use crate::place::Place;
 
 /// Rows that travel together.
 const BATCH_ROWS: usize = 512;
@@ -31,12 +31,6 @@ const BATCHES_MAX: usize = 64;
 
 /// A transaction lasts no longer, so that other programs see a run go on.
 const TRANSACTION_TIME: Duration = Duration::from_millis(100);
-
-/// As many items may be announced ahead as end within this time: those of the last moment are unknown after a kill.
-const AHEAD: Duration = Duration::from_millis(25);
-
-/// Most items that are announced ahead, whatever their rate.
-const AHEAD_MAX: u64 = 65_536;
 
 /// What the master sends to the thread.
 enum Message {
@@ -87,67 +81,15 @@ pub struct Writer {
     given: u64,
     flushes: u64,
     handing: Handing,
-    pace: Pace,
     session: i64,
-    _lock: Lock,
+    place: Place,
 }
 
 /// The outcome of an item that was handed out and not begun, as long as its session goes on.
 pub(crate) const NOT_RUN: &str = "not_run";
 
-/// Nothing was handed out for so long: what was announced ahead is taken back.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// What may be begun, and what of that is on record.
-#[derive(Default)]
-struct Handing {
-    /// Behind the last item that was announced.
-    announced: u64,
-    /// Announcements so far, and how many of them are on record.
-    sent: u64,
-    done: u64,
-    /// Those that are not: behind which item each ends.
-    under_way: VecDeque<u64>,
-    /// Behind the last item whose announcement is on record.
-    cleared: u64,
-    /// Behind the last item that was handed out, and what that was when it was last looked at.
-    next: u64,
-    seen: Option<(u64, Instant)>,
-}
-
-impl Handing {
-    fn allows(&mut self, index: u64, on_record: u64) -> bool {
-        while self.done < on_record
-            && let Some(upto) = self.under_way.pop_front()
-        {
-            self.done += 1;
-            self.cleared = upto;
-        }
-        index < self.cleared
-    }
-
-    fn has_paused(&mut self) -> bool {
-        if self.announced <= self.next {
-            return false;
-        }
-        match self.seen {
-            Some((next, _)) if next != self.next => self.seen = Some((self.next, Instant::now())),
-            Some((_, since)) => return since.elapsed() >= PAUSE,
-            None => self.seen = Some((self.next, Instant::now())),
-        }
-        false
-    }
-}
-
-/// How fast outcomes come.
-struct Pace {
-    since: Instant,
-    items: u64,
-    ahead: u64,
-}
-
 impl Writer {
-    pub(crate) fn start(connection: Connection, session: i64, lock: Lock) -> Result<Writer, Error> {
+    pub(crate) fn start(connection: Connection, session: i64, place: Place) -> Result<Writer, Error> {
         let (messages, heard) = mpsc::sync_channel(BATCHES_MAX);
         let progress = Arc::new(Progress::default());
         let master = thread::current();
@@ -170,10 +112,9 @@ impl Writer {
             batch_since: Instant::now(),
             given: 0,
             flushes: 0,
-            handing: Handing::default(),
-            pace: Pace { since: Instant::now(), items: 0, ahead: 1 },
+            handing: Handing::new(Instant::now()),
             session,
-            _lock: lock,
+            place,
         })
     }
 
@@ -190,29 +131,19 @@ impl Writer {
     /// # Errors
     /// The store cannot be written: the item must not be handed out.
     pub fn hand_out(&mut self, index: u64) -> Result<(), Error> {
-        if self.handing.announced.saturating_sub(index) <= self.pace.ahead / 2 {
-            let ahead = self.pace.take();
-            let upto = (index + 1).max(self.handing.announced).saturating_add(ahead - 1);
-            if upto > self.handing.announced {
-                self.announce(upto)?;
-            }
+        if let Some(upto) = self.handing.announce(index, Instant::now()) {
+            self.send(Message::HandOut(upto))?;
         }
         while !self.handing.allows(index, self.progress.announcements.load(Ordering::Acquire)) {
-            let known = self.handing.done + 1;
-            self.wait(|progress| progress.announcements.load(Ordering::Acquire) >= known)?;
+            let awaited = self.handing.awaited();
+            self.wait(|progress| progress.announcements.load(Ordering::Acquire) >= awaited)?;
         }
-        self.handing.next = index + 1;
+        self.handing.handed_out(index);
         Ok(())
     }
 
-    fn announce(&mut self, upto: u64) -> Result<(), Error> {
-        self.handing.sent += 1;
-        self.handing.announced = upto;
-        self.handing.under_way.push_back(upto);
-        self.send(Message::HandOut(upto))
-    }
-
-    /// Takes an outcome. It is on record within about a tenth of a second.
+    /// Takes an outcome. It is on record within about a tenth of a second, and replaces the one that the item had; but that its
+    /// arguments cannot be read ([`INVALID`]) replaces no other outcome.
     ///
     /// # Errors
     /// The store could not be written some time ago.
@@ -222,7 +153,7 @@ impl Writer {
         }
         self.batch.push(item);
         self.given += 1;
-        self.pace.items += 1;
+        self.handing.ended();
         if self.batch.len() >= BATCH_ROWS { self.send_batch() } else { Ok(()) }
     }
 
@@ -232,10 +163,9 @@ impl Writer {
     /// As [`item`](Writer::item).
     pub fn tick(&mut self) -> Result<(), Error> {
         // Nothing is handed out just now: what was announced ahead is not begun after all.
-        if self.handing.has_paused() {
-            let next = self.handing.next;
-            self.handing.cleared = next;
-            self.announce(next)?;
+        let on_record = self.progress.announcements.load(Ordering::Acquire);
+        if let Some(upto) = self.handing.take_back(on_record, Instant::now()) {
+            self.send(Message::HandOut(upto))?;
         }
         if !self.batch.is_empty() && self.batch_since.elapsed() >= BATCH_TIME {
             self.send_batch()
@@ -284,7 +214,7 @@ impl Writer {
     /// Ends the session in order: what was handed out has its outcome by now, or was not begun.
     ///
     /// # Errors
-    /// The store cannot be written.
+    /// The store cannot be written, or the directory or its database was removed or replaced meanwhile.
     pub fn finish(self, ending: Ending) -> Result<(), Error> {
         self.end(ending, true)
     }
@@ -293,10 +223,8 @@ impl Writer {
         self.send_batch()?;
         self.send(Message::Finish { ending, is_settled })?;
         self.join();
-        match self.progress.failure.get() {
-            Some(error) => Err(error.duplicate()),
-            None => Ok(()),
-        }
+        // A database that is gone is the better reason.
+        self.place.check().and_then(|()| self.check())
     }
 
     /// Ends the session although it is not known what became of everything that was handed out.
@@ -369,20 +297,6 @@ impl Drop for Writer {
 
 fn gone() -> Error {
     Error::new(ErrorKind::Io, "the run store's thread has ended")
-}
-
-impl Pace {
-    /// How many items to announce now.
-    fn take(&mut self) -> u64 {
-        let elapsed = self.since.elapsed();
-        // Too short a time tells nothing; the last rate holds meanwhile.
-        if elapsed >= AHEAD / 5 {
-            let expected = self.items as f64 * AHEAD.as_secs_f64() / elapsed.as_secs_f64();
-            self.ahead = (expected as u64).clamp(1, AHEAD_MAX);
-            (self.since, self.items) = (Instant::now(), 0);
-        }
-        self.ahead
-    }
 }
 
 /// The thread's side.
@@ -486,7 +400,14 @@ impl Scribe<'_> {
         let started_at = item.started_at.map(seconds);
         let (wall, cpu) = (item.wall.map(|wall| wall.as_secs_f64()), item.cpu.map(|cpu| cpu.as_secs_f64()));
         let (session, peak_rss) = (self.session, item.peak_rss);
-        if item.is_ok() {
+        if item.outcome == INVALID {
+            // What the row was before it was malformed stands: it may have been run.
+            let insert =
+                "INSERT INTO item (idx, outcome, attempts, session, error) VALUES (?1, ?2, ?3, ?4, ?5)
+                ON CONFLICT (idx) DO UPDATE SET session = excluded.session, error = excluded.error
+                WHERE item.outcome = excluded.outcome";
+            self.statement(insert)?.execute(params![index, outcome, attempts, session, item.error])?;
+        } else if item.is_ok() {
             let insert = "INSERT OR REPLACE INTO item
                 (idx, key, outcome, attempts, session, slot, pid, started_at, wall_s, cpu_s, peak_rss, value, payload)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";

@@ -128,8 +128,11 @@ fn what_a_killed_master_had_handed_out_is_unknown() {
         // As a kill does: no end.
         drop(writer);
         let dir = RunDir::open(&scene.path).unwrap();
-        let unknown = dir.settle_unknown().unwrap();
-        assert_eq!(dir.settle_unknown().unwrap(), 0, "they are settled");
+        let settle = || dir.settle_unknown(&job(6, idempotent), (0..6).map(|x| Some(key(x)))).unwrap();
+        let unsettled = dir.unsettled(&job(6, idempotent)).unwrap();
+        let unknown = settle();
+        assert_eq!(unknown, unsettled);
+        assert_eq!(settle(), 0, "they are settled");
         let listed: Vec<u64> = dir.reader().failures(0, 99).unwrap().iter().map(|item| item.index).collect();
         if idempotent {
             assert_eq!((unknown, listed), (0, vec![]));
@@ -142,7 +145,8 @@ fn what_a_killed_master_had_handed_out_is_unknown() {
         let mut writer = dir.begin("1.0", 1).unwrap();
         writer.hand_out(5).unwrap();
         writer.finish(Ending::Signalled).unwrap();
-        assert_eq!(RunDir::open(&scene.path).unwrap().settle_unknown().unwrap(), 0);
+        let dir = RunDir::open(&scene.path).unwrap();
+        assert_eq!(dir.settle_unknown(&job(6, false), (0..6).map(|x| Some(key(x)))).unwrap(), 0);
     }
 }
 
@@ -270,4 +274,163 @@ fn all_items_are_gone_through_in_either_order() {
     });
     gone.unwrap();
     assert_eq!(causes, [(3, "panicked".to_owned(), Some("it broke".to_owned()))]);
+}
+
+#[test]
+fn a_directory_whose_master_was_killed_at_once_can_be_begun() {
+    let scene = scene();
+    drop(RunDir::create(&scene.path, &job(1, false)).unwrap());
+    // As far as a master comes that makes the tables first.
+    let database = rusqlite::Connection::open(scene.path.join("run.sqlite")).unwrap();
+    database.execute_batch("DELETE FROM job").unwrap();
+    drop(database);
+    assert_eq!(RunDir::open(&scene.path).unwrap_err().kind(), ErrorKind::NotARun);
+    let error = Reader::open(&scene.path).unwrap_err();
+    assert!(error.to_string().contains("has not begun"), "{error}");
+    let mut writer = RunDir::create(&scene.path, &job(1, false)).unwrap().begin("1.0", 1).unwrap();
+    write(&mut writer, value(0, 2));
+    writer.finish(Ending::Complete).unwrap();
+    assert_eq!(outcomes(&scene.path).len(), 1);
+}
+
+#[test]
+fn a_run_has_begun_or_has_not_for_whoever_reads() {
+    let temp = tempfile::tempdir().unwrap();
+    for round in 0..40 {
+        let path = temp.path().join(round.to_string());
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                loop {
+                    match Reader::open(&path).and_then(|reader| reader.job()) {
+                        Ok(job) => return job,
+                        Err(error) => {
+                            let told = error.to_string();
+                            let is_early =
+                                told.contains("there is no run in") || told.contains("has not begun");
+                            assert!(is_early, "{told}");
+                        }
+                    }
+                }
+            });
+            drop(RunDir::create(&path, &job(7, false)).unwrap());
+            assert_eq!(reading.join().unwrap().items, Some(7));
+        });
+    }
+}
+
+#[test]
+fn a_lock_outlives_the_file_that_names_its_holder() {
+    let scene = scene();
+    let writer = RunDir::create(&scene.path, &job(1, false)).unwrap().begin("1.0", 1).unwrap();
+    std::fs::remove_file(scene.path.join("lock")).unwrap();
+    assert_eq!(RunDir::open(&scene.path).unwrap_err().kind(), ErrorKind::InUse);
+    assert!(procession_store::holder(&scene.path).is_some());
+    writer.finish(Ending::Complete).unwrap();
+    assert_eq!(procession_store::holder(&scene.path), None);
+}
+
+#[test]
+fn a_directory_that_was_removed_is_noticed_at_the_end() {
+    for replace in [false, true] {
+        let scene = scene();
+        let mut writer = RunDir::create(&scene.path, &job(1, false)).unwrap().begin("1.0", 1).unwrap();
+        write(&mut writer, value(0, 1));
+        writer.flush().unwrap();
+        std::fs::remove_dir_all(&scene.path).unwrap();
+        if replace {
+            drop(RunDir::create(&scene.path, &job(1, false)).unwrap());
+        }
+        let error = writer.finish(Ending::Complete).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("removed or replaced"), "{error}");
+    }
+}
+
+#[test]
+fn a_row_that_became_malformed_keeps_its_outcome() {
+    let invalid = |index, error: &str| Item {
+        index,
+        outcome: procession_store::INVALID.into(),
+        error: Some(error.to_owned()),
+        ..Item::default()
+    };
+    let scene = scene();
+    let mut writer = RunDir::create(&scene.path, &job(3, false)).unwrap().begin("1.0", 1).unwrap();
+    write(&mut writer, value(0, 3));
+    write(&mut writer, failed(1, "unknown"));
+    writer.item(invalid(2, "odd")).unwrap();
+    writer.finish(Ending::Incomplete).unwrap();
+    let mut writer = RunDir::open(&scene.path).unwrap().begin("1.0", 1).unwrap();
+    for index in 0..3 {
+        writer.item(invalid(index, "odder")).unwrap();
+    }
+    writer.finish(Ending::Incomplete).unwrap();
+    let reader = Reader::open(&scene.path).unwrap();
+    assert_eq!(reader.item(0).unwrap(), Some(value(0, 3)));
+    assert_eq!(reader.item(1).unwrap(), Some(failed(1, "unknown")));
+    assert_eq!(reader.item(2).unwrap(), Some(invalid(2, "odder")));
+}
+
+#[test]
+fn unknown_items_follow_their_arguments_too() {
+    let scene = scene();
+    let mut writer = RunDir::create(&scene.path, &job(2, false)).unwrap().begin("1.0", 1).unwrap();
+    write(&mut writer, value(0, 0));
+    writer.hand_out(1).unwrap();
+    drop(writer);
+    let dir = RunDir::open(&scene.path).unwrap();
+    let changed = job(3, false);
+    assert_eq!(dir.unsettled(&changed).unwrap(), 1);
+    assert_eq!(dir.settle_unknown(&changed, [0, 1].map(|x| Some(key(x)))).unwrap(), 1);
+    assert_eq!(dir.accept(&changed, [9, 1, 0].map(|x| Some(key(x))).into_iter()).unwrap(), 2);
+    drop(dir);
+    let listed: Vec<_> =
+        outcomes(&scene.path).into_iter().map(|(index, outcome, _)| (index, outcome)).collect();
+    assert_eq!(listed, [(1, "unknown".to_owned()), (2, "ok".to_owned())]);
+}
+
+#[test]
+fn an_item_that_was_begun_runs_again_only_if_its_task_was_and_is_idempotent() {
+    for (before, now, unknown) in [(true, true, 0), (true, false, 1), (false, true, 1), (false, false, 1)] {
+        let scene = scene();
+        let mut writer = RunDir::create(&scene.path, &job(1, before)).unwrap().begin("1.0", 1).unwrap();
+        writer.hand_out(0).unwrap();
+        drop(writer);
+        let dir = RunDir::open(&scene.path).unwrap();
+        assert_eq!(dir.settle_unknown(&job(1, now), [Some(key(0))]).unwrap(), unknown, "{before} {now}");
+        dir.go_on(&job(1, now)).unwrap();
+        assert_eq!(dir.reader().job().unwrap().idempotent, now);
+    }
+}
+
+#[test]
+fn values_of_another_task_are_not_kept() {
+    for (changed, kept) in [
+        (job(2, false), 2),
+        (Job { task: "tutorial::cube".to_owned(), ..job(2, false) }, 0),
+        (Job { signature: "(x: f64) -> f64".to_owned(), ..job(2, false) }, 0),
+        // Of one there is nothing that could be reduced.
+        (Job { reduce: Some("sum".to_owned()), ..job(2, false) }, 1),
+    ] {
+        let scene = scene();
+        let mut writer = RunDir::create(&scene.path, &job(2, false)).unwrap().begin("1.0", 1).unwrap();
+        write(&mut writer, value(0, 0));
+        write(&mut writer, Item { payload: Some(vec![1]), ..value(1, 1) });
+        writer.finish(Ending::Complete).unwrap();
+        let dir = RunDir::open(&scene.path).unwrap();
+        assert_eq!(dir.accept(&changed, [0, 1].map(|x| Some(key(x))).into_iter()).unwrap(), kept);
+    }
+}
+
+#[test]
+fn numbers_beyond_all_items_are_answered() {
+    let scene = scene();
+    let error = RunDir::create(&scene.path, &job(u64::MAX, false)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooMany);
+    assert!(!scene.path.exists(), "nothing was made");
+    drop(RunDir::create(&scene.path, &job(1, false)).unwrap());
+    let reader = Reader::open(&scene.path).unwrap();
+    assert_eq!(reader.item(u64::MAX).unwrap(), None);
+    assert_eq!(reader.page(u64::MAX, 9).unwrap(), []);
+    assert_eq!(reader.failures(1 << 63, 9).unwrap(), []);
 }

@@ -10,11 +10,15 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use procession::TaskInfo;
+use procession_store::{Claim, InputDigest, Key};
 use tempfile::SpooledTempFile;
 
+use super::kept::Kept;
 use super::source::Rows;
 use super::{csv, jsonl, lines};
 use crate::diagnostic::{Diagnostic, Place};
+use crate::exit::Stop;
+use crate::output::reason;
 
 /// What is spooled stays in memory up to here, and goes to an unnamed temporary file beyond.
 const SPOOL_MEMORY_MAX: usize = 8 << 20;
@@ -59,6 +63,13 @@ pub(crate) struct File {
     /// Where the file is named, for refusals.
     at: Place,
     spool: RefCell<Option<Rc<RefCell<SpooledTempFile>>>>,
+    kept: RefCell<Option<Kept>>,
+    /// The name of what a run directory has kept.
+    kept_as: Option<String>,
+    /// What it was called before it was kept: if it is refused, nobody finds the copy.
+    called: Option<String>,
+    /// Of its rows, once they were checked.
+    digest: RefCell<Option<InputDigest>>,
     /// The columns of it that serve no parameter, once it was opened.
     unbound: RefCell<Vec<String>>,
 }
@@ -67,14 +78,43 @@ impl File {
     /// The file named `path`; `-` is standard input.
     pub(crate) fn new(path: &str, format: Format, unary: bool, at: Place) -> File {
         let path = (path != "-").then(|| PathBuf::from(path));
-        File { path, format, unary, at, spool: RefCell::default(), unbound: RefCell::default() }
+        let (spool, kept, digest, unbound) = Default::default();
+        File { path, format, unary, at, spool, kept, kept_as: None, called: None, digest, unbound }
     }
 
-    /// Reads from this file from now on instead of standard input; whether it did so far.
-    pub(crate) fn replace_stdin(&mut self, path: PathBuf) -> bool {
-        let is_stdin = self.path.is_none();
-        self.path.get_or_insert(path);
-        is_stdin
+    /// Whether there is no reading it a second time: standard input, a pipe.
+    pub(crate) fn is_read_once(&self) -> bool {
+        let is_pipe = |path: &PathBuf| fs::metadata(path).is_ok_and(|kind| !kind.is_file() && !kind.is_dir());
+        self.path.as_ref().is_none_or(is_pipe)
+    }
+
+    /// Keeps all of it in a run directory, and reads it from there from now on.
+    pub(crate) fn keep(&mut self, claim: Claim) -> Result<(), Stop> {
+        let directory = claim.path().display().to_string();
+        let failed =
+            |error| Stop::Unwritable(format!("cannot keep the input in {directory}: {}", reason(&error)));
+        let kept = Kept::copy(claim, &mut self.open()?).map_err(failed)?;
+        self.called = Some(self.name());
+        self.path = Some(kept.path().clone());
+        self.kept_as = Some(kept.name().to_owned());
+        self.kept = RefCell::new(Some(kept));
+        Ok(())
+    }
+
+    /// Reads what a run directory has kept of it.
+    pub(crate) fn read_kept(&mut self, directory: &Path, name: &str) {
+        self.path = Some(directory.join(name));
+        self.kept_as = Some(name.to_owned());
+    }
+
+    /// The file in the run directory that keeps it, if one does.
+    pub(crate) fn kept_as(&self) -> Option<&str> {
+        self.kept_as.as_deref()
+    }
+
+    /// The run directory that it waits in for its run, once.
+    pub(crate) fn take_claim(&self) -> Option<Claim> {
+        self.kept.borrow_mut().as_mut().and_then(Kept::take_claim)
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -87,7 +127,11 @@ impl File {
 
     /// What it is called in refusals.
     pub(crate) fn name(&self) -> String {
-        self.path.as_ref().map_or_else(|| "<stdin>".to_owned(), |path| path.display().to_string())
+        match (&self.called, &self.path) {
+            (Some(called), _) => called.clone(),
+            (None, Some(path)) => path.display().to_string(),
+            (None, None) => "<stdin>".to_owned(),
+        }
     }
 
     /// Refuses a file that cannot be opened.
@@ -120,17 +164,32 @@ impl File {
             None => false,
         };
         if rewindable {
-            return count(parse(self.open()?)?);
+            return self.count(parse(self.open()?)?);
         }
         let mut spool = SpooledTempFile::new(SPOOL_MEMORY_MAX);
         io::copy(&mut self.open()?, &mut spool)
             .and_then(|_| spool.seek(SeekFrom::Start(0)))
             .map_err(|error| self.unreadable(&error))?;
         let spool = Rc::new(RefCell::new(spool));
-        let count = count(parse(Box::new(Lent(Rc::clone(&spool))))?)?;
+        let count = self.count(parse(Box::new(Lent(Rc::clone(&spool))))?)?;
         spool.borrow_mut().seek(SeekFrom::Start(0)).map_err(|error| self.unreadable(&error))?;
         self.spool.replace(Some(spool));
         Ok(count)
+    }
+
+    fn count(&self, rows: Rows<'_>) -> Result<u64, Diagnostic> {
+        let mut digest = InputDigest::default();
+        for row in rows {
+            digest.add(Some(&Key::of(row?.as_bytes())));
+        }
+        let count = digest.items();
+        self.digest.replace(Some(digest));
+        Ok(count)
+    }
+
+    /// A digest of the rows, if they were checked.
+    pub(crate) fn digest(&self) -> Option<InputDigest> {
+        self.digest.borrow().clone()
     }
 
     /// The rows, from what was spooled or from the file itself.
@@ -185,7 +244,7 @@ impl File {
     }
 
     fn unreadable(&self, error: &io::Error) -> Diagnostic {
-        self.at.error(format!("cannot read {}: {}", self.name(), crate::output::reason(error)))
+        self.at.error(format!("cannot read {}: {}", self.name(), reason(error)))
     }
 }
 
@@ -196,13 +255,4 @@ impl Read for Lent {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.borrow_mut().read(buffer)
     }
-}
-
-fn count(rows: Rows<'_>) -> Result<u64, Diagnostic> {
-    let mut count = 0;
-    for row in rows {
-        row?;
-        count += 1;
-    }
-    Ok(count)
 }

@@ -8,6 +8,7 @@ mod csv;
 mod file;
 mod generated;
 mod jsonl;
+mod kept;
 mod lines;
 pub(crate) mod row;
 mod source;
