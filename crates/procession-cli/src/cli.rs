@@ -2,6 +2,7 @@
 //!
 //! It says what can be typed; what is meant by it is `commands`' business.
 
+mod desk;
 mod look;
 mod report;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint};
 use procession::StartMethod;
 
+pub(crate) use self::desk::New;
 pub(crate) use self::look::{Export, Failed, Retry, Show, Status};
 pub(crate) use self::report::Report;
 use crate::exec;
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Scale(Scale),
     /// List the tasks of this program
     Tasks(Tasks),
+    /// Make a crate with tasks of your own
+    New(New),
 }
 
 #[derive(Debug, Args)]

@@ -44,6 +44,7 @@ mod job;
 mod listing;
 mod look;
 mod nearest;
+mod new;
 mod output;
 mod plan;
 mod progress;
