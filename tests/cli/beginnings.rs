@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::program::{procession, run, start, within};
 
@@ -51,6 +52,45 @@ procession_harness::cases! {
             assert!(end.stderr.contains(why), "{name}: {}", end.stderr);
             assert!(!folder.path().join(name).exists(), "{name}");
         }
+    }
+
+    fn a_shell_completes_commands_and_flags() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let script = within(&folder, "procession.bash");
+        let end = run(&["completions", "bash"]);
+        assert_eq!(end.code(), Some(0), "{}", end.stderr);
+        fs::write(&script, end.stdout).expect("the folder can be written");
+        for (words, complete) in [
+            ("procession sta", "starmap status"),
+            ("procession run --rer", "--rerun-unknown"),
+        ] {
+            let ask = "source \"$1\"; COMP_WORDS=($2); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); \
+                       _procession procession \"${COMP_WORDS[-1]}\" x; echo \"${COMPREPLY[*]}\"";
+            let mut bash = Command::new("bash");
+            bash.args(["--norc", "-c", ask, "bash", &script, words]);
+            let end = start(bash).finish();
+            assert_eq!((end.stdout.trim_end(), end.stderr.as_str()), (complete, ""), "{words}");
+        }
+        for (shell, line) in [("zsh", "#compdef procession"), ("fish", "complete -c procession")] {
+            let end = run(&["completions", shell]);
+            assert!(end.stdout.contains(line) && end.stdout.contains("rerun-unknown"), "{}", end.stdout);
+        }
+        assert_eq!(run(&["completions", "tcsh"]).code(), Some(2));
+    }
+
+    fn man_pages_are_printed_or_laid_down() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = within(&folder, "share/man1");
+        let printed = run(&["man"]);
+        assert_eq!(printed.code(), Some(0), "{}", printed.stderr);
+        let laid_down = run(&["man", &dir]);
+        assert_eq!((laid_down.code(), laid_down.stdout.as_str()), (Some(0), ""), "{}", laid_down.stderr);
+        let page = |name: &str| fs::read_to_string(Path::new(&dir).join(name)).expect("it is laid down");
+        assert_eq!(page("procession.1"), printed.stdout);
+        assert!(page("procession-run.1").contains("rerun"));
+        assert!(!Path::new(&dir).join("procession-help.1").exists(), "there is no such command");
+        let end = run(&["man", "/proc/pages"]);
+        assert_eq!(end.code(), Some(74), "{}", end.stderr);
     }
 
     fn no_room_for_a_crate_is_told_as_such() {

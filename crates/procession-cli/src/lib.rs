@@ -43,6 +43,7 @@ mod intake;
 mod job;
 mod listing;
 mod look;
+mod manual;
 mod nearest;
 mod new;
 mod output;
