@@ -2,6 +2,7 @@
 //!
 //! It says what can be typed; what is meant by it is `commands`' business.
 
+mod desk;
 mod look;
 mod report;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint};
 use procession::StartMethod;
 
+pub(crate) use self::desk::{Completions, ManPages, New};
 pub(crate) use self::look::{Export, Failed, Retry, Show, Status};
 pub(crate) use self::report::Report;
 use crate::exec;
@@ -27,7 +29,14 @@ Exit status: 0 every item has a value, 1 some do not, 2 bad spec, input or usage
 129 or 141 the terminal or the reader of stdout went away.
 
 Ctrl-C or SIGTERM: once finishes what is running and begins nothing new, twice stops it, three times kills. \
-Ctrl-Z stops the workers, too, and no time limit runs on.")]
+Ctrl-Z stops the workers, too, and no time limit runs on.
+
+Examples:
+  procession tasks
+  procession map square --range 0..20
+  procession run examples/pi.toml --workers 4
+  ls *.wav | procession exec -- flac --silent {}
+  procession new falling-stones")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -61,6 +70,12 @@ pub(crate) enum Command {
     Scale(Scale),
     /// List the tasks of this program
     Tasks(Tasks),
+    /// Make a crate with tasks of your own
+    New(New),
+    /// Print what lets a shell complete commands and flags
+    Completions(Completions),
+    /// Print the man page, or write one for every command
+    Man(ManPages),
 }
 
 #[derive(Debug, Args)]
@@ -369,17 +384,22 @@ pub(crate) struct ConductFlags {
     pub(crate) no_progress: bool,
 }
 
-/// Reads the command line of this process. Its examples speak of this program, which need not be `procession`.
-pub(crate) fn parse() -> Cli {
+/// The whole command line. Its examples speak of this program, which need not be `procession`.
+pub(crate) fn command() -> clap::Command {
     let program = crate::terminal::program();
-    let command = Cli::command().mut_subcommands(|command| match command.get_after_help() {
+    let speak = |command: clap::Command| match command.get_after_help() {
         Some(examples) => {
             let examples = examples.to_string().replace("procession ", &format!("{program} "));
             command.after_help(examples)
         }
         None => command,
-    });
-    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    };
+    speak(Cli::command()).mut_subcommands(speak)
+}
+
+/// Reads the command line of this process.
+pub(crate) fn parse() -> Cli {
+    Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 /// Reads a command line that was typed before. What is given twice counts as it was given last.

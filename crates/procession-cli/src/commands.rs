@@ -18,7 +18,7 @@ use crate::failures::UNKNOWN;
 use crate::input::{Cell, CellRow, Columns, File, Format, Series, Source, row};
 use crate::job::{Call, Job, PoolSettings, ResultSettings, RunDirSettings, Typed};
 use crate::run::Talk;
-use crate::{cli, listing, look, output, plan, report, run, run_dir, scale, spec};
+use crate::{cli, listing, look, manual, new, output, plan, report, run, run_dir, scale, spec};
 
 /// Does what the command line asks for.
 pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
@@ -50,6 +50,9 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
         }
         Command::Scale(command) => scale::scale(&command),
         Command::Tasks(command) => listing::show(command.json),
+        Command::New(command) => new::new(&command),
+        Command::Completions(command) => manual::completions(&command),
+        Command::Man(command) => manual::man(&command),
     }
 }
 
