@@ -4,6 +4,8 @@
 #[path = "cli/program.rs"]
 mod program;
 
+#[path = "cli/activity.rs"]
+mod activity;
 #[path = "cli/exec.rs"]
 mod exec;
 #[path = "cli/faults.rs"]
