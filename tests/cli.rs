@@ -4,6 +4,8 @@
 #[path = "cli/program.rs"]
 mod program;
 
+#[path = "cli/activity.rs"]
+mod activity;
 #[path = "cli/beginnings.rs"]
 mod beginnings;
 #[path = "cli/exec.rs"]

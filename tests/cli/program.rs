@@ -94,6 +94,11 @@ impl Running {
         self.stdout = None;
     }
 
+    /// Its input ends here.
+    pub(crate) fn close_stdin(&mut self) {
+        self.child.stdin = None;
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -117,6 +122,12 @@ impl Running {
         }
     }
 
+    /// What stderr has said so far.
+    pub(crate) fn said(&mut self) -> String {
+        self.said.extend(self.stderr.try_iter().map(|line| line + "\n"));
+        self.said.clone()
+    }
+
     /// Waits for the end and takes the rest of what it wrote.
     pub(crate) fn finish(mut self) -> Finished {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid fits"));
@@ -137,10 +148,7 @@ impl Running {
         };
         waiter.join().expect("the waiter ends");
         self.reader.join().expect("the reader ends");
-        for line in self.stderr.try_iter() {
-            self.said.push_str(&line);
-            self.said.push('\n');
-        }
+        self.said.extend(self.stderr.try_iter().map(|line| line + "\n"));
         let stderr = self.said;
         assert!(!stderr.contains("panicked at"), "the program itself panicked:\n{stderr}");
         Finished { status, stdout, stderr }

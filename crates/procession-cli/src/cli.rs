@@ -29,7 +29,7 @@ Exit status: 0 every item has a value, 1 some do not, 2 bad spec, input or usage
 129 or 141 the terminal or the reader of stdout went away.
 
 Ctrl-C or SIGTERM: once finishes what is running and begins nothing new, twice stops it, three times kills. \
-Ctrl-Z stops the workers, too, and no time limit runs on.
+Ctrl-Z stops the workers, too, and no time limit runs on. SIGUSR1 makes a run say what its workers are doing.
 
 Examples:
   procession tasks

@@ -18,7 +18,7 @@ use crate::failures::UNKNOWN;
 use crate::input::{Cell, CellRow, Columns, File, Format, Series, Source, row};
 use crate::job::{Call, Job, PoolSettings, ResultSettings, RunDirSettings, Typed};
 use crate::run::Talk;
-use crate::{cli, listing, look, manual, new, output, plan, report, run, run_dir, scale, spec};
+use crate::{cli, listing, look, manual, new, output, plan, report, run, run_dir, scale, signals, spec};
 
 /// Does what the command line asks for.
 pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
@@ -120,6 +120,7 @@ fn conduct_job(mut job: Job, run_dir: Option<RunDirSettings>, conduct: ConductFl
     if conduct.dry_run {
         return plan::show(&job);
     }
+    signals::spare();
     run_dir::keep_input(&mut job)?;
     let loud = !conduct.quiet;
     let talk = Talk { progress: loud && !conduct.no_progress, summary: loud, backtrace: loud };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use procession::Pool;
 
+use crate::activity::Activity;
 use crate::progress::Screen;
 use crate::terminal;
 
@@ -14,6 +15,7 @@ use crate::terminal;
 pub(crate) struct Host {
     pool: Pool,
     screen: Screen,
+    activity: Activity,
     away: Away,
 }
 
@@ -22,8 +24,8 @@ pub(crate) struct Host {
 pub(crate) struct Away(Arc<Mutex<Duration>>);
 
 impl Host {
-    pub(crate) fn new(pool: Pool, screen: Screen) -> Host {
-        Host { pool, screen, away: Away::default() }
+    pub(crate) fn new(pool: Pool, screen: Screen, activity: Activity) -> Host {
+        Host { pool, screen, activity, away: Away::default() }
     }
 
     /// To be asked once the host is given away.
@@ -45,6 +47,12 @@ impl Host {
     /// Stops what runs.
     pub(crate) fn terminate(&self) {
         self.pool.terminate();
+    }
+
+    /// Says what it is doing.
+    pub(crate) fn report(&self) {
+        let report = self.activity.report();
+        self.screen.aside(|| terminal::write(&report));
     }
 
     /// Says something without tearing what is on the terminal.

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use procession::Payload;
 
@@ -46,10 +47,37 @@ pub(crate) struct Desk {
     items: u64,
     /// Payloads handed over so far.
     payloads: u64,
-    /// From payload `.0` on, an item's number is `.1` more than the payload's: an entry for each run of rows set aside.
-    shifts: Vec<(u64, u64)>,
+    numbers: Numbers,
     /// Copies of the arguments under way, if they may be asked for.
     kept: Option<Kept>,
+}
+
+/// Which item a payload belongs to. Cheap to clone; other threads may ask, too.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Numbers {
+    /// From payload `.0` on, an item's number is `.1` more than the payload's: an entry for each run of rows set aside.
+    shifts: Arc<Mutex<Vec<(u64, u64)>>>,
+}
+
+impl Numbers {
+    /// The item that payload number `payload` belongs to.
+    pub(crate) fn item(&self, payload: u64) -> u64 {
+        let shifts = self.shifts.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = shifts.partition_point(|(from, _)| *from <= payload);
+        payload + before.checked_sub(1).map_or(0, |at| shifts[at].1)
+    }
+
+    /// An item comes that has no payload: those from `payload` on belong to later ones.
+    fn set_aside(&self, payload: u64) {
+        let mut shifts = self.shifts.lock().unwrap_or_else(PoisonError::into_inner);
+        match shifts.last_mut() {
+            Some((from, shift)) if *from == payload => *shift += 1,
+            last => {
+                let shift = last.map_or(0, |(_, shift)| *shift) + 1;
+                shifts.push((payload, shift));
+            }
+        }
+    }
 }
 
 /// Payloads by number, as long as they are unanswered.
@@ -125,13 +153,7 @@ impl Desk {
 
     fn set_aside(&mut self) -> u64 {
         let index = self.next_item();
-        match self.shifts.last_mut() {
-            Some((from, shift)) if *from == self.payloads => *shift += 1,
-            last => {
-                let shift = last.map_or(0, |(_, shift)| *shift) + 1;
-                self.shifts.push((self.payloads, shift));
-            }
-        }
+        self.numbers.set_aside(self.payloads);
         index
     }
 
@@ -142,8 +164,11 @@ impl Desk {
 
     /// The item that payload number `payload` belongs to.
     pub(crate) fn item(&self, payload: u64) -> u64 {
-        let before = self.shifts.partition_point(|(from, _)| *from <= payload);
-        payload + before.checked_sub(1).map_or(0, |at| self.shifts[at].1)
+        self.numbers.item(payload)
+    }
+
+    pub(crate) fn numbers(&self) -> Numbers {
+        self.numbers.clone()
     }
 
     /// Whether that payload was handed over: an answer to one that was not concerns the call as a whole.

@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+mod activity;
 mod cli;
 mod commands;
 mod diagnostic;

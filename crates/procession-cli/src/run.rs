@@ -17,6 +17,7 @@ use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
 use self::books::{Books, Lost};
 use self::record::Record;
 use self::results::Results;
+use crate::activity::Activity;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
@@ -81,10 +82,12 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     })?;
     // Nor is anything lost of an earlier run's results.
     books.begin()?;
-    let _hosting = watch.host(Host::new(pool.clone(), books.screen()));
-    let mut run = Run { job, books: &books, pool, watch, stage: Request::Run };
-    let intake = Intake::new(&rows, &books, run.watch.clone(), keep_args);
+    let intake = Intake::new(&rows, &books, watch.clone(), keep_args);
     let desk = intake.desk();
+    let numbers = desk.borrow().numbers();
+    let activity = Activity::of_run(pool.clone(), numbers, (&job.name, total), books.shared_tally());
+    let _hosting = watch.host(Host::new(pool.clone(), books.screen(), activity));
+    let mut run = Run { job, books: &books, pool, watch, stage: Request::Run };
 
     let driven = run.drive(intake, &desk);
     let is_settled = driven.is_ok();

@@ -1,6 +1,7 @@
-//! Signals: Ctrl-C and SIGTERM drain, stop and kill, in turn; SIGHUP stops; Ctrl-Z suspends the pool with the program.
+//! Signals: Ctrl-C and SIGTERM drain, stop and kill, in turn; SIGHUP stops; Ctrl-Z suspends the pool with the program;
+//! SIGUSR1 asks what it is doing.
 //!
-//! A thread counts and suspends; the run looks at the count. What a run can be asked to do is [`Host`]'s: nothing is known
+//! A thread counts, suspends and answers; the run looks at the count. What a run can be asked to do is [`Host`]'s: nothing is known
 //! here of pools or items. Signals that were ignored when the program started (`nohup`, background jobs of
 //! scripts) stay ignored.
 
@@ -11,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -58,12 +59,13 @@ impl Watch {
         let watch = Watch::default();
         let seen = watch.clone();
         let ignored = ignored();
-        let wanted = [SIGINT, SIGTERM, SIGHUP, SIGTSTP].into_iter();
+        let wanted = [SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGUSR1].into_iter();
         let mut signals = Signals::new(wanted.filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
                 match signal {
                     SIGTSTP => seen.suspend(),
+                    SIGUSR1 => seen.report(),
                     signal => seen.ask(signal),
                 }
             }
@@ -133,6 +135,13 @@ impl Watch {
         *waited.unwrap_or_else(PoisonError::into_inner).0 > 0
     }
 
+    /// Says what the run is doing, if there is one.
+    fn report(&self) {
+        if let Some(host) = &*lock(&self.shared.host) {
+            host.report();
+        }
+    }
+
     /// Stops the program, and all that it runs before.
     fn suspend(&self) {
         // The default action of SIGTSTP, by its twin that cannot be caught.
@@ -162,6 +171,14 @@ impl Drop for Hosting {
         // Not under the lock: dropping the host may drop a pool.
         let host = lock(&self.0.shared.host).take();
         drop(host);
+    }
+}
+
+/// From here on SIGUSR1 no longer ends the program, although there is no run yet that could answer.
+pub(crate) fn spare() {
+    if ignored() >> (SIGUSR1 - 1) & 1 == 0 {
+        // Nobody looks at the flag. Without it the signal is as deadly as it was.
+        let _ = signal_hook::flag::register(SIGUSR1, Arc::default());
     }
 }
 

@@ -50,6 +50,21 @@ impl Tally {
     }
 }
 
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", counted(self.items(), "item"), counted(self.values, "value"))?;
+        if self.failures() > 0 {
+            let kinds: Vec<String> =
+                self.without.iter().map(|(outcome, count)| format!("{count} {}", outcome.words)).collect();
+            write!(f, ", {} without ({})", self.failures(), kinds.join(", "))?;
+        }
+        if self.earlier > 0 {
+            write!(f, ", {} of them from before", self.earlier)?;
+        }
+        Ok(())
+    }
+}
+
 /// A run that is over.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary<'a> {
@@ -63,21 +78,7 @@ pub(crate) struct Summary<'a> {
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { name, tally, wall, workers, restarts } = self;
-        write!(
-            f,
-            "{}: {}, {}",
-            printable(name),
-            counted(tally.items(), "item"),
-            counted(tally.values, "value")
-        )?;
-        if tally.failures() > 0 {
-            let kinds: Vec<String> =
-                tally.without.iter().map(|(outcome, count)| format!("{count} {}", outcome.words)).collect();
-            write!(f, ", {} without ({})", tally.failures(), kinds.join(", "))?;
-        }
-        if tally.earlier > 0 {
-            write!(f, ", {} of them from before", tally.earlier)?;
-        }
+        write!(f, "{}: {tally}", printable(name))?;
         let rate = tally.ran() as f64 / wall.as_secs_f64().max(1e-9);
         write!(f, " in {} ({}/s), {}", units::show(*wall), short(rate), counted(*workers as u64, "worker"))?;
         if *restarts > 0 {

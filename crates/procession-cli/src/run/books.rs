@@ -8,6 +8,7 @@ use procession_store::Item;
 use super::record::Record;
 use super::results::Results;
 use super::sequence::{Next, Sequence};
+use crate::activity::SharedTally;
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
 use crate::failures::{self, Failures, Flaw, INVALID, NOT_RUN};
@@ -18,7 +19,8 @@ use crate::terminal;
 
 /// Written by the loop that reads outcomes and by the input it pulls, hence the cells.
 pub(super) struct Books {
-    tally: RefCell<Tally>,
+    /// Other threads look at it.
+    tally: SharedTally,
     failures: RefCell<Option<Failures>>,
     progress: RefCell<Progress>,
     /// Why the run must stop, found while the input was pulled.
@@ -50,7 +52,7 @@ pub(super) struct Lost {
 impl Books {
     pub(super) fn new(results: Results, failures: Option<Failures>, progress: Progress) -> Books {
         Books {
-            tally: RefCell::default(),
+            tally: SharedTally::default(),
             failures: RefCell::new(failures),
             progress: RefCell::new(progress),
             stop: RefCell::default(),
@@ -100,7 +102,7 @@ impl Books {
     fn written(&self, item: u64, args: Option<&Payload>, written: Result<(), Flaw>) -> Result<(), Stop> {
         match written {
             Ok(()) => {
-                self.tally.borrow_mut().values += 1;
+                self.tally.lock().values += 1;
                 Ok(())
             }
             Err(flaw) => self.flawed(item, args, &flaw),
@@ -134,7 +136,7 @@ impl Books {
         message: &str,
     ) -> Result<(), Stop> {
         let outcome = failures::outcome(error);
-        self.tally.borrow_mut().fail(outcome);
+        self.tally.lock().fail(outcome);
         let mut first = self.first_lost.borrow_mut();
         if failures::is_reproducible(error) && first.as_ref().is_none_or(|first| item < first.item) {
             // Of a crash: the worker prints that of a panic itself, if it is to.
@@ -149,7 +151,7 @@ impl Books {
     pub(super) fn flawed(&self, item: u64, args: Option<&Payload>, flaw: &Flaw) -> Result<(), Stop> {
         let what = format!("item {item}: {}", flaw.what);
         self.aside(|| terminal::say(&terminal::printable(&what)));
-        self.tally.borrow_mut().fail(flaw.outcome);
+        self.tally.lock().fail(flaw.outcome);
         let mut first = self.first_lost.borrow_mut();
         if flaw.is_reproducible && first.as_ref().is_none_or(|first| item < first.item) {
             *first = Some(Lost { item, args: args.cloned(), backtrace: None });
@@ -160,7 +162,7 @@ impl Books {
 
     /// An item was never handed out.
     pub(super) fn not_run(&self, item: u64, args: Option<&Payload>, why: &str) -> Result<(), Stop> {
-        self.tally.borrow_mut().fail(NOT_RUN);
+        self.tally.lock().fail(NOT_RUN);
         self.write(|failures| failures.not_run(item, args, why))
     }
 
@@ -193,11 +195,15 @@ impl Books {
 
     /// How many failures have certainly been told.
     pub(super) fn recorded(&self) -> u64 {
-        if self.unrecorded.get() { 0 } else { self.tally.borrow().failures() }
+        if self.unrecorded.get() { 0 } else { self.tally.lock().failures() }
     }
 
     pub(super) fn tally(&self) -> Tally {
-        self.tally.borrow().clone()
+        self.tally.lock().clone()
+    }
+
+    pub(super) fn shared_tally(&self) -> SharedTally {
+        self.tally.clone()
     }
 
     pub(super) fn flush(&self) -> Result<(), Stop> {
@@ -205,7 +211,7 @@ impl Books {
     }
 
     pub(super) fn show_progress(&self) {
-        self.progress.borrow_mut().update(&self.tally.borrow());
+        self.progress.borrow_mut().update(&self.tally.lock());
     }
 
     /// Where the progress is shown.
@@ -229,9 +235,9 @@ impl Books {
 
     /// An item has its outcome from an earlier session.
     fn known(&self, item: Item) -> Result<(), Stop> {
-        self.tally.borrow_mut().earlier += 1;
+        self.tally.lock().earlier += 1;
         if !item.is_ok() {
-            self.tally.borrow_mut().fail(failures::named(&item.outcome));
+            self.tally.lock().fail(failures::named(&item.outcome));
             self.write(|failures| failures.earlier(&item))?;
             return self.pass(item.index, None);
         }
@@ -346,7 +352,7 @@ impl Hearer for Books {
 
     fn invalid(&self, index: u64, refusal: &Diagnostic) -> bool {
         self.aside(|| terminal::say(&format!("invalid input: item {index}: {}", refusal.headline())));
-        self.tally.borrow_mut().fail(INVALID);
+        self.tally.lock().fail(INVALID);
         let recorded =
             self.on_record(|record| record.invalid(index, refusal)).and_then(|()| self.pass(index, None));
         match recorded.and_then(|()| self.write(|failures| failures.invalid(index, refusal))) {

@@ -108,6 +108,16 @@ pub(crate) fn show_size(bytes: u64) -> String {
     format!("{} {name}", bytes / unit)
 }
 
+/// Memory as a person reads it, in three digits.
+pub(crate) fn show_memory(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    match bytes {
+        b if b < 999.5e3 => format!("{} kB", digits(b / 1e3)),
+        b if b < 999.5e6 => format!("{} MB", digits(b / 1e6)),
+        b => format!("{} GB", digits(b / 1e9)),
+    }
+}
+
 /// Three digits of a number below 1000.
 fn digits(number: f64) -> String {
     match number {
