@@ -292,7 +292,7 @@ fn exec_job(command: Exec) -> Result<Job, Diagnostic> {
 fn exec_origin(command: &Exec) -> Result<Origin, Diagnostic> {
     let file = |flag: &str, path: &str, form| {
         let file = File::new(path, Format::Lines, true, Text::new(flag, path).whole());
-        Origin::File(file, form)
+        Origin::File(Box::new(file), form)
     };
     let lines = if command.null { RowForm::ZeroEnded } else { RowForm::Lines };
     Ok(if let Some(range) = &command.range {

@@ -32,7 +32,7 @@ pub(crate) enum Origin {
     Range(Series),
     /// All combinations of one word of each list; the last changes fastest.
     Product(Vec<Vec<String>>),
-    File(File, Form),
+    File(Box<File>, Form),
 }
 
 /// How items are written in a file.
@@ -97,7 +97,7 @@ impl Origin {
 
     pub(crate) fn file(&self) -> Option<(&File, Form)> {
         match self {
-            Origin::File(file, form) => Some((file, *form)),
+            Origin::File(file, form) => Some((&**file, *form)),
             Origin::Words(_) | Origin::Range(_) | Origin::Product(_) => None,
         }
     }
