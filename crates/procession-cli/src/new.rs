@@ -139,7 +139,8 @@ fn misnomer(name: &str) -> Option<&'static str> {
         "while",
     ];
     let mut letters = name.chars();
-    let first = letters.next()?;
+    // Where there is no letter at all, the first of them is none either.
+    let first = letters.next().unwrap_or_default();
     if !(first.is_ascii_alphabetic() || first == '_') {
         Some("it must begin with a letter")
     } else if name.chars().all(|c| c == '_') {
