@@ -55,7 +55,7 @@ pub fn command(order: Order) -> Result<Report, String> {
 /// As `command`, for commands that may be started again if their worker is lost.
 ///
 /// # Errors
-/// As those of [`command()`].
+/// As those of [`const@command`].
 #[task(idempotent)]
 pub fn idempotent_command(order: Order) -> Result<Report, String> {
     order::run(&order)
