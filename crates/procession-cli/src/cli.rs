@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint};
 use procession::StartMethod;
 
-pub(crate) use self::desk::{Completions, ManPages, New};
+pub(crate) use self::desk::{Completions, ManPages, New, Schema};
 pub(crate) use self::look::{Export, Failed, Retry, Show, Status};
 pub(crate) use self::report::Report;
 use crate::exec;
@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Print the man page, or write one for every command
     Man(ManPages),
+    /// Print the JSON schema of job specs, for editors
+    Schema(Schema),
 }
 
 #[derive(Debug, Args)]

@@ -53,6 +53,7 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
         Command::New(command) => new::new(&command),
         Command::Completions(command) => manual::completions(&command),
         Command::Man(command) => manual::man(&command),
+        Command::Schema(command) => manual::schema(&command),
     }
 }
 

@@ -1,6 +1,6 @@
-//! Completions and man pages, made from the command line as it is parsed.
+//! Completions and man pages, made from the command line as it is parsed; the schema of job specs.
 //!
-//! Both speak of this program, which need not be `procession`.
+//! The former speak of this program, which need not be `procession`.
 
 use std::fs;
 use std::path::Path;
@@ -8,9 +8,10 @@ use std::path::Path;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use crate::cli::{self, Completions, ManPages};
+use crate::cli::{self, Completions, ManPages, Schema};
 use crate::exit::{Ending, Stop};
 use crate::output::{Sink, reason};
+use crate::spec::schema;
 use crate::terminal;
 
 /// Does what `completions` asks for.
@@ -36,6 +37,15 @@ pub(crate) fn man(command: &ManPages) -> Result<Ending, Stop> {
         fs::write(&path, page).map_err(|error| cannot_write(&path, error))?;
     }
     Ok(Ending::Complete)
+}
+
+/// Does what `schema` asks for.
+pub(crate) fn schema(command: &Schema) -> Result<Ending, Stop> {
+    let text = match command.markdown {
+        true => schema::reference(),
+        false => format!("{:#}\n", schema::schema()),
+    };
+    print(text.as_bytes())
 }
 
 fn print(bytes: &[u8]) -> Result<Ending, Stop> {
@@ -122,6 +132,6 @@ mod tests {
     #[test]
     fn examples_keep_their_lines() {
         let roff = notes_and_examples("One.\n\nTwo.\n\nExamples:\n  a b\n  'c' \\d").to_roff();
-        assert_eq!(roff, ".SH NOTES\nOne.\n.PP\nTwo.\n.SH EXAMPLES\n.nf\na b\n\\*(Aqc\\*(Aq \\\\d\n.fi\n");
+        assert_eq!(roff, ".SH NOTES\nOne.\n.PP\nTwo.\n.SH EXAMPLES\n.nf\na b\n\\&'c' \\\\d\n.fi\n");
     }
 }

@@ -19,6 +19,7 @@ fn every_built_in_task_is_registered() {
             "faults::exit",
             "faults::kill_self",
             "faults::leak",
+            "faults::note",
             "faults::panic",
             "faults::print",
             "faults::segv",

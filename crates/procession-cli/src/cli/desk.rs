@@ -1,4 +1,4 @@
-//! What can be typed to settle in: a crate of one's own, completions, man pages.
+//! What can be typed to settle in: a crate of one's own, completions, man pages, the schema of job specs.
 
 use std::path::PathBuf;
 
@@ -43,6 +43,19 @@ pub(crate) struct ManPages {
     /// Write a page for every command into a directory, not only that of the program to stdout
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With `#:schema ./job.schema.json` as the first line of a job spec, editors that know TOML by taplo complete its keys.
+
+Examples:
+  procession schema > job.schema.json
+  procession schema --markdown | less")]
+pub(crate) struct Schema {
+    /// Print the reference of job specs, as Markdown
+    #[arg(long)]
+    pub(crate) markdown: bool,
 }
 
 #[cfg(test)]

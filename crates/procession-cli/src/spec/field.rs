@@ -6,18 +6,20 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::document::{Entry, Node, Table, Value};
+use super::key::Key;
 use super::units;
 use crate::diagnostic::Diagnostic;
 use crate::nearest;
 
 impl Table {
     /// Refuses every key that is not among `known`. `name` is how the table is written: `[pool]`.
-    pub(crate) fn only(&self, name: &str, known: &[&str]) -> Result<(), Diagnostic> {
+    pub(crate) fn only(&self, name: &str, known: &[Key]) -> Result<(), Diagnostic> {
+        let known: Vec<&str> = known.iter().map(|key| key.name).collect();
         match self.entries.iter().find(|entry| !known.contains(&entry.key.as_str())) {
             None => Ok(()),
             Some(entry) => {
                 let refusal = entry.key_at.error(format!("unknown key `{}` in {name}", entry.key));
-                Err(refusal.help(nearest::suggest(&entry.key, known)))
+                Err(refusal.help(nearest::suggest(&entry.key, &known)))
             }
         }
     }

@@ -3,13 +3,53 @@
 use procession::TaskInfo;
 
 use super::document::{Entry, Node, Table, Value};
+use super::key::{Key, Wants, key, names};
 use super::template::{self, Names};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::input::{Cell, CellRow, Columns, File, Format, Repeat, Series, Source, row};
 use crate::nearest;
 
-const SOURCES: [&str; 7] = ["repeat", "range", "values", "rows", "file", "product", "zip"];
-const KEYS: [&str; 9] = ["repeat", "args", "range", "values", "rows", "file", "format", "product", "zip"];
+pub(super) const SOURCES: [&str; 7] = ["repeat", "range", "values", "rows", "file", "product", "zip"];
+const ROW: Wants = Wants::Array(&Wants::Anything, 0);
+
+const WHOLE: Wants = Wants::Integer(i64::MIN, None);
+
+const RANGE: [Key; 3] = [
+    key("start", WHOLE, "The first integer. Default: 0."),
+    key("stop", WHOLE, "Where it ends: this one is excluded."),
+    key("step", WHOLE, "From one to the next; not 0. Default: 1."),
+];
+
+pub(super) const KEYS: [Key; 9] = [
+    key(
+        "repeat",
+        Wants::Either(&[Wants::Integer(0, None), Wants::Form("^[{]workers[}]$", "`\"{workers}\"`")]),
+        "The same row so many times.",
+    ),
+    key(
+        "args",
+        ROW,
+        "That row. `\"{index}\"` is the number of the item, from 0, `\"{workers}\"` that of the workers. Belongs to `repeat`.",
+    ),
+    key(
+        "range",
+        Wants::Either(&[
+            Wants::Form("^[^.]*[.][.][^.]*$", "`\"START..STOP\"` or `\"START..STOP:STEP\"`"),
+            Wants::Table(&RANGE, &["stop"]),
+        ]),
+        "Integers, `stop` excluded.",
+    ),
+    key("values", ROW, "One argument an item."),
+    key("rows", Wants::Array(&ROW, 0), "Several arguments an item."),
+    key("file", Wants::Text, "A row a line of a file: `.jsonl`, `.csv` or `.txt`; `-` is stdin."),
+    key(
+        "format",
+        Wants::Choice(|| names(&Format::NAMES)),
+        "How rows are written, where the name does not say it. Belongs to `file`.",
+    ),
+    key("product", Wants::Columns(&ROW), "All combinations of values for each argument, by its name."),
+    key("zip", Wants::Columns(&ROW), "Values for each argument side by side, by its name."),
+];
 
 /// What a source needs to know of the rest of the job.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +118,7 @@ fn range(entry: &Entry) -> Result<Source, Diagnostic> {
     let series = match &entry.node.value {
         Value::String(text) => Series::parse(text, at)?,
         Value::Table(table) => {
-            table.only("`range`", &["start", "stop", "step"])?;
+            table.only("`range`", &RANGE)?;
             let number =
                 |key: &str| table.get(key).map(|entry| entry.integer(i64::MIN..=i64::MAX)).transpose();
             let Some(stop) = number("stop")? else {

@@ -64,9 +64,7 @@ impl Wants {
             Wants::Table(keys, _) => {
                 format!("a table of {}", nearest::list(&keys.iter().map(|key| key.name).collect::<Vec<_>>()))
             }
-            Wants::Either(kinds) => {
-                kinds.iter().map(|kind| kind.words()).collect::<Vec<_>>().join(", or ")
-            }
+            Wants::Either(kinds) => kinds.iter().map(|kind| kind.words()).collect::<Vec<_>>().join(", or "),
             Wants::Anything => "any value".to_owned(),
         }
     }

@@ -6,8 +6,10 @@ pub(crate) mod deserialize;
 pub(crate) mod document;
 mod field;
 mod input;
+mod key;
 mod output;
 mod pool;
+pub(crate) mod schema;
 pub(crate) mod template;
 pub(crate) mod units;
 
@@ -20,13 +22,30 @@ use procession::TaskInfo;
 pub(crate) use pool::{START_METHODS, WORKERS_MAX};
 
 use self::document::{Entry, Table};
+use self::key::{Key, Wants, key, names};
 use crate::diagnostic::{Diagnostic, Place, Text};
 use crate::input::row;
 use crate::job::{Call, Job, PoolSettings, ResultSettings};
 use crate::nearest;
 use crate::reduce::Reduction;
 
-const KEYS: [&str; 7] = ["name", "task", "call", "reduce", "pool", "input", "output"];
+const KEYS: [Key; 7] = [
+    key("name", Wants::Text, "What the job is called in summaries and reports. Default: as the file."),
+    key("task", Wants::Text, "The task: its full path, or its last part where that is unambiguous."),
+    key(
+        "call",
+        Wants::Choice(|| names(&Call::NAMES)),
+        "How it is called. Default: `map` or `starmap`, by its arguments.",
+    ),
+    key("reduce", Wants::Choice(|| names(&Reduction::NAMES)), "One value made of all."),
+    key("pool", Wants::Table(&pool::KEYS, &[]), "The workers, their limits and their surroundings."),
+    key("input", Wants::Table(&input::KEYS, &[]), "Where items come from."),
+    key(
+        "output",
+        Wants::Table(&output::KEYS, &[]),
+        "Where values go, and what is kept of items without one.",
+    ),
+];
 
 /// Reads the job in `path`, changed by the `--set` assignments in order.
 ///

@@ -3,11 +3,28 @@
 use std::path::PathBuf;
 
 use super::document::Table;
+use super::key::{Key, Wants, key, names};
 use crate::diagnostic::Diagnostic;
 use crate::job::ResultSettings;
 use crate::output::Format;
 
-const KEYS: [&str; 5] = ["file", "format", "order", "indexed", "failures"];
+const ORDERS: [(&str, bool); 2] = [("input", false), ("completion", true)];
+
+pub(super) const KEYS: [Key; 5] = [
+    key("file", Wants::Text, "Where values go: `.jsonl`, `.csv` or `.json`; `-` is stdout, and the default."),
+    key(
+        "format",
+        Wants::Choice(|| names(&Format::NAMES)),
+        "How they are written, where the name of the file does not say it.",
+    ),
+    key(
+        "order",
+        Wants::Choice(|| names(&ORDERS)),
+        "`completion`: as they come. Default: `input`, but for `imap_unordered`.",
+    ),
+    key("indexed", Wants::Flag, "Write `{\"index\": i, \"value\": v}` instead of `v`."),
+    key("failures", Wants::Text, "A file for every item without a value, as JSON Lines."),
+];
 
 pub(super) fn read(table: &Table) -> Result<(ResultSettings, Option<bool>), Diagnostic> {
     table.only("[output]", &KEYS)?;
@@ -32,7 +49,7 @@ pub(super) fn read(table: &Table) -> Result<(ResultSettings, Option<bool>), Diag
         results.format = entry.choice(&Format::NAMES)?;
     }
     if let Some(entry) = table.get("order") {
-        unordered = Some(entry.choice(&[("input", false), ("completion", true)])?);
+        unordered = Some(entry.choice(&ORDERS)?);
     }
     if let Some(entry) = table.get("indexed") {
         results.indexed = entry.boolean()?;

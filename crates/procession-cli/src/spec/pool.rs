@@ -3,30 +3,73 @@
 use procession::StartMethod;
 
 use super::document::{Entry, Table, Value};
+use super::key::{Key, Wants, key, names};
 use crate::diagnostic::Diagnostic;
 use crate::job::{PoolSettings, WorkerOutput};
 
-const KEYS: [&str; 20] = [
-    "workers",
-    "start_method",
-    "timeout",
-    "deadline",
-    "grace",
-    "max_attempts",
-    "chunk_size",
-    "buffer",
-    "max_tasks_per_worker",
-    "max_rss",
-    "memory_limit",
-    "restart_limit",
-    "env",
-    "nice",
-    "cpu_affinity",
-    "idle_timeout",
-    "lazy_start",
-    "output",
-    "crash_reports",
-    "recycle_after_panic",
+const COUNT: Wants = Wants::Integer(1, None);
+
+const RESTART_LIMIT: [Key; 2] = [
+    key("restarts", Wants::Integer(0, Some(u32::MAX as i64)), "So many."),
+    key("within", Wants::Duration, "In so much time."),
+];
+
+pub(super) const KEYS: [Key; 20] = [
+    key(
+        "workers",
+        Wants::Integer(1, Some(WORKERS_MAX as i64)),
+        "Worker processes. Default: the usable cores.",
+    ),
+    key(
+        "start_method",
+        Wants::Choice(|| names(&START_METHODS)),
+        "How workers are started. Default: `forkserver`.",
+    ),
+    key("timeout", Wants::Duration, "An item that runs longer is stopped."),
+    key("deadline", Wants::Duration, "The whole call is stopped after so long."),
+    key("grace", Wants::Duration, "Between SIGTERM and SIGKILL. Default: 2 s."),
+    key(
+        "max_attempts",
+        Wants::Integer(1, Some(u32::MAX as i64)),
+        "An idempotent item is started so often if its worker is lost. Default: 3.",
+    ),
+    key("chunk_size", COUNT, "Items handed to a worker together. Default: adapts to how long they take."),
+    key("buffer", COUNT, "At most so many items are in flight or have a result that is not yet taken."),
+    key("max_tasks_per_worker", COUNT, "A worker is replaced after so many items."),
+    key("max_rss", Wants::Size, "A worker that has grown over this is replaced between two items."),
+    key(
+        "memory_limit",
+        Wants::Size,
+        "The most private memory a worker may have: an allocation beyond it fails.",
+    ),
+    key(
+        "restart_limit",
+        Wants::Table(&RESTART_LIMIT, &["restarts", "within"]),
+        "More workers that end before they have done anything break the pool. Default: 3 a worker, at least 5, in 30 s.",
+    ),
+    key(
+        "env",
+        Wants::Columns(&Wants::Either(&[
+            Wants::Form("^[^\\x00]*$", "a string"),
+            Wants::Integer(i64::MIN, None),
+        ])),
+        "Added to the environment of workers.",
+    ),
+    key("nice", Wants::Integer(-20, Some(19)), "Added to the niceness of workers."),
+    key(
+        "cpu_affinity",
+        Wants::Array(&Wants::Array(&Wants::Integer(0, Some(65_535)), 1), 1),
+        "The cores of the first worker, of the second, and so on again.",
+    ),
+    key(
+        "idle_timeout",
+        Wants::Duration,
+        "A worker that has been idle for so long ends, until there is work.",
+    ),
+    key("lazy_start", Wants::Flag, "Workers are started when there is work for them."),
+    key("output", Wants::Choice(|| names(&OUTPUTS)), "Where what tasks print goes. Default: `stderr`."),
+    key("crash_reports", Wants::Flag, "A worker that crashes says where. Default: `true`."),
+    key("recycle_after_panic", Wants::Flag, "A worker is replaced after a panic. Default: `false`."),
 ];
 
 /// The names of the ways to start a worker.
@@ -86,7 +129,7 @@ fn workers(entry: &Entry) -> Result<usize, Diagnostic> {
 fn restart_limit(entry: &Entry) -> Result<(u32, std::time::Duration), Diagnostic> {
     const HELP: &str = "for example `restart_limit = { restarts = 15, within = \"30s\" }`";
     let table = entry.table().map_err(|refusal| refusal.help(HELP))?;
-    table.only("`restart_limit`", &["restarts", "within"])?;
+    table.only("`restart_limit`", &RESTART_LIMIT)?;
     match (table.get("restarts"), table.get("within")) {
         (Some(restarts), Some(within)) => Ok((restarts.integer(0..=u32::MAX)?, within.duration()?)),
         _ => Err(entry.error("needs both `restarts` and `within`").help(HELP)),
@@ -144,7 +187,7 @@ mod tests {
 
     #[test]
     fn every_key_has_a_reader() {
-        for key in KEYS {
+        for key in KEYS.map(|key| key.name) {
             let table = document::parse(&Text::new("t", format!("{key} = {{}}"))).unwrap();
             // An empty table suits only `env`; the others must refuse it, and none may be unreachable.
             assert_eq!(read(&table).is_ok(), key == "env", "{key}");

@@ -62,5 +62,4 @@ fn section(text: &mut String, title: &str, keys: &[Key]) {
 }
 
 #[cfg(test)]
-#[path = "schema_tests.rs"]
 mod tests;

@@ -7,6 +7,32 @@ use std::time::Duration;
 /// What a duration may look like, for help texts.
 pub(crate) const DURATION_HELP: &str = "write a duration as `500ms`, `30s`, `1m30s` or `2h`";
 
+/// The units of durations, in seconds.
+pub(crate) const DURATIONS: [(&str, f64); 10] = [
+    ("ns", 1e-9),
+    ("us", 1e-6),
+    ("µs", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("sec", 1.0),
+    ("m", 60.0),
+    ("min", 60.0),
+    ("h", 3_600.0),
+    ("d", 86_400.0),
+];
+
+/// What a duration looks like, as a regular expression. It takes no heed of what is too short or too long.
+pub(crate) fn duration_pattern() -> String {
+    let units = DURATIONS.map(|(unit, _)| unit).join("|");
+    format!("^\\s*([0-9]*[.]?[0-9]+|[0-9]+[.]?\\s*({units})\\s*|([0-9]*[.]?[0-9]+\\s*({units})\\s*)+)\\s*$")
+}
+
+/// What a size looks like, as a regular expression. It takes no heed of what is too small or too large.
+pub(crate) fn size_pattern() -> String {
+    let units = SIZES.map(|(unit, _)| unit).join("|");
+    format!("^\\s*[0-9]*[.]?[0-9]+\\s*({units})?\\s*$")
+}
+
 /// Parses a duration longer than zero. A number without a unit counts seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
@@ -22,17 +48,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         rest = rest[digits..].trim_start();
         let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
         let seconds = match &rest[..letters] {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" | "sec" => 1.0,
-            "m" | "min" => 60.0,
-            "h" => 3_600.0,
-            "d" => 86_400.0,
             // Only a lone number may do without: `1m30` is more likely a slip than ninety seconds.
             "" if rest.is_empty() && digits == text.len() => 1.0,
             "" => return Err(bad()),
-            unit => return Err(format!("`{text}` is not a duration: unknown unit `{unit}`")),
+            name => match DURATIONS.iter().find(|(unit, _)| *unit == name) {
+                Some((_, seconds)) => *seconds,
+                None => return Err(format!("`{text}` is not a duration: unknown unit `{name}`")),
+            },
         };
         total += number * seconds;
         rest = rest[letters..].trim_start();
@@ -69,7 +91,7 @@ pub(crate) fn show(duration: Duration) -> String {
 pub(crate) const SIZE_HELP: &str = "write a size as `512 MiB`, `2 GiB` or `1.5GB`";
 
 /// The units of sizes, the largest that divides a number first.
-const SIZES: [(&str, u64); 10] = [
+pub(crate) const SIZES: [(&str, u64); 10] = [
     ("TiB", 1 << 40),
     ("TB", 1_000_000_000_000),
     ("GiB", 1 << 30),
