@@ -6,6 +6,8 @@ mod program;
 
 #[path = "cli/activity.rs"]
 mod activity;
+#[path = "cli/events.rs"]
+mod events;
 #[path = "cli/exec.rs"]
 mod exec;
 #[path = "cli/faults.rs"]
