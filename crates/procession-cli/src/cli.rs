@@ -256,6 +256,9 @@ pub(crate) struct Exec {
     /// Write every item without a value to a file, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) failures: Option<PathBuf>,
+    /// Tell everything that happens as it happens, as JSON Lines; - is stdout, where values go to a file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) events: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) pool: PoolFlags,
     #[command(flatten)]
@@ -350,6 +353,9 @@ pub(crate) struct ResultFlags {
     /// Write every item without a value to a file, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) failures: Option<PathBuf>,
+    /// Tell everything that happens as it happens, as JSON Lines; - is stdout, where values go to a file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) events: Option<PathBuf>,
 }
 
 /// What concerns the run directory.

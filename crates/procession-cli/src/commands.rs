@@ -272,6 +272,7 @@ fn exec_job(command: Exec) -> Result<Job, Diagnostic> {
         file: command.output.filter(|path| path.as_os_str() != "-"),
         unordered: command.unordered,
         failures: command.failures,
+        events: command.events,
         streams: Some(streams),
         ..ResultSettings::default()
     };
@@ -402,6 +403,7 @@ impl ResultFlags {
         if let Some(path) = &self.failures {
             results.failures = Some(path.clone());
         }
+        results.events = self.events.clone();
         Ok(())
     }
 }

@@ -101,6 +101,7 @@ impl Job {
     /// Refuses a job that would write over its own input or description, or two kinds of results into one file.
     pub(crate) fn refuse_overwriting(&self) -> Result<(), Diagnostic> {
         let (values, failures) = (self.results.file.as_deref(), self.results.failures.as_deref());
+        let events = self.results.events.as_deref();
         let (input, spec) = (self.source.path(), self.spec.as_deref());
         for (path, other, what) in [
             (values, input, "the items are read from the file that the values go to"),
@@ -108,6 +109,10 @@ impl Job {
             (values, spec, "the values go to the file that describes the job"),
             (failures, spec, "the failures go to the file that describes the job"),
             (values, failures, "values and failures go to the same file"),
+            (events, input, "the items are read from the file that the events go to"),
+            (events, spec, "the events go to the file that describes the job"),
+            (events, values, "values and events go to the same file"),
+            (events, failures, "failures and events go to the same file"),
         ] {
             if let (Some(path), Some(other)) = (path, other)
                 && is_same_file(path, other)
@@ -133,6 +138,12 @@ impl Job {
             return Err(refusal.help("name a file"));
         }
         let uses_stdout = self.results.file.is_none() || self.reduce.is_some();
+        let tells_stdout = self.results.events.as_deref() == Some(Path::new("-"));
+        if tells_stdout && uses_stdout {
+            let refusal = Diagnostic::new("events would be mixed with the results on stdout");
+            return Err(refusal.help("write values to a file (--output FILE), or events to one"));
+        }
+        let uses_stdout = uses_stdout || tells_stdout;
         if uses_stdout && self.pool.output == WorkerOutput::Inherit { Err(mixes()) } else { Ok(()) }
     }
 }
@@ -281,6 +292,8 @@ pub(crate) struct ResultSettings {
     /// Whether values are written as they complete.
     pub(crate) unordered: bool,
     pub(crate) failures: Option<PathBuf>,
+    /// Where everything that happens is told as it happens; `-` is stdout.
+    pub(crate) events: Option<PathBuf>,
     /// Where items are commands: what they printed is the value.
     pub(crate) streams: Option<Streams>,
 }

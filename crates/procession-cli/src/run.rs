@@ -3,10 +3,12 @@
 //! This is the one loop of the program. Where items come from and where values go is decided elsewhere.
 
 mod books;
+mod events;
 mod figures;
 mod record;
 mod results;
 mod sequence;
+mod spill;
 
 use std::cell::RefCell;
 use std::sync::mpsc;
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
 
 use self::books::{Books, Lost};
+use self::events::{End, Events};
 use self::record::Record;
 use self::results::Results;
 use crate::activity::Activity;
@@ -57,7 +60,9 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let results = Results::open(job)?;
     let path = job.results.failures.as_deref();
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;
-    let keep_args = failures.is_some() || job.run_dir.is_some() || job.results.streams.is_some();
+    let stream = job.results.events.as_deref().map(Events::open).transpose()?;
+    let is_recorded = job.run_dir.is_some() || stream.is_some();
+    let keep_args = failures.is_some() || is_recorded || job.results.streams.is_some();
     // Last of all that may be refused: it is there, and locked, once there is a run.
     let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, total)).transpose()?;
     let progress = Progress::new(talk.progress, total, results.go_to_terminal());
@@ -66,15 +71,16 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let start = Instant::now();
     let (told, events) = mpsc::channel();
     let builder = job.pool.configure(Pool::builder(), books.screen());
-    let builder = match &opened {
+    let builder = if is_recorded {
         // Nobody listens any more once the run has ended.
-        Some(_) => builder.on_event(move |event| drop(told.send(event.clone()))),
-        None => builder,
+        builder.on_event(move |event| drop(told.send(event.clone())))
+    } else {
+        builder
     };
     let pool = builder.build().map_err(|error| unstarted(&error))?;
     // Only now: it has a thread, and a pool may have to be started without.
-    if let Some(opened) = opened {
-        books.keep_record(Record::begin(opened, job, events)?, job.results.unordered);
+    if is_recorded {
+        books.keep_record(Record::begin((opened, stream), (job, total), events)?, job.results.unordered);
     }
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {
@@ -93,7 +99,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let is_settled = driven.is_ok();
     let mut done = driven;
     // A source that was not counted may never end: its rest stays unread. What has a run directory is a file.
-    let reads_rest = (total.is_some() && run.stage < Request::Stop) || books.has_record();
+    let reads_rest = (total.is_some() && run.stage < Request::Stop) || books.has_store();
     if reads_rest && keep_args && done.is_ok() {
         done = run.record_rest(&rows, &desk);
     }
@@ -110,7 +116,8 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     });
     run.end_pool(&done);
     let items = desk.borrow().items();
-    let done = run.end_record(done, &tally, (total.is_none() && is_settled).then_some(items), is_settled);
+    let items = (total.is_none() && is_settled).then_some(items);
+    let done = run.end_record(done, (&tally, start.elapsed()), items, is_settled);
 
     if talk.summary && done.is_ok() {
         let restarts = run.pool.stats().workers.iter().map(|worker| u64::from(worker.restarts)).sum();
@@ -207,11 +214,11 @@ impl Run<'_> {
         }
     }
 
-    /// Ends the session in the run directory, and says how to go on.
+    /// Ends the session in the run directory and the event stream, and says how to go on.
     fn end_record(
         &self,
         done: Result<(), Stop>,
-        tally: &Tally,
+        (tally, wall): (&Tally, Duration),
         items: Option<u64>,
         is_settled: bool,
     ) -> Result<(), Stop> {
@@ -226,16 +233,17 @@ impl Run<'_> {
             (Ok(()), None, None) => procession_store::Ending::Complete,
         };
         let unrecorded = record.unrecorded();
-        let ended = items
-            .map_or(Ok(()), |items| record.total(items))
-            .and_then(|()| record.finish(ending, is_settled));
-        let done = done.and(ended.map_err(|stop| with_unrecorded(stop, unrecorded)));
+        let ended = items.map_or(Ok(()), |items| record.total(items)).and_then(|()| {
+            record.finish(End { ending, signal: self.watch.signal(), tally, wall }, is_settled)
+        });
+        let done = done.and(ended.map_err(|stop| match unrecorded {
+            Some(unrecorded) => with_unrecorded(stop, unrecorded),
+            None => stop,
+        }));
         let is_over =
             matches!(ending, procession_store::Ending::Complete | procession_store::Ending::Incomplete);
-        if done.is_err() || !is_over {
-            let settings = self.job.run_dir.as_ref();
-            let command = settings.map(|settings| run_dir::resuming(&settings.typed)).unwrap_or_default();
-            terminal::say(&format!("go on with: {command}"));
+        if let Some(settings) = self.job.run_dir.as_ref().filter(|_| done.is_err() || !is_over) {
+            terminal::say(&format!("go on with: {}", run_dir::resuming(&settings.typed)));
         }
         done
     }
@@ -311,7 +319,7 @@ impl Run<'_> {
             ErrorKind::Usage => return Err(Diagnostic::new(message).into()),
             // Whoever stopped the run knows why; the tally counts them.
             ErrorKind::Cancelled | ErrorKind::Terminated if outcome == NOT_RUN => {
-                self.books.on_record(|record| record.not_run(item))?;
+                self.books.on_record(|record| record.take_back(item))?;
                 self.books.pass(item, None)?;
                 return self.books.not_run(item, args, &self.why_not_run());
             }
@@ -327,7 +335,7 @@ impl Run<'_> {
     fn count_unrecorded(&self, stop: Stop, items: u64) -> Stop {
         let mut unrecorded = items.saturating_sub(self.books.certain() + self.books.recorded());
         let _ = self.books.on_record(|record| {
-            unrecorded = record.unrecorded();
+            unrecorded = record.unrecorded().unwrap_or(unrecorded);
             Ok(())
         });
         match stop {

@@ -44,6 +44,11 @@ impl Tally {
         (self.values + without.map(|(_, count)| count).sum::<u64>()).saturating_sub(self.earlier)
     }
 
+    /// How many items have which outcome, of those without a value.
+    pub(crate) fn without(&self) -> BTreeMap<&'static str, u64> {
+        self.without.iter().map(|(outcome, items)| (outcome.id, *items)).collect()
+    }
+
     /// Items that have an outcome.
     pub(crate) fn items(&self) -> u64 {
         self.values + self.failures()

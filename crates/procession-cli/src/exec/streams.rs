@@ -156,6 +156,12 @@ fn tagged<'a>(bytes: &'a [u8], tag: Option<&str>) -> std::borrow::Cow<'a, [u8]> 
     lines.flat_map(|line| [tag.as_bytes(), b"\t", line].concat()).collect::<Vec<u8>>().into()
 }
 
+/// Why the item with these arguments and this value counts as failed, if it does.
+pub(crate) fn flaw_of(args: &Payload, value: &Payload) -> Option<Flaw> {
+    let result = command.value(value).unwrap_or_else(|error| Err(error.to_string()));
+    flaw(&order(args).unwrap_or_default(), result)
+}
+
 /// Why the item counts as failed, if it does.
 fn flaw(order: &Order, result: Result<Report, String>) -> Option<Flaw> {
     let report = match result {

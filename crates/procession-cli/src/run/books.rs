@@ -7,7 +7,8 @@ use procession_store::Item;
 
 use super::record::Record;
 use super::results::Results;
-use super::sequence::{Next, Sequence};
+use super::sequence::{Held, Next, Sequence};
+use super::spill::Spill;
 use crate::activity::SharedTally;
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
@@ -34,10 +35,12 @@ pub(super) struct Books {
     first_lost: RefCell<Option<Lost>>,
     /// Where values go.
     results: RefCell<Results>,
-    /// The run directory, once the run has begun, if it has one.
+    /// The run directory and the event stream, once the run has begun, if it has any.
     record: RefCell<Option<Record>>,
-    /// With a run directory, values on their way to the output.
+    /// With a record, values on their way to the output.
     sequence: RefCell<Sequence>,
+    /// Those of them that memory has no room for, where there is no run directory.
+    spill: RefCell<Spill>,
 }
 
 /// An item that failed by itself.
@@ -63,6 +66,7 @@ impl Books {
             results: RefCell::new(results),
             record: RefCell::default(),
             sequence: RefCell::default(),
+            spill: RefCell::default(),
         }
     }
 
@@ -74,6 +78,10 @@ impl Books {
 
     pub(super) fn has_record(&self) -> bool {
         self.record.borrow().is_some()
+    }
+
+    pub(super) fn has_store(&self) -> bool {
+        self.record.borrow().as_ref().is_some_and(Record::has_store)
     }
 
     pub(super) fn take_record(&self) -> Option<Record> {
@@ -112,16 +120,27 @@ impl Books {
     /// A value is on record; the output has it in its turn.
     pub(super) fn keep(&self, item: u64, payload: u64, args: &Payload, value: &Payload) -> Result<(), Stop> {
         let mut results = self.results.borrow_mut();
+        if results.take_raw() {
+            // What was printed is not JSON, and whether it counts as a failure is known all the same.
+            let flaw = results.flaw(args, value);
+            drop(results);
+            self.on_record(|record| match &flaw {
+                Some(flaw) => record.flawed(item, payload, args, flaw),
+                None => record.value(item, payload, args, value, ""),
+            })?;
+            return self.pass(item, Some(Held::Raw { args: args.clone(), value: value.clone() }));
+        }
         let encoded = results.json(value).and_then(|json| results.reduce(value).map(|()| json));
         drop(results);
         match encoded {
             Ok(json) => {
                 self.on_record(|record| record.value(item, payload, args, value, &json))?;
-                self.pass(item, Some(json))
+                self.pass(item, Some(Held::Json(json)))
             }
             Err(what) => {
-                self.on_record(|record| record.unwritten(item, payload, args, &what))?;
-                self.flawed(item, Some(args), &Flaw::from(what))?;
+                let flaw = Flaw::from(what);
+                self.on_record(|record| record.flawed(item, payload, args, &flaw))?;
+                self.flawed(item, Some(args), &flaw)?;
                 self.pass(item, None)
             }
         }
@@ -163,6 +182,7 @@ impl Books {
     /// An item was never handed out.
     pub(super) fn not_run(&self, item: u64, args: Option<&Payload>, why: &str) -> Result<(), Stop> {
         self.tally.lock().fail(NOT_RUN);
+        self.on_record(|record| record.not_run(item, why))?;
         self.write(|failures| failures.not_run(item, args, why))
     }
 
@@ -246,15 +266,18 @@ impl Books {
         {
             return Err(Stop::Unwritable(format!("item {} of the run store: {what}", item.index)));
         }
-        self.pass(item.index, Some(item.value.unwrap_or_else(|| "null".to_owned())))
+        self.pass(item.index, Some(Held::Json(item.value.unwrap_or_else(|| "null".to_owned()))))
     }
 
-    /// With a run directory: what an item has for the output, in its turn. Without one it is in order already.
-    pub(super) fn pass(&self, item: u64, value: Option<String>) -> Result<(), Stop> {
+    /// With a record: what an item has for the output, in its turn. Without one it is in order already.
+    pub(super) fn pass(&self, item: u64, value: Option<Held>) -> Result<(), Stop> {
         if !self.has_record() {
             return Ok(());
         }
-        self.sequence.borrow_mut().put(item, value);
+        let left = self.sequence.borrow_mut().put(item, value);
+        if let Some(held) = left.filter(|_| !self.has_store()) {
+            self.spill.borrow_mut().put(item, &held)?;
+        }
         self.show()
     }
 
@@ -265,7 +288,11 @@ impl Books {
             match next {
                 None => return Ok(()),
                 Some(Next::Nothing) => {}
-                Some(Next::Value(item, json)) => self.show_value(item, &json)?,
+                Some(Next::Value(item, held)) => self.show_held(item, &held)?,
+                Some(Next::Stored(first, items)) if !self.has_store() => {
+                    let spilt = self.spill.borrow_mut().take(first, items)?;
+                    spilt.iter().try_for_each(|(item, held)| self.show_held(*item, held))?;
+                }
                 Some(Next::Stored(first, items)) => {
                     let mut values = Vec::new();
                     self.on_record(|record| {
@@ -275,6 +302,13 @@ impl Books {
                     values.iter().try_for_each(|(item, json)| self.show_value(*item, json))?;
                 }
             }
+        }
+    }
+
+    fn show_held(&self, item: u64, held: &Held) -> Result<(), Stop> {
+        match held {
+            Held::Json(json) => self.show_value(item, json),
+            Held::Raw { args, value } => self.value(item, Some(args), value),
         }
     }
 
@@ -288,6 +322,7 @@ impl Books {
 
     /// Lets readers see everything so far.
     pub(super) fn flush_values(&self) -> Result<(), Stop> {
+        self.on_record(Record::flush_events)?;
         let flushed = self.results.borrow_mut().flush();
         self.mute_if_unread(flushed).map(drop)
     }
@@ -309,7 +344,7 @@ impl Books {
     /// Nobody reads stdout any more: where every outcome is on record, the run goes on for that.
     fn mute_if_unread<T>(&self, done: Result<T, Stop>) -> Result<Option<T>, Stop> {
         match done {
-            Err(Stop::Unread) if self.has_record() => {
+            Err(Stop::Unread) if self.has_store() => {
                 self.results.borrow_mut().mute();
                 let warning = "nobody reads stdout any more: values go to the run directory alone";
                 self.aside(|| terminal::say_warning(warning));

@@ -1,24 +1,28 @@
-//! What a run writes into its run directory: a row for every outcome, and the lives of its workers.
+//! What a run writes down: a row for every outcome, and the lives of its workers. The rows are made here, once, for the run
+//! directory and the event stream alike.
 
 use std::collections::HashMap;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
 use procession::{Error, ErrorKind, Event, Payload};
-use procession_store::{Ending, Item, Key, Writer};
+use procession_store::{Item, Key, Writer};
 
+use super::events::{End, Events};
 use super::figures::{Figure, Figures};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
-use crate::failures::{self, INVALID};
+use crate::failures::{self, Flaw, INVALID, NOT_RUN};
 use crate::job::Job;
 use crate::reproduce::{Reproduction, args_json};
 use crate::run_dir::{Earlier, Opened, stands};
 
-/// The run directory of a run under way.
+/// What is written down of a run under way.
 pub(super) struct Record {
-    writer: Writer,
-    earlier: Earlier,
+    /// The run directory, if it has one.
+    store: Option<(Writer, Earlier)>,
+    /// The event stream, if it has one.
+    stream: Option<Events>,
     pub(super) figures: Figures,
     events: Receiver<Event>,
     /// By process id: which of the workers it is, or was.
@@ -36,11 +40,18 @@ struct Described {
 
 impl Record {
     /// Begins a session; `events` are what the pool tells of its workers.
-    pub(super) fn begin(opened: Opened, job: &Job, events: Receiver<Event>) -> Result<Record, Stop> {
-        let (writer, earlier) = opened.begin()?;
+    pub(super) fn begin(
+        (opened, mut stream): (Option<Opened>, Option<Events>),
+        (job, total): (&Job, Option<u64>),
+        events: Receiver<Event>,
+    ) -> Result<Record, Stop> {
+        let store = opened.map(Opened::begin).transpose()?;
+        if let Some(stream) = &mut stream {
+            stream.begin(job, total)?;
+        }
         Ok(Record {
-            writer,
-            earlier,
+            store,
+            stream,
             figures: Figures::default(),
             events,
             slots: HashMap::new(),
@@ -52,18 +63,45 @@ impl Record {
 
     /// The outcome that an item has from an earlier session, if it has one that stands.
     pub(super) fn earlier(&mut self, index: u64) -> Result<Option<Item>, Stop> {
-        Ok(self.earlier.take(index)?.filter(stands))
+        let Some((_, earlier)) = &mut self.store else { return Ok(None) };
+        let item = earlier.take(index)?.filter(stands);
+        if let (Some(stream), Some(item)) = (&mut self.stream, &item) {
+            stream.item(item, true)?;
+        }
+        Ok(item)
     }
 
     /// The values of so many items that are on record, or about to be.
     pub(super) fn stored(&mut self, first: u64, items: u64) -> Result<Vec<(u64, String)>, Stop> {
-        self.writer.flush()?;
-        self.earlier.values(first, items)
+        let Some((writer, earlier)) = &mut self.store else { return Ok(Vec::new()) };
+        writer.flush()?;
+        earlier.values(first, items)
+    }
+
+    pub(super) fn has_store(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Writes down what became of an item.
+    fn write(&mut self, row: Item) -> Result<(), Stop> {
+        self.tell(&row)?;
+        match &mut self.store {
+            Some((writer, _)) => Ok(writer.item(row)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets the event stream alone know what became of an item.
+    fn tell(&mut self, row: &Item) -> Result<(), Stop> {
+        self.stream.as_mut().map_or(Ok(()), |stream| stream.item(row, false))
     }
 
     /// Puts on record that the item may be begun.
     pub(super) fn hand_out(&mut self, index: u64) -> Result<(), Stop> {
-        Ok(self.writer.hand_out(index)?)
+        match &mut self.store {
+            Some((writer, _)) => Ok(writer.hand_out(index)?),
+            None => Ok(()),
+        }
     }
 
     /// An item has a value.
@@ -77,29 +115,33 @@ impl Record {
     ) -> Result<(), Stop> {
         let figure = self.figures.take(payload);
         let row = Item {
-            value: Some(json.to_owned()),
+            // The event stream has no values.
+            value: self.has_store().then(|| json.to_owned()),
             payload: self.job.reduces.then(|| value.as_bytes().to_vec()),
             ..self.told(figure, Item::value(index, Key::of(args.as_bytes())))
         };
-        Ok(self.writer.item(row)?)
+        self.write(row)
     }
 
-    /// An item has a value, and nothing can be made of it.
-    pub(super) fn unwritten(
+    /// An item has a value that counts as a failure.
+    pub(super) fn flawed(
         &mut self,
         index: u64,
         payload: u64,
         args: &Payload,
-        what: &str,
+        flaw: &Flaw,
     ) -> Result<(), Stop> {
         let figure = self.figures.take(payload);
         let row = Item {
-            outcome: failures::UNWRITTEN.id.into(),
-            error: Some(what.to_owned()),
+            outcome: flaw.outcome.id.into(),
+            exit: flaw.exit,
+            signal: flaw.signal,
+            error: Some(flaw.what.clone()),
+            stderr_tail: flaw.stderr.clone(),
             args: args_json(self.job.task, args).map(|json| json.get().to_owned()),
             ..self.told(figure, Item::value(index, Key::of(args.as_bytes())))
         };
-        Ok(self.writer.item(row)?)
+        self.write(row)
     }
 
     /// An item ended without a value.
@@ -113,9 +155,6 @@ impl Record {
     ) -> Result<(), Stop> {
         self.hear()?;
         let outcome = failures::outcome(error);
-        if !self.is_final(error) {
-            return Ok(());
-        }
         let (exit, signal) = failures::exit_of(error.exit());
         let row = Item {
             index,
@@ -145,44 +184,69 @@ impl Record {
         // Of a panic the pool has figures, as of a value.
         let figure = self.figures.take(payload);
         let row = if row.pid.is_none() { self.told(figure, row) } else { row };
-        Ok(self.writer.item(row)?)
+        if self.is_final(error) { self.write(row) } else { self.tell(&row) }
     }
 
     /// An item has no arguments.
     pub(super) fn invalid(&mut self, index: u64, refusal: &Diagnostic) -> Result<(), Stop> {
         let error = Some(refusal.plain_headline());
-        Ok(self.writer.item(Item { index, outcome: INVALID.id.into(), error, ..Item::default() })?)
+        self.write(Item { index, outcome: INVALID.id.into(), error, ..Item::default() })
     }
 
     /// To be called now and then.
     pub(super) fn tick(&mut self) -> Result<(), Stop> {
         self.hear()?;
-        Ok(self.writer.tick()?)
-    }
-
-    pub(super) fn total(&mut self, items: u64) -> Result<(), Stop> {
-        Ok(self.writer.total(items)?)
-    }
-
-    /// Outcomes that are not on record, and will not be.
-    pub(super) fn unrecorded(&self) -> u64 {
-        self.writer.unrecorded()
-    }
-
-    /// Ends the session. `is_settled`: of everything that was handed out it is known what became of it.
-    pub(super) fn finish(mut self, ending: Ending, is_settled: bool) -> Result<(), Stop> {
-        self.hear()?;
-        if is_settled {
-            self.writer.finish(ending)?
-        } else {
-            self.writer.cut_short(ending)?
+        if let Some(stream) = &mut self.stream {
+            stream.tick()?;
+        }
+        if let Some((writer, _)) = &mut self.store {
+            writer.tick()?;
         }
         Ok(())
     }
 
+    /// Lets who reads the event stream see everything so far.
+    pub(super) fn flush_events(&mut self) -> Result<(), Stop> {
+        self.stream.as_mut().map_or(Ok(()), Events::flush)
+    }
+
+    pub(super) fn total(&mut self, items: u64) -> Result<(), Stop> {
+        match &mut self.store {
+            Some((writer, _)) => Ok(writer.total(items)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Outcomes that are not in the run directory, and will not be.
+    pub(super) fn unrecorded(&self) -> Option<u64> {
+        self.store.as_ref().map(|(writer, _)| writer.unrecorded())
+    }
+
+    /// Ends the session. `is_settled`: of everything that was handed out it is known what became of it.
+    pub(super) fn finish(mut self, end: End<'_>, is_settled: bool) -> Result<(), Stop> {
+        let heard = self.hear();
+        let told = heard.and_then(|()| self.stream.as_mut().map_or(Ok(()), |stream| stream.finish(end)));
+        // The run directory is ended in order whatever became of the stream.
+        match self.store {
+            Some((writer, _)) if is_settled => writer.finish(end.ending)?,
+            Some((writer, _)) => writer.cut_short(end.ending)?,
+            None => {}
+        }
+        told
+    }
+
     /// An item that was handed out was not begun, and will not be.
-    pub(super) fn not_run(&mut self, index: u64) -> Result<(), Stop> {
-        Ok(self.writer.not_run(index)?)
+    pub(super) fn take_back(&mut self, index: u64) -> Result<(), Stop> {
+        match &mut self.store {
+            Some((writer, _)) => Ok(writer.not_run(index)?),
+            None => Ok(()),
+        }
+    }
+
+    /// An item does not run: whoever reads events hears of it, a run that goes on runs it.
+    pub(super) fn not_run(&mut self, index: u64, why: &str) -> Result<(), Stop> {
+        let error = Some(why.to_owned());
+        self.tell(&Item { index, outcome: NOT_RUN.id.into(), error, ..Item::default() })
     }
 
     /// Whether an item that came to this is not run again by a run that goes on. What was stopped while it ran may have
@@ -222,14 +286,18 @@ impl Record {
     /// Writes down what the pool told of its workers.
     fn hear(&mut self) -> Result<(), Stop> {
         while let Ok(event) = self.events.try_recv() {
+            if let Event::WorkerStarted { slot, pid } = event {
+                self.slots.insert(pid, slot);
+            }
+            if let Some(stream) = &mut self.stream {
+                stream.heard(&event)?;
+            }
+            let Some((writer, _)) = &mut self.store else { continue };
             match event {
-                Event::WorkerStarted { slot, pid } => {
-                    self.slots.insert(pid, slot);
-                    self.writer.worker_started(slot, pid)?;
-                }
+                Event::WorkerStarted { slot, pid } => writer.worker_started(slot, pid)?,
                 Event::WorkerExited { pid, exit, .. } => {
                     let (exit, signal) = failures::exit_of(Some(exit));
-                    self.writer.worker_ended(pid, exit, signal)?;
+                    writer.worker_ended(pid, exit, signal)?;
                 }
                 _ => {}
             }

@@ -2,6 +2,7 @@
 
 use procession::{Payload, TaskInfo};
 
+use crate::exec;
 use crate::exit::Stop;
 use crate::failures::Flaw;
 use crate::job::Job;
@@ -15,6 +16,8 @@ pub(super) struct Results {
     values: Option<Values>,
     reducer: Option<Reducer>,
     task: &'static TaskInfo,
+    /// Items are commands.
+    streams: bool,
 }
 
 impl Results {
@@ -23,7 +26,7 @@ impl Results {
         // A reduction is the result on stdout; the values themselves are written only where a file is named for them.
         let writes = reducer.is_none() || job.results.file.is_some();
         let values = writes.then(|| Values::open(&job.results)).transpose()?;
-        Ok(Results { values, reducer, task: job.task })
+        Ok(Results { values, reducer, task: job.task, streams: job.results.streams.is_some() })
     }
 
     /// The run has begun: values of an earlier one go.
@@ -44,6 +47,16 @@ impl Results {
         }
         let Some(values) = &mut self.values else { return Ok(Ok(())) };
         values.write(self.task, item, value, args, screen)
+    }
+
+    /// Whether values are written as they came, and not as JSON.
+    pub(super) fn take_raw(&self) -> bool {
+        self.streams
+    }
+
+    /// Why a value that is written as it came counts as a failure, if it does.
+    pub(super) fn flaw(&self, args: &Payload, value: &Payload) -> Option<Flaw> {
+        exec::flaw(args, value)
     }
 
     /// A value as JSON.

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use procession::Payload;
+
 /// What waits takes so much memory at most, in bytes.
 const HELD_MAX: usize = 64 << 20;
 
@@ -13,11 +15,20 @@ const PLACE: usize = 96;
 /// Items that are asked of the store at a time.
 const PAGE: u64 = 1_024;
 
+/// A value that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// As it is written.
+    Json(String),
+    /// As it came, with the arguments of its item: what is written depends on both.
+    Raw { args: Payload, value: Payload },
+}
+
 /// What is next for the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The value of an item, as JSON.
-    Value(u64, String),
+    /// The value of an item.
+    Value(u64, Held),
     /// An item has none.
     Nothing,
     /// The store knows what these items have: the first of them, and how many they are.
@@ -29,7 +40,7 @@ pub(super) enum Next {
 pub(super) struct Sequence {
     next: u64,
     /// `None`: the item has no value.
-    early: BTreeMap<u64, Option<String>>,
+    early: BTreeMap<u64, Option<Held>>,
     bytes: usize,
     /// Items that only the store has: runs of them, by their first one, with the index behind their last one.
     stored: BTreeMap<u64, u64>,
@@ -38,13 +49,16 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    pub(super) fn put(&mut self, index: u64, value: Option<String>) {
+    /// Gives back what there is no room for: the store has to have it.
+    pub(super) fn put(&mut self, index: u64, value: Option<Held>) -> Option<Held> {
         let size = size(&value);
         if self.bytes + size > HELD_MAX && index != self.next && !self.unordered {
-            return self.leave_to_store(index);
+            self.leave_to_store(index);
+            return value;
         }
         self.bytes += size;
         self.early.insert(index, value);
+        None
     }
 
     fn leave_to_store(&mut self, index: u64) {
@@ -90,8 +104,12 @@ impl Sequence {
     }
 }
 
-fn size(value: &Option<String>) -> usize {
-    PLACE + value.as_ref().map_or(0, String::len)
+fn size(value: &Option<Held>) -> usize {
+    let bytes = value.as_ref().map_or(0, |held| match held {
+        Held::Json(json) => json.len(),
+        Held::Raw { args, value } => args.as_bytes().len() + value.as_bytes().len(),
+    });
+    PLACE + bytes
 }
 
 #[cfg(test)]
@@ -99,7 +117,11 @@ mod tests {
     use super::*;
 
     fn value(index: u64, text: &str) -> Next {
-        Next::Value(index, text.to_owned())
+        Next::Value(index, Held::Json(text.to_owned()))
+    }
+
+    fn put(sequence: &mut Sequence, index: u64, json: Option<String>) {
+        sequence.put(index, json.map(Held::Json));
     }
 
     fn all(sequence: &mut Sequence) -> Vec<Next> {
@@ -109,11 +131,11 @@ mod tests {
     #[test]
     fn values_come_in_order_and_all_of_them() {
         let mut sequence = Sequence::default();
-        sequence.put(2, Some("c".to_owned()));
-        sequence.put(1, None);
+        put(&mut sequence, 2, Some("c".to_owned()));
+        put(&mut sequence, 1, None);
         assert_eq!(sequence.pop(), None);
-        sequence.put(0, Some("a".to_owned()));
-        sequence.put(4, Some("e".to_owned()));
+        put(&mut sequence, 0, Some("a".to_owned()));
+        put(&mut sequence, 4, Some("e".to_owned()));
         assert_eq!(all(&mut sequence), [value(0, "a"), Next::Nothing, value(2, "c")]);
         assert!(sequence.skip());
         assert_eq!(sequence.pop(), Some(value(4, "e")));
@@ -124,9 +146,9 @@ mod tests {
     #[test]
     fn without_an_order_everything_comes_at_once() {
         let mut sequence = Sequence { unordered: true, ..Sequence::default() };
-        sequence.put(7, Some("h".to_owned()));
+        put(&mut sequence, 7, Some("h".to_owned()));
         assert_eq!(sequence.pop(), Some(value(7, "h")));
-        sequence.put(3, None);
+        put(&mut sequence, 3, None);
         assert_eq!(sequence.pop(), Some(Next::Nothing));
     }
 
@@ -134,19 +156,16 @@ mod tests {
     fn what_does_not_fit_in_memory_is_left_to_the_store() {
         let mut sequence = Sequence::default();
         let large = "x".repeat(HELD_MAX - 2 * PLACE);
-        sequence.put(1, Some(large.clone()));
+        put(&mut sequence, 1, Some(large.clone()));
         // Places count as well, so that millions of small ones do not fill memory either.
-        sequence.put(2, None);
+        put(&mut sequence, 2, None);
         for index in [5, 3, 4, 9] {
-            sequence.put(index, Some("0".to_owned()));
+            put(&mut sequence, index, Some("0".to_owned()));
         }
         assert_eq!(sequence.stored, BTreeMap::from([(3, 6), (9, 10)]));
-        sequence.put(0, None);
-        assert_eq!(
-            all(&mut sequence),
-            [Next::Nothing, Next::Value(1, large), Next::Nothing, Next::Stored(3, 3)]
-        );
-        sequence.put(6, Some("g".to_owned()));
+        put(&mut sequence, 0, None);
+        assert_eq!(all(&mut sequence), [Next::Nothing, value(1, &large), Next::Nothing, Next::Stored(3, 3)]);
+        put(&mut sequence, 6, Some("g".to_owned()));
         assert_eq!(all(&mut sequence), [value(6, "g")]);
         assert!(sequence.skip());
         assert_eq!((all(&mut sequence), sequence.bytes), (vec![Next::Stored(9, 1)], 0));

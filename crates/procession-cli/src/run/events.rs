@@ -1,0 +1,225 @@
+//! The event stream of a run: a JSON line for everything that happens, as soon as it is known.
+//!
+//! `docs/events.md` says what the lines mean, `docs/events.schema.json` what they may be.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use procession::Event;
+use procession_store::Item;
+use serde::Serialize;
+
+use crate::exit::Stop;
+use crate::failures;
+use crate::job::Job;
+use crate::output::Sink;
+use crate::summary::Tally;
+
+/// What a reader must know the lines of. New kinds of lines and new keys do not change it.
+const VERSION: u32 = 1;
+
+/// A line is with its reader after this time at the latest.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+/// The stream, being written.
+pub(super) struct Events {
+    sink: Sink,
+    flushed: Instant,
+}
+
+/// One line.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line<'a> {
+    RunStarted {
+        version: u32,
+        at: f64,
+        procession: &'static str,
+        name: &'a str,
+        task: &'a str,
+        items: Option<u64>,
+        workers: usize,
+        pid: u32,
+    },
+    WorkerStarted {
+        at: f64,
+        worker: u32,
+        pid: u32,
+    },
+    WorkerReady {
+        at: f64,
+        worker: u32,
+        pid: u32,
+    },
+    WorkerExited {
+        at: f64,
+        worker: u32,
+        pid: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exit: Option<i32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+        running: bool,
+    },
+    PoolBroken {
+        at: f64,
+        reason: &'a str,
+    },
+    ItemFinished {
+        at: f64,
+        #[serde(flatten)]
+        item: Finished<'a>,
+    },
+    RunFinished {
+        at: f64,
+        ending: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+        items: u64,
+        values: u64,
+        without: BTreeMap<&'static str, u64>,
+        wall_s: f64,
+    },
+}
+
+#[derive(Serialize)]
+struct Finished<'a> {
+    index: u64,
+    outcome: &'a str,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wall_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_rss_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    /// It is the outcome of an earlier session.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    earlier: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End<'a> {
+    pub(super) ending: procession_store::Ending,
+    pub(super) signal: Option<i32>,
+    pub(super) tally: &'a Tally,
+    pub(super) wall: Duration,
+}
+
+impl Events {
+    /// Opens the file; `-` is stdout. What was in it stays until the run begins.
+    pub(super) fn open(path: &Path) -> Result<Events, Stop> {
+        let sink = if path.as_os_str() == "-" { Sink::stdout() } else { Sink::file(path)? };
+        Ok(Events { sink, flushed: Instant::now() })
+    }
+
+    pub(super) fn begin(&mut self, job: &Job, total: Option<u64>) -> Result<(), Stop> {
+        self.sink.begin()?;
+        self.write(&Line::RunStarted {
+            version: VERSION,
+            at: now(),
+            procession: env!("CARGO_PKG_VERSION"),
+            name: &job.name,
+            task: job.task.path(),
+            items: total,
+            workers: job.pool.workers(),
+            pid: std::process::id(),
+        })
+    }
+
+    /// The pool told something of a worker or of itself.
+    pub(super) fn heard(&mut self, event: &Event) -> Result<(), Stop> {
+        let at = now();
+        match event {
+            Event::WorkerStarted { slot, pid } => {
+                self.write(&Line::WorkerStarted { at, worker: *slot, pid: *pid })
+            }
+            Event::WorkerReady { slot, pid } => {
+                self.write(&Line::WorkerReady { at, worker: *slot, pid: *pid })
+            }
+            Event::WorkerExited { slot, pid, exit, running } => {
+                let (exit, signal) = failures::exit_of(Some(*exit));
+                let (worker, pid, running) = (*slot, *pid, *running);
+                self.write(&Line::WorkerExited { at, worker, pid, exit, signal, running })
+            }
+            Event::PoolBroken { reason } => self.write(&Line::PoolBroken { at, reason }),
+            // More may be told one day.
+            _ => Ok(()),
+        }
+    }
+
+    /// An item has its outcome; `earlier`: from an earlier session.
+    pub(super) fn item(&mut self, item: &Item, earlier: bool) -> Result<(), Stop> {
+        let item = Finished {
+            index: item.index,
+            outcome: &item.outcome,
+            attempts: item.attempts,
+            worker: item.slot,
+            pid: item.pid,
+            started_at: item.started_at.map(seconds),
+            wall_s: item.wall.map(|time| time.as_secs_f64()),
+            cpu_s: item.cpu.map(|time| time.as_secs_f64()),
+            peak_rss_bytes: item.peak_rss,
+            exit: item.exit,
+            signal: item.signal,
+            error: item.error.as_deref(),
+            earlier,
+        };
+        self.write(&Line::ItemFinished { at: now(), item })
+    }
+
+    /// To be called now and then.
+    pub(super) fn tick(&mut self) -> Result<(), Stop> {
+        if self.flushed.elapsed() < FLUSH_EVERY { Ok(()) } else { self.flush() }
+    }
+
+    /// Lets readers see everything so far.
+    pub(super) fn flush(&mut self) -> Result<(), Stop> {
+        self.flushed = Instant::now();
+        self.sink.flush()
+    }
+
+    pub(super) fn finish(&mut self, end: End<'_>) -> Result<(), Stop> {
+        let End { ending, signal, tally, wall } = end;
+        self.write(&Line::RunFinished {
+            at: now(),
+            ending: ending.name(),
+            signal,
+            items: tally.items(),
+            values: tally.values,
+            without: tally.without(),
+            wall_s: wall.as_secs_f64(),
+        })?;
+        self.flush()
+    }
+
+    fn write(&mut self, line: &Line<'_>) -> Result<(), Stop> {
+        let mut bytes = serde_json::to_vec(line)
+            .map_err(|error| Stop::Unwritable(format!("cannot write an event as JSON: {error}")))?;
+        bytes.push(b'\n');
+        self.sink.write(&bytes)
+    }
+}
+
+fn now() -> f64 {
+    seconds(SystemTime::now())
+}
+
+/// Seconds since 1970.
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
