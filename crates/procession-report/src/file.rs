@@ -32,7 +32,7 @@ pub fn write(run_dir: &Path, path: &Path) -> Result<(), Error> {
 /// deaths of workers, counters for progress and memory. Perfetto opens it. The file has about 160 bytes an item.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_trace(run_dir: &Path, path: &Path) -> Result<(), Error> {
     let reader = Reader::open(run_dir)?;
     replace("trace", path, |file| reader.at_once(|reader| trace::write(reader, path, file)))

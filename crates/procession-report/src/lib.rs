@@ -1,6 +1,6 @@
 //! **Reports on runs: one page to look at, one trace to zoom into.**
 //!
-//! [`write`] draws a run directory as an HTML page that needs nothing else: no network, no font, no script from
+//! [`write()`] draws a run directory as an HTML page that needs nothing else: no network, no font, no script from
 //! elsewhere. [`write_trace`] writes it as a Chrome trace, which Perfetto opens. Both go through the items row by row:
 //! memory and page grow with the number of workers and the width of a figure, not with the number of items.
 //!
