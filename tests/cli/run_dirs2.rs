@@ -210,4 +210,20 @@ procession_harness::cases! {
         assert!(first.wait().expect("it is our child").success());
         assert!(!fs::exists(format!("{dir}/stdin")).expect("it can be looked for"));
     }
+
+    fn a_job_names_its_run_directory_and_the_flag_wins() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (spec, dir, other) = (within(&folder, "job.toml"), within(&folder, "run"), within(&folder, "other"));
+        let text = format!("task = \"square\"\n[input]\nvalues = [1, 2, 3]\n[run]\ndir = {dir:?}\n");
+        fs::write(&spec, text).expect("the folder can be written");
+        check(&run(&["run", &spec, "--run-dir", &other]), 0);
+        assert!(!fs::exists(&dir).expect("it can be looked for"), "the flag wins");
+        check(&run(&["run", &spec]), 0);
+        assert_eq!(outcomes(&dir).len(), 3);
+        refused(&run(&["run", &spec]), "has a run already");
+        check(&run(&["run", &spec, "--run-dir", &dir, "--resume"]), 0);
+        check(&run(&["retry", &dir]), 0);
+        // Other commands only look at the job.
+        check(&run(&["scale", &spec, "--workers", "1,2"]), 0);
+    }
 }

@@ -9,6 +9,7 @@ mod input;
 mod key;
 mod output;
 mod pool;
+mod run;
 pub(crate) mod schema;
 pub(crate) mod template;
 pub(crate) mod units;
@@ -29,7 +30,7 @@ use crate::job::{Call, Job, PoolSettings, ResultSettings};
 use crate::nearest;
 use crate::reduce::Reduction;
 
-const KEYS: [Key; 7] = [
+const KEYS: [Key; 8] = [
     key("name", Wants::Text, "What the job is called in summaries and reports. Default: as the file."),
     key("task", Wants::Text, "The task: its full path, or its last part where that is unambiguous."),
     key(
@@ -45,6 +46,7 @@ const KEYS: [Key; 7] = [
         Wants::Table(&output::KEYS, &[]),
         "Where values go, and what is kept of items without one.",
     ),
+    key("run", Wants::Table(&run::KEYS, &[]), "`dir` is the run directory, where every outcome is kept."),
 ];
 
 /// Reads the job in `path`, changed by the `--set` assignments in order.
@@ -127,18 +129,8 @@ fn job(
         None => (ResultSettings::default(), None),
     };
     results.unordered = unordered.unwrap_or(call == Call::ImapUnordered);
-    Ok(Job {
-        name,
-        spec: None,
-        task,
-        call,
-        reduce,
-        pool,
-        source,
-        results,
-        skip_invalid: false,
-        run_dir: None,
-    })
+    let run_dir = table.get("run").map(|entry| run::read(entry.table()?)).transpose()?.flatten();
+    Ok(Job { name, spec: None, task, call, reduce, pool, source, results, skip_invalid: false, run_dir })
 }
 
 fn missing(top: &Place, key: &str) -> Diagnostic {

@@ -92,3 +92,17 @@ fn refusals_point_at_what_is_wrong() {
         assert!(found.starts_with(refusal), "{spec}\nwanted {refusal}\nfound  {found}");
     }
 }
+
+#[test]
+fn a_job_may_name_its_run_directory() {
+    let spec = "task = 'halve'\ninput.values = []\n";
+    let settings = |text: &str| read_text(&format!("{spec}{text}")).map(|job| job.run_dir);
+    assert_eq!(settings(""), Ok(None));
+    assert_eq!(settings("[run]\n"), Ok(None));
+    let named = settings("run.dir = 'monday'").unwrap().unwrap();
+    assert_eq!((named.path, named.resume), ("monday".into(), false));
+    // What is typed to go on has to name it.
+    assert!(named.typed.argv.windows(2).any(|words| words == ["--run-dir", "monday"]));
+    assert!(settings("run.dir = ''").unwrap_err().contains("must not be empty"));
+    assert!(settings("run.directory = 'x'").unwrap_err().contains("unknown key `directory` in [run]"));
+}

@@ -7,57 +7,10 @@ use serde_json::Value;
 
 use super::*;
 use crate::diagnostic::Text;
-use crate::spec::document;
+use crate::spec::{document, run};
 
-/// As much of a validator as the schema needs.
 fn fits(schema: &Value, value: &Value) -> bool {
-    let any = |key: &str, wanted: &dyn Fn(usize) -> bool| match schema[key].as_array() {
-        Some(schemas) => wanted(schemas.iter().filter(|schema| fits(schema, value)).count()),
-        None => true,
-    };
-    let is_type = match schema["type"].as_str() {
-        None => true,
-        Some("string") => value.is_string(),
-        Some("boolean") => value.is_boolean(),
-        Some("integer") => value.is_i64() || value.is_u64(),
-        Some("number") => value.is_number(),
-        Some("array") => value.is_array(),
-        Some("object") => value.is_object(),
-        Some(other) => panic!("{other} is no type that the schema uses"),
-    };
-    let number = value.as_f64().unwrap_or_default();
-    let is_over = |key: &str, is_bad: fn(f64, f64) -> bool| {
-        schema[key].as_f64().is_some_and(|limit| is_bad(number, limit))
-    };
-    let text = value.as_str().unwrap_or_default();
-    let pattern =
-        schema["pattern"].as_str().map(|pattern| regex_lite::Regex::new(pattern).expect("it is one"));
-    is_type
-        && any("anyOf", &|fitting| fitting > 0)
-        && any("oneOf", &|fitting| fitting == 1)
-        && schema["enum"].as_array().is_none_or(|choices| choices.contains(value))
-        && !is_over("minimum", |number, limit| number < limit)
-        && !is_over("maximum", |number, limit| number > limit)
-        && !is_over("exclusiveMinimum", |number, limit| number <= limit)
-        && schema["minLength"].as_u64().is_none_or(|least| text.chars().count() as u64 >= least)
-        && pattern.is_none_or(|pattern| pattern.is_match(text))
-        && value.as_array().is_none_or(|elements| {
-            elements.len() as u64 >= schema["minItems"].as_u64().unwrap_or(0)
-                && (schema["items"].is_null()
-                    || elements.iter().all(|element| fits(&schema["items"], element)))
-        })
-        && value.as_object().is_none_or(|table| {
-            let is_there = |key: &Value| table.contains_key(key.as_str().expect("a key's name"));
-            let all = |keys: &Value| keys.as_array().is_none_or(|keys| keys.iter().all(is_there));
-            let belongs = |(key, others): (&String, &Value)| !table.contains_key(key) || all(others);
-            all(&schema["required"])
-                && schema["dependencies"].as_object().is_none_or(|keys| keys.iter().all(belongs))
-                && table.iter().all(|(key, value)| match &schema["properties"][key] {
-                    Value::Null if schema["additionalProperties"] == false => false,
-                    Value::Null => fits(&schema["additionalProperties"], value),
-                    property => fits(property, value),
-                })
-        })
+    jsonschema::validator_for(schema).expect("it is a schema").is_valid(value)
 }
 
 fn as_json(text: &str) -> Value {
@@ -152,6 +105,15 @@ fn the_output_is_what_its_parser_takes() {
     check(&output::KEYS, around, |text| {
         let table = document::parse(&Text::new("t", text)).expect("it is TOML");
         output::read(table.get("output").expect("there is one").table().expect("it is one")).is_ok()
+    });
+}
+
+#[test]
+fn the_run_is_what_its_parser_takes() {
+    let around = |line: &str| format!("task = 't'\ninput.values = []\n[run]\n{line}\n");
+    check(&run::KEYS, around, |text| {
+        let table = document::parse(&Text::new("t", text)).expect("it is TOML");
+        run::read(table.get("run").expect("there is one").table().expect("it is one")).is_ok()
     });
 }
 
