@@ -46,7 +46,7 @@ procession_harness::cases! {
         fs::write(&rows, "\"sleep 0\"\n7\n\"kill -SEGV $PPID\"\n\"exit 3\"\n\"sleep 600\"\n\"kill $$\"\n").expect("rows");
         fs::write(&stream, "what an earlier run told\n").expect("it is written");
         let words = ["exec", "-j", "2", "--jsonl", &rows, "--timeout", "500ms", "--skip-invalid", "-o", &values];
-        let words = [&words[..], &["--events", &stream, "--chunk-size", "1", "--shell", "{}"]].concat();
+        let words = [&words[..], &["--events", &stream, "--chunk-size", "1", "--shell", "eval {}"]].concat();
         let end = run(&words);
         assert_eq!(end.code(), Some(1), "{}", end.stderr);
         let events = events(&fs::read_to_string(&stream).expect("the stream was written"));

@@ -8,7 +8,7 @@ use ipc_channel::ipc::IpcBytesSender;
 use super::boot::SharedFiles;
 use super::exit::{code, flush_all_output, leave};
 use super::settings::{Output, SeatSettings};
-use super::{crash, limits, signals};
+use super::{crash, limits, signals, socket_dir};
 use crate::page::PageWorker;
 use crate::slab::{ArenaReader, WindowWriter};
 use crate::wire::{self, Inbox};
@@ -63,6 +63,7 @@ impl Seat {
         if matches!(end, WorkerEnd::Stopped | WorkerEnd::Disconnected) {
             flush_all_output();
         }
+        socket_dir::remove_left();
         if end == WorkerEnd::Disconnected {
             // A dying master's channels close before the kernel announces its death: leaving now would forestall the
             // announcement, and what tasks have started would live on.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, TryLockError};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -25,6 +26,10 @@ const MEMORY: &str = "/dev/shm";
 
 /// What ipc-channel calls the socket, in a directory of its own.
 const SOCKET: &str = "socket";
+
+/// The directories there are, each with the process that made it: a copy of this one inherits the list, not the
+/// directories. Only ever tried, never waited for: a fork may have copied it locked.
+static MADE: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
 
 /// Removed when dropped.
 #[derive(Debug)]
@@ -52,9 +57,12 @@ impl SocketDir {
         let (mut refusals, mut is_lasting) = (Vec::new(), true);
         for parent in places {
             let path = parent.join(name);
+            // Before it is there, so that an end that comes in between leaves nothing.
+            with_made(|made| made.push((std::process::id(), path.clone())));
             match Self::create_at(&path) {
                 Ok(()) => return Self::open(path),
                 Err(refusal) => {
+                    forget(&path);
                     is_lasting &= refusal.is_lasting();
                     refusals.push(format!("{} {refusal}", path.display()));
                 }
@@ -70,6 +78,7 @@ impl SocketDir {
             Err(errno) => {
                 // It is new, and so empty.
                 let _ = fs::remove_dir(&path);
+                forget(&path);
                 Err(LaunchError::system("opening a directory for a socket")(errno))
             }
         }
@@ -136,6 +145,30 @@ impl Drop for SocketDir {
             self.clear();
             let _ = fs::remove_dir(&self.path);
         }
+        forget(&self.path);
+    }
+}
+
+/// Removes the directories of pools that were left open, at the end of a process that runs no destructors. What was
+/// still booting in them dies with this process, and nothing can be made in a directory that is gone.
+pub(super) fn remove_left() {
+    with_made(|made| {
+        for (_, path) in made.drain(..).filter(|(pid, _)| *pid == std::process::id()) {
+            let _ = fs::remove_dir_all(path);
+        }
+    });
+}
+
+fn forget(path: &Path) {
+    with_made(|made| made.retain(|(_, other)| other != path));
+}
+
+fn with_made(act: impl FnOnce(&mut Vec<(u32, PathBuf)>)) {
+    match MADE.try_lock() {
+        Ok(mut made) => act(&mut made),
+        Err(TryLockError::Poisoned(poisoned)) => act(&mut poisoned.into_inner()),
+        // Another thread makes or removes one at this moment.
+        Err(TryLockError::WouldBlock) => {}
     }
 }
 
