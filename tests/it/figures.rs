@@ -82,8 +82,8 @@ procession_harness::cases! {
                 let told = of(item);
                 assert_eq!(told.items, 1, "{told:?}");
                 assert!(told.busy >= Duration::from_millis(ms), "{told:?}");
-                // The kernel may count in ticks of ten milliseconds.
-                assert!(told.cpu >= Duration::from_millis(ms / 3) && told.cpu <= told.busy * 2, "{told:?}");
+                // On a busy machine others have most of that time.
+                assert!(!told.cpu.is_zero() && told.cpu <= told.busy * 2, "{told:?}");
                 assert!(told.ended > started && told.ended <= Instant::now(), "{told:?}");
             }
             assert!(of(2).peak_rss >= 64 << 20, "{:?}", of(2));

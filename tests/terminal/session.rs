@@ -32,9 +32,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The program with these words, in the foreground of a terminal.
+    /// The program with these words, in the foreground of a terminal. Hangups reach it even where the tests themselves
+    /// are run by `nohup`.
     pub(crate) fn start(words: &[&str]) -> Session {
-        Session::of(PROGRAM, words)
+        Session::of("env", &[&["--default-signal=HUP", PROGRAM], words].concat())
     }
 
     /// Any program.

@@ -16,6 +16,9 @@ const TAIL_BYTES: usize = 16 << 10;
 /// How long an interruption may take to be passed on.
 const TURN: Duration = Duration::from_millis(20);
 
+/// glibc's own, in bytes; named, it stays as it is.
+const ALLOCATOR_THRESHOLD: &str = "131072";
+
 /// Runs this program anew, marked, in a directory of its own, and checks what is left of it.
 pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
     let is_interrupted = crate::interruption()?;
@@ -25,6 +28,10 @@ pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
         .args(std::env::args_os().skip(1))
         .env(RUN_VARIABLE, &run)
         .env("TMPDIR", directory.path())
+        // glibc would keep what large payloads have used once, as much as the largest ever was (mallopt(3), dynamic
+        // thresholds). What is resident is then what the pool holds.
+        .env("MALLOC_MMAP_THRESHOLD_", ALLOCATOR_THRESHOLD)
+        .env("MALLOC_TRIM_THRESHOLD_", ALLOCATOR_THRESHOLD)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()?;
