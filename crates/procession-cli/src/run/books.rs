@@ -11,6 +11,7 @@ use super::sequence::{Held, Next, Sequence};
 use super::spill::Spill;
 use crate::activity::SharedTally;
 use crate::diagnostic::Diagnostic;
+use crate::exec;
 use crate::exit::Stop;
 use crate::failures::{self, Failures, Flaw, INVALID, NOT_RUN};
 use crate::intake::{Admission, Hearer};
@@ -120,10 +121,10 @@ impl Books {
     /// A value is on record; the output has it in its turn.
     pub(super) fn keep(&self, item: u64, payload: u64, args: &Payload, value: &Payload) -> Result<(), Stop> {
         let mut results = self.results.borrow_mut();
-        if results.take_raw() {
+        if results.are_raw() {
             // What was printed is not JSON, and whether it counts as a failure is known all the same.
-            let flaw = results.flaw(args, value);
             drop(results);
+            let flaw = exec::flaw_of(args, value);
             self.on_record(|record| match &flaw {
                 Some(flaw) => record.flawed(item, payload, args, flaw),
                 None => record.value(item, payload, args, value, ""),

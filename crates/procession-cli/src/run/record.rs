@@ -1,7 +1,7 @@
 //! What a run writes down: a row for every outcome, and the lives of its workers. The rows are made here, once, for the run
 //! directory and the event stream alike.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +17,9 @@ use crate::job::Job;
 use crate::reproduce::{Reproduction, args_json};
 use crate::run_dir::{Earlier, Opened, stands};
 
+/// The pool tells of the last worker's end after this at the latest, or its thread for that has other troubles.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
+
 /// What is written down of a run under way.
 pub(super) struct Record {
     /// The run directory, if it has one.
@@ -25,6 +28,8 @@ pub(super) struct Record {
     stream: Option<Events>,
     pub(super) figures: Figures,
     events: Receiver<Event>,
+    /// The processes of which no end was told.
+    alive: HashSet<u32>,
     /// By process id: which of the workers it is, or was.
     slots: HashMap<u32, u32>,
     reproduction: Reproduction,
@@ -55,6 +60,7 @@ impl Record {
             figures: Figures::default(),
             events,
             slots: HashMap::new(),
+            alive: HashSet::new(),
             reproduction: Reproduction::new(job),
             job: Described { task: job.task, reduces: job.reduce.is_some() },
             start: (Instant::now(), SystemTime::now()),
@@ -224,7 +230,7 @@ impl Record {
 
     /// Ends the session. `is_settled`: of everything that was handed out it is known what became of it.
     pub(super) fn finish(mut self, end: End<'_>, is_settled: bool) -> Result<(), Stop> {
-        let heard = self.hear();
+        let heard = self.hear_the_end();
         let told = heard.and_then(|()| self.stream.as_mut().map_or(Ok(()), |stream| stream.finish(end)));
         // The run directory is ended in order whatever became of the stream.
         match self.store {
@@ -283,24 +289,47 @@ impl Record {
         }
     }
 
+    /// Hears how the workers of a pool that has ended did: its observer may be told a little later.
+    fn hear_the_end(&mut self) -> Result<(), Stop> {
+        self.hear()?;
+        while !self.alive.is_empty()
+            && let Ok(event) = self.events.recv_timeout(TOLD_WITHIN)
+        {
+            self.heard(event)?;
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self, event: Event) -> Result<(), Stop> {
+        match event {
+            Event::WorkerStarted { slot, pid } => {
+                self.slots.insert(pid, slot);
+                self.alive.insert(pid);
+            }
+            Event::WorkerExited { pid, .. } => {
+                self.alive.remove(&pid);
+            }
+            _ => {}
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.heard(&event)?;
+        }
+        let Some((writer, _)) = &mut self.store else { return Ok(()) };
+        match event {
+            Event::WorkerStarted { slot, pid } => writer.worker_started(slot, pid)?,
+            Event::WorkerExited { pid, exit, .. } => {
+                let (exit, signal) = failures::exit_of(Some(exit));
+                writer.worker_ended(pid, exit, signal)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Writes down what the pool told of its workers.
     fn hear(&mut self) -> Result<(), Stop> {
         while let Ok(event) = self.events.try_recv() {
-            if let Event::WorkerStarted { slot, pid } = event {
-                self.slots.insert(pid, slot);
-            }
-            if let Some(stream) = &mut self.stream {
-                stream.heard(&event)?;
-            }
-            let Some((writer, _)) = &mut self.store else { continue };
-            match event {
-                Event::WorkerStarted { slot, pid } => writer.worker_started(slot, pid)?,
-                Event::WorkerExited { pid, exit, .. } => {
-                    let (exit, signal) = failures::exit_of(Some(exit));
-                    writer.worker_ended(pid, exit, signal)?;
-                }
-                _ => {}
-            }
+            self.heard(event)?;
         }
         Ok(())
     }

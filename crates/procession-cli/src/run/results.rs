@@ -2,7 +2,6 @@
 
 use procession::{Payload, TaskInfo};
 
-use crate::exec;
 use crate::exit::Stop;
 use crate::failures::Flaw;
 use crate::job::Job;
@@ -50,13 +49,8 @@ impl Results {
     }
 
     /// Whether values are written as they came, and not as JSON.
-    pub(super) fn take_raw(&self) -> bool {
+    pub(super) fn are_raw(&self) -> bool {
         self.streams
-    }
-
-    /// Why a value that is written as it came counts as a failure, if it does.
-    pub(super) fn flaw(&self, args: &Payload, value: &Payload) -> Option<Flaw> {
-        exec::flaw(args, value)
     }
 
     /// A value as JSON.

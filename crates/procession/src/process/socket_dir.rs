@@ -57,7 +57,7 @@ impl SocketDir {
         let (mut refusals, mut is_lasting) = (Vec::new(), true);
         for parent in places {
             let path = parent.join(name);
-            // Before it is there, so that an end that comes in between leaves nothing.
+            // Before it is there: who ends right after finds it.
             with_made(|made| made.push((std::process::id(), path.clone())));
             match Self::create_at(&path) {
                 Ok(()) => return Self::open(path),
