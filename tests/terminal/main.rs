@@ -55,8 +55,8 @@ fn sleeping(values: &Scratch, sleeps: &[&str], flags: &[&str]) -> Session {
 procession_harness::cases! {
     fn ctrl_c_once_finishes_what_runs() {
         let values = Scratch::new("values.jsonl");
-        let mut sleeps = vec!["1"; 2];
-        sleeps.extend(["600"; 40]);
+        // Which of them run is not certain: a worker that is late may take items from behind.
+        let sleeps = ["1"; 42];
         let words = ["map", "faults::sleep", "--chunk-size", "1", "-j", "2", "-o", values.path(), "0"];
         let session = Session::start(&[&words[..], &sleeps].concat());
         session.wait_for("1/43 ");
@@ -66,7 +66,7 @@ procession_harness::cases! {
         assert_eq!(signal(status), Some(Signal::SIGINT), "{shown}");
         let done = values.text().lines().count();
         let summary = format!("43 items, {done} values, {} without ({0} not run)", 43 - done);
-        assert!(done >= 2 && shown.contains(&summary), "wanted {summary} in:\n{shown}");
+        assert!((2..20).contains(&done) && shown.contains(&summary), "wanted {summary} in:\n{shown}");
     }
 
     fn ctrl_c_twice_stops_what_runs() {
