@@ -57,8 +57,9 @@ pub(crate) struct Start {
     pub(crate) pid: u32,
 }
 
-/// Its length in the file.
-const START_BYTES: usize = 12;
+/// Its length in the file. It divides the size of a page: of a record on two of them a process that is killed may have
+/// written the first part alone.
+const START_BYTES: usize = 16;
 
 /// Notes the start, then does as planned; the item's value.
 fn run(item: &Item) -> u64 {
@@ -66,7 +67,7 @@ fn run(item: &Item) -> u64 {
         // A worker serves one pool, and so one load: opened once, an item costs one write.
         static STARTS: OnceCell<File> = const { OnceCell::new() };
     }
-    let record = [item.kind as u32, item.x, std::process::id()].map(u32::to_le_bytes).concat();
+    let record = [item.kind as u32, item.x, std::process::id(), 0].map(u32::to_le_bytes).concat();
     STARTS.with(|starts| {
         let open = || File::options().append(true).open(&item.plan.starts).expect("the load's file exists");
         starts.get_or_init(open).write_all(&record).expect("the load's file is writable");
