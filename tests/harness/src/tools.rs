@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -81,9 +82,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A new, empty ledger in the test's directory. Removed when dropped.
+    /// A new, empty ledger in the test's directory, with a path of its own: what still runs of a call that has failed notes
+    /// nothing in a later one. Removed when dropped.
     pub fn new(name: &str) -> Ledger {
-        let path = std::env::temp_dir().join(name);
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("{name}-{number}"));
         File::create(&path).expect("the test's directory is writable");
         Ledger { path }
     }
