@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use procession::{ErrorKind, Pool, Shared, StartMethod, set_worker_state, worker_state};
-use procession_harness::{Ledger, Signal, parent_of, send_signal};
+use procession_harness::{Ledger, Signal, parent_of, send_signal, wait_until};
 use procession_tasks::faults;
 
 use crate::scenes::{FOR_EVER, each, kinds, mapped_here};
-use crate::tasks::{own_pid, square};
+use crate::tasks::square;
 
 struct Table(Vec<u64>);
 
@@ -84,6 +84,21 @@ fn server_of(pool: &Pool) -> u32 {
     parent_of(pool.worker_pids()[0]).expect("the worker is alive")
 }
 
+/// Kills it, and waits until all workers are forked from another: one of the old may answer before its end reaches it.
+fn replace_server(pool: &Pool) {
+    let old = pool.worker_pids();
+    send_signal(server_of(pool), Signal::SIGKILL);
+    let is_new = || {
+        let now = pool.worker_pids();
+        !now.is_empty() && now.iter().all(|pid| !old.contains(pid))
+    };
+    assert!(
+        wait_until(Duration::from_secs(20), is_new),
+        "{old:?} are to be replaced: {:?}",
+        pool.worker_pids()
+    );
+}
+
 procession_harness::cases! {
     fn a_preload_runs_once_for_all_workers() {
         for method in FORKED {
@@ -129,13 +144,11 @@ procession_harness::cases! {
         let pool = Pool::builder().workers(2).preload(load, (ledger.path(), 100)).build().unwrap();
         for round in 1..=3 {
             assert_eq!(pool.map(entry.chunk_size(1), 0..50).unwrap()[49].2, 49);
-            let server = server_of(&pool);
             assert_eq!(ledger.lines().len(), round);
-            assert_eq!(ledger.lines().last(), Some(&server.to_string()));
+            assert_eq!(ledger.lines().last(), Some(&server_of(&pool).to_string()));
             let idempotent = pool.apply_async(faults::sleep, (0.01,));
-            send_signal(server, Signal::SIGKILL);
+            replace_server(&pool);
             assert!(matches!(kinds(vec![idempotent])[0], Ok(_) | Err(ErrorKind::WorkerLost)));
-            while pool.apply(own_pid, ()).is_err() {}
         }
         pool.close().unwrap();
     }
@@ -217,8 +230,7 @@ procession_harness::cases! {
             let pool = builder.preload(keep, (maker.share(&[1, 2, 3]).unwrap(),)).build().unwrap();
             assert!(pool.starmap(sums.chunk_size(1), (0..20).map(|_| ())).unwrap().iter().all(|found| *found == (6, 6)));
             if method == StartMethod::ForkServer {
-                send_signal(server_of(&pool), Signal::SIGKILL);
-                while pool.apply(own_pid, ()).is_err() {}
+                replace_server(&pool);
                 assert_eq!(pool.apply(sums, ()).unwrap(), (6, 6), "for a new server too");
             }
             let table = maker.share(&[4_u64]).unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use procession::{AsyncResult, Pool, StartMethod};
-use procession_harness::parent_of;
+use procession_harness::{children_of, parent_of, state_of, wait_until};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -164,10 +164,12 @@ impl<'p> Agitator<'p> {
         if parent_of(pid) != Some(helper) || helper == std::process::id() {
             return;
         }
-        let mut workers = self.pool.worker_pids();
-        if pidfd_send_signal(&process, Signal::KILL).is_ok() {
+        // While it is stopped it forks none, so these are all, also one that the pool has not heard of yet.
+        let is_stopped = pidfd_send_signal(&process, Signal::STOP).is_ok()
+            && wait_until(DEATH_LIMIT, || !matches!(state_of(helper), Some('R' | 'S' | 'D')));
+        let workers = children_of(helper);
+        if pidfd_send_signal(&process, Signal::KILL).is_ok() && is_stopped {
             self.others += 1;
-            workers.extend(self.pool.worker_pids());
             let fault = |pid| Fault { pid, signal: Signal::KILL.as_raw(), by_helper: true };
             self.faults.extend(workers.iter().map(|&pid| fault(pid)));
             self.dying.extend(workers.into_iter().filter_map(open));

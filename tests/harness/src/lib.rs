@@ -32,7 +32,9 @@ pub use linkme;
 pub use nix::sys::signal::Signal;
 pub use part::{Part, start_part};
 pub use report::{Report, repetitions};
-pub use tools::{Ledger, alive, children, now, parent_of, send_signal, state_of, stop, wait_until};
+pub use tools::{
+    Ledger, alive, children, children_of, now, parent_of, send_signal, state_of, stop, wait_until,
+};
 
 /// One test.
 pub struct Case {

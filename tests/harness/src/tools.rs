@@ -37,6 +37,13 @@ pub fn alive(pid: u32) -> bool {
     state_of(pid).is_some_and(|state| state != 'Z' && state != 'X')
 }
 
+/// The children of a process, zombies included. Complete if the process forks none meanwhile.
+pub fn children_of(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("the system lists its processes");
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| parent_of(pid) == Some(parent)).collect()
+}
+
 /// The children of this process, zombies included.
 pub fn children() -> Vec<u32> {
     let Ok(threads) = fs::read_dir("/proc/self/task") else {
