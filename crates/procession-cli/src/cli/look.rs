@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::format;
+use super::value;
 use crate::output::Format;
 
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ pub(crate) struct Export {
     #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
     /// How values are written: jsonl, csv or json
-    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    #[arg(long, value_name = "FORMAT", value_parser = value::format)]
     pub(crate) format: Option<Format>,
     /// Write {"index": i, "value": v} instead of v
     #[arg(long)]

@@ -1,0 +1,59 @@
+//! How the values of flags are read.
+
+use std::time::Duration;
+
+use procession::StartMethod;
+
+use crate::exec;
+use crate::job::Call;
+use crate::output::Format;
+use crate::spec::{START_METHODS, WORKERS_MAX, units};
+
+pub(super) fn workers(text: &str) -> Result<usize, String> {
+    match at_least_one(text)? {
+        workers if workers <= WORKERS_MAX => Ok(workers),
+        _ => Err(format!("more than the {WORKERS_MAX} there can be")),
+    }
+}
+
+pub(super) fn attempts(text: &str) -> Result<u32, String> {
+    u32::try_from(at_least_one(text)?).map_err(|_| "more than anybody waits for".to_owned())
+}
+
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("not a whole number of at least 1".to_owned()),
+    }
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    units::duration(text).map_err(|what| format!("{what}; {}", units::DURATION_HELP))
+}
+
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    units::size(text).map_err(|what| format!("{what}; {}", units::SIZE_HELP))
+}
+
+pub(super) fn start_method(text: &str) -> Result<StartMethod, String> {
+    choice(text, &START_METHODS)
+}
+
+pub(super) fn call(text: &str) -> Result<Call, String> {
+    choice(text, &Call::NAMES)
+}
+
+pub(super) fn format(text: &str) -> Result<Format, String> {
+    choice(text, &Format::NAMES)
+}
+
+pub(super) fn stream_format(text: &str) -> Result<exec::Format, String> {
+    choice(text, &exec::Format::NAMES)
+}
+
+fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    let found = choices.iter().find(|(name, _)| *name == text);
+    found.map(|(_, choice)| *choice).ok_or_else(|| crate::nearest::suggest(text, &names))
+}
