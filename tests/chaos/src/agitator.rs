@@ -18,6 +18,10 @@ use crate::tasks;
 /// A worker that was sent a deadly signal is gone within this time.
 const DEATH_LIMIT: Duration = Duration::from_secs(10);
 
+/// A pool that loses 20 workers in a row with nothing done in between gives up, as it promises. So many of them are ours
+/// at most, and the rest may be the items' own.
+const HITS_MOST: usize = 10;
+
 /// What it does, how often among a hundred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deal {
@@ -53,6 +57,10 @@ pub(crate) struct Agitator<'p> {
     call: Call,
     /// Resizes and lost helpers.
     others: u64,
+    /// How many items the pool's workers had done at the last look.
+    done: u64,
+    /// Workers that may have been lost to the agitator since then.
+    hits: usize,
 }
 
 /// What it did.
@@ -76,6 +84,8 @@ impl<'p> Agitator<'p> {
             poison: Vec::new(),
             call: Call { verb: Verb::ApplyAsync, deeds: Deeds::fatal(plan.agitation), ..Call::plain(call) },
             others: 0,
+            done: 0,
+            hits: 0,
         }
     }
 
@@ -110,16 +120,38 @@ impl<'p> Agitator<'p> {
             draw = draw.wrapping_sub(*share);
             is_it
         });
-        match deal.expect("the draw is below the sum").0 {
+        let deal = deal.expect("the draw is below the sum").0;
+        let hits = match deal {
+            Deal::Signal(_) => 1,
+            Deal::Poison => 1 + amount % 3,
+            Deal::Helper => HITS_MOST,
+            Deal::Stop | Deal::Resize => 0,
+        };
+        if !self.may_hit(hits) {
+            return;
+        }
+        match deal {
             Deal::Signal(signal) => self.hit(which, signal),
             Deal::Stop => self.stop(which, Duration::from_millis(20 + amount as u64 % 480)),
-            Deal::Poison => self.poison(1 + amount % 3),
+            Deal::Poison => self.poison(hits),
             Deal::Resize => {
                 // A pool that was terminated refuses, which is as good.
                 self.others += u64::from(self.pool.resize(1 + amount % self.plan.workers_max).is_ok());
             }
             Deal::Helper => self.hit_helper(which),
         }
+    }
+
+    /// Whether so many workers may be lost now.
+    fn may_hit(&mut self, hits: usize) -> bool {
+        let done = self.pool.stats().workers.iter().map(|worker| worker.completed).sum();
+        // It falls when the pool has fewer seats.
+        if std::mem::replace(&mut self.done, done) < done {
+            self.hits = 0;
+        }
+        let may = self.hits + hits <= HITS_MOST;
+        self.hits += if may { hits } else { 0 };
+        may
     }
 
     fn hit(&mut self, which: usize, signal: Signal) {
@@ -142,8 +174,12 @@ impl<'p> Agitator<'p> {
         }
     }
 
-    /// Items that kill their workers.
+    /// Items that kill their workers, unless as many as may be still wait.
     fn poison(&mut self, items: usize) {
+        let waiting = self.poison.iter().filter(|(_, handle)| !handle.is_ready()).count();
+        if waiting + items > HITS_MOST {
+            return;
+        }
         for _ in 0..items {
             let tag = self.call.tag(self.poison.len() as u32);
             self.poison.push((tag, self.pool.apply_async(tasks::tiny, (tag.number(),))));
