@@ -27,7 +27,7 @@ pub(super) const ROLE_VARIABLE: &str = "PROCESSION_BOOT";
 pub(super) const DEPTH_VARIABLE: &str = "PROCESSION_DEPTH";
 
 /// Changes whenever a message here or a frame in `wire` changes.
-const PROTOCOL: u32 = 4;
+const PROTOCOL: u32 = 5;
 const MAGIC: [u8; 4] = *b"PRCN";
 
 /// Longest reply of a child: a preload's error text with room to spare.
@@ -125,7 +125,7 @@ impl fmt::Display for Identity {
 /// What a child says on the boot socket.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// Connect your order channel here.
+    /// Connect your order channel here. Followed by the listening socket itself.
     Listening { name: String },
     /// We are different programs.
     Mismatch { theirs: Identity },
@@ -213,17 +213,40 @@ pub(super) fn receive_boot(stream: &UnixStream) -> Result<Boot, BootError> {
 
 /// Sends a reply.
 pub(super) fn send_reply(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
+    stream.write_all(&frame(reply)?)
+}
+
+/// Says where this process listens, and sends the listening socket along.
+pub(super) fn send_listening(stream: &UnixStream, name: String, listener: BorrowedFd<'_>) -> io::Result<()> {
+    send_with_descriptors(stream.as_fd(), &frame(&Reply::Listening { name })?, &[listener])
+}
+
+fn frame(reply: &Reply) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4];
     codec::encode(reply, &mut bytes).map_err(io::Error::other)?;
     let len = bytes.len() as u32 - 4;
     bytes[..4].copy_from_slice(&len.to_le_bytes());
-    stream.write_all(&bytes)
+    Ok(bytes)
 }
 
 /// Receives a reply, within the stream's read time limit. End of stream: `UnexpectedEof`.
 pub(super) fn receive_reply<T: DeserializeOwned>(mut stream: &UnixStream) -> io::Result<T> {
     let mut len = [0; 4];
     stream.read_exact(&mut len)?;
+    receive_rest(stream, len)
+}
+
+/// Receives a child's first reply, and the descriptors that came with it.
+pub(super) fn receive_first_reply(stream: &UnixStream) -> io::Result<(Reply, Vec<OwnedFd>)> {
+    let mut len = [0; 4];
+    // Small and sent at once: nothing cuts it.
+    match receive_with_descriptors(stream.as_fd(), &mut len)? {
+        (4, descriptors) => Ok((receive_rest(stream, len)?, descriptors)),
+        (read, _) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{read} bytes are no reply"))),
+    }
+}
+
+fn receive_rest<T: DeserializeOwned>(mut stream: &UnixStream, len: [u8; 4]) -> io::Result<T> {
     let len = u32::from_le_bytes(len);
     if len > REPLY_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("reply of {len} bytes is too long")));

@@ -11,8 +11,8 @@ use nix::sys::prctl;
 use nix::unistd::getppid;
 
 use super::boot::{Boot, BootError, Ends, Identity, Nonce, Order, ROLE_VARIABLE, Reply, Role};
-use super::boot::{receive_boot, receive_descriptors, send_reply};
-use super::descriptors::{Ballast, null_stdin, sweep_inherited};
+use super::boot::{receive_boot, receive_descriptors, send_listening, send_reply};
+use super::descriptors::{Ballast, null_stdin, socket_bound_to, sweep_inherited};
 use super::exit::{code, leave};
 use super::seat::{self, Seat};
 use super::signals::OnParentDeath;
@@ -87,10 +87,13 @@ fn take_boot_socket() -> io::Result<(Ballast, UnixStream)> {
     Ok((ballast, stream))
 }
 
-/// Listens, says where, and waits for the master, which proves itself by the nonce. If the master dies we are killed.
+/// Listens, says where, and waits for the master, which proves itself by the nonce. If the master dies we are killed. The
+/// master gets the listening socket, too, so that there is something to connect to even if we die.
 fn open_order_channel(stream: &UnixStream, nonce: &Nonce) -> io::Result<IpcReceiver<Order>> {
     let (server, name) = IpcOneShotServer::<Order>::new()?;
-    send_reply(stream, &Reply::Listening { name })?;
+    let listener = socket_bound_to(Path::new(&name))?;
+    send_listening(stream, name, listener.as_fd())?;
+    drop(listener);
     match server.accept() {
         Ok((orders, Order::Hello { nonce: said })) if said == *nonce => Ok(orders),
         Ok(_) => Err(io::Error::new(io::ErrorKind::PermissionDenied, "a stranger connected")),

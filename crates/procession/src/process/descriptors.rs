@@ -3,10 +3,13 @@
 use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, getsockname, recvmsg, sendmsg,
+};
 
 use super::error::LaunchError;
 
@@ -21,7 +24,7 @@ const ROOM_ABOVE_FLOOR: u64 = 24;
 const DESCRIPTORS_PER_POOL: u64 = 32;
 
 /// Three channel ends, pidfd and output pipe; while it starts, also: its ends, page and pipe, the boot socket, a second
-/// pidfd.
+/// pidfd. Its listening socket is held while it is connected to, which is one worker at a time.
 const DESCRIPTORS_PER_WORKER: u64 = 10;
 
 /// Most descriptors in one message here.
@@ -86,6 +89,16 @@ pub(super) fn sweep_inherited() {
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
         }
     }
+}
+
+/// A second descriptor of this process's socket that is bound to that path.
+pub(super) fn socket_bound_to(path: &Path) -> io::Result<OwnedFd> {
+    let entries = fs::read_dir("/proc/self/fd")?;
+    let mut numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
+    let is_it = |fd: &RawFd| getsockname::<UnixAddr>(*fd).is_ok_and(|bound| bound.path() == Some(path));
+    let found = numbers.find(is_it).ok_or(io::ErrorKind::NotFound)?;
+    // SAFETY: it was open just now, and its owner, who waits for what the caller does, keeps it open.
+    unsafe { BorrowedFd::borrow_raw(found) }.try_clone_to_owned()
 }
 
 /// Occupies every descriptor below the floor, so that what is opened meanwhile lies above it.

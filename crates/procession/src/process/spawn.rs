@@ -14,7 +14,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::Pid;
 
 use super::boot::{Boot, DEPTH_VARIABLE, Identity, Nonce, Order, ROLE_VARIABLE, Reply, Role};
-use super::boot::{fresh_nonce, receive_reply, send_boot};
+use super::boot::{fresh_nonce, receive_first_reply, send_boot};
 use super::error::LaunchError;
 use super::exit::{WorkerExit, code};
 use super::init::depth;
@@ -101,35 +101,39 @@ impl Booting {
                 self.program.display()
             )));
         }
-        let name = match receive_reply(&self.stream) {
-            Ok(Reply::Listening { name }) => name,
-            Ok(Reply::Mismatch { theirs }) => {
+        // ipc-channel 0.23.1 keeps its socket open, for ever, if nobody is there to connect to: so we hold what is connected
+        // to until that is done.
+        let (name, _listener) = match receive_first_reply(&self.stream) {
+            Ok((Reply::Listening { name }, mut descriptors)) if !descriptors.is_empty() => {
+                (name, descriptors.remove(0))
+            }
+            Ok((Reply::Mismatch { theirs }, _)) => {
                 return Err(LaunchError::Mismatch {
                     ours: Box::new(Identity::ours()),
                     theirs: Box::new(theirs),
                 });
             }
-            Ok(Reply::Refused { reason }) => {
+            Ok((Reply::Refused { reason }, _)) => {
                 return Err(LaunchError::Boot(format!("worker refused to start: {reason}")));
             }
-            Ok(other) => {
+            Ok((other, _)) => {
                 return Err(LaunchError::Boot(format!("unexpected first reply of a worker: {other:?}")));
             }
             Err(error) => return Err(self.why_silent(process, &error)),
         };
-        // ipc-channel 0.23.1 keeps its socket open, for ever, if nobody is there to connect to.
+        let connect = || -> Result<IpcSender<Order>, ipc_channel::IpcError> {
+            let orders = IpcSender::connect(name)?;
+            orders.send(Order::Hello { nonce: self.nonce })?;
+            Ok(orders)
+        };
+        let connected = connect();
         if readable_within(process, Duration::ZERO) {
             return Err(LaunchError::Boot(format!(
                 "worker died while starting: {}",
                 process.read_exit(Take::Look).status
             )));
         }
-        let connect = || -> Result<IpcSender<Order>, ipc_channel::IpcError> {
-            let orders = IpcSender::connect(name)?;
-            orders.send(Order::Hello { nonce: self.nonce })?;
-            Ok(orders)
-        };
-        match connect() {
+        match connected {
             Ok(orders) => Ok((orders, self.stream)),
             Err(error) => Err(LaunchError::Boot(format!("worker cannot be connected: {error}"))),
         }
