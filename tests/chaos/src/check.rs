@@ -86,6 +86,7 @@ pub(crate) fn check(evidence: &Evidence) -> Vec<Violation> {
 /// How an error says which limit has passed: the item's, only if it ran for as long, or its call's.
 const LIMIT_WORDS: &str = "per item";
 const DEADLINE_WORDS: &str = "the call's deadline";
+const ENDED_WORDS: &str = "told to stop, its worker ended with";
 
 struct Court<'e> {
     evidence: &'e Evidence,
@@ -397,11 +398,12 @@ impl Court<'_> {
         if call.limits.timeout.is_none() || said.attempts == 0 {
             return Err("it had no time limit".to_owned());
         }
-        if !said.text.contains(LIMIT_WORDS) {
+        // Whoever is stopped, or dies, may take longer than it has. One that dies as its time ends may have run for less.
+        let was_hit = starts.last().is_some_and(|start| self.lives.was_hit(start.pid));
+        let died = was_hit && said.text.contains(ENDED_WORDS);
+        if !(said.text.contains(LIMIT_WORDS) || died) {
             return Err("it says that it ran for less".to_owned());
         }
-        // Whoever is stopped, or dies, may take longer than it has.
-        let was_hit = starts.last().is_some_and(|start| self.lives.was_hit(start.pid));
         if was_hit || dies || tag.deed() == Deed::Overrun {
             Ok(())
         } else {

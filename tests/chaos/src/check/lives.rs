@@ -6,6 +6,7 @@ use procession::WorkerExit;
 
 use crate::evidence::{Evidence, Fault};
 use crate::ledger::Start;
+use crate::plan::{Call, Stop, Verb};
 
 /// The signals that pools send, and the one that stops.
 const KILL: i32 = 9;
@@ -22,6 +23,9 @@ pub(super) struct Lives {
     faults: HashMap<u32, Vec<Fault>>,
     /// Items that are known to have been lost, by the process they were lost in.
     blamed: HashSet<u32>,
+    /// Calls whose running items the pool may have ended: after the grace by `SIGKILL`, which a worker that waits for a
+    /// disk or for a processor comes to as well.
+    ended: HashSet<u16>,
 }
 
 impl Lives {
@@ -35,6 +39,12 @@ impl Lives {
             exits: evidence.exits.iter().map(|exit| (exit.pid, (exit.exit, exit.running))).collect(),
             faults,
             blamed: HashSet::new(),
+            ended: evidence
+                .calls
+                .iter()
+                .filter(|seen| may_be_ended(&seen.call))
+                .map(|seen| seen.call.id)
+                .collect(),
         }
     }
 
@@ -107,6 +117,11 @@ impl Lives {
                 WorkerExit::Unknown if helper_lost && !running => true,
                 // A stopped one does not end when it is asked to.
                 WorkerExit::Signal(KILL) if self.was_stopped(pid) => true,
+                WorkerExit::Signal(KILL)
+                    if last.is_some_and(|start| self.ended.contains(&start.tag.call())) =>
+                {
+                    true
+                }
                 WorkerExit::Code(INITIALIZER) if frail && last.is_none() => true,
                 exit => {
                     last.is_some_and(|start| start.tag.death_at(start.attempt) == Some(exit))
@@ -126,6 +141,13 @@ impl Lives {
         });
         silent.count() as u32
     }
+}
+
+/// Whether the pool may end items of the call while they run: because of a time limit, because nobody wants them any
+/// more, or because the call has failed as a whole.
+fn may_be_ended(call: &Call) -> bool {
+    let is_limited = call.limits.timeout.is_some() || call.limits.deadline.is_some();
+    is_limited || call.stop != Stop::Never || matches!(call.verb, Verb::Map | Verb::MapAsync)
 }
 
 impl Fault {
