@@ -8,7 +8,7 @@ use procession_harness::{Gate, Ledger, Signal};
 use procession_tasks::faults;
 
 use crate::scenes::{FOR_EVER, LIMIT, both, counts, kinds, outcomes, wait_lines};
-use crate::tasks::{note, own_pid, pid_at_gate, square};
+use crate::tasks::{note, own_pid, pid_at_gate, risky_at_first, square};
 
 /// Runs for `seconds` where `slow`, in the given way; `x`.
 #[procession::task]
@@ -47,6 +47,16 @@ fn abort_when_told() {
 }
 
 const SLOW: [i64; 3] = [3, 10, 17];
+
+/// An initializer: all workers but the first wait at the gate.
+#[procession::task]
+fn only_the_first_begins(lives: String, gate: String) {
+    Ledger::note(&lives, std::process::id());
+    let lines = std::fs::read_to_string(lives).expect("the ledger is there").lines().count();
+    if lines > 1 {
+        Gate::pass(gate);
+    }
+}
 
 procession_harness::cases! {
     fn items_over_their_limit_are_stopped_and_no_others() {
@@ -127,6 +137,20 @@ procession_harness::cases! {
             assert!(ledger.lines().len() <= 3, "nothing was begun after it: {:?}", ledger.lines());
             gate.open();
             assert!(kinds(vec![bystander])[0].is_ok(), "another call goes on");
+            pool.close().unwrap();
+        });
+    }
+
+    fn an_item_that_waits_to_be_run_again_is_ended_by_the_deadline() {
+        both(1, |builder| {
+            let (ledger, lives, gate) = (Ledger::new("ledger"), Ledger::new("lives"), Gate::new("gate"));
+            let pool = builder.initializer(only_the_first_begins, (lives.path(), gate.path())).build().unwrap();
+            let limits = risky_at_first.timeout(LIMIT).deadline(Duration::from_millis(700));
+            let handle = pool.apply_async(limits, (ledger.path(), 1, vec![1], "segv".to_owned()));
+            let error = outcomes(vec![handle]).remove(0).unwrap_err();
+            gate.open();
+            assert_eq!((error.kind(), ledger.lines().len()), (ErrorKind::TimedOut, 1), "{error}");
+            assert!(error.to_string().contains("the call's deadline of 700ms passed"), "{error}");
             pool.close().unwrap();
         });
     }

@@ -88,7 +88,11 @@ impl State {
             Outcome::TimedOut => {
                 // An item that was never started cannot have run for too long, nor have been stopped.
                 let loss = if attempts == 0 { &none } else { loss };
-                let ran_over = |limit: &Duration| loss.ran.is_none_or(|ran| ran >= *limit);
+                // One that waited to be run again as the call's time was over has no loss, either.
+                let ran_over = |limit: &Duration| match loss.ran {
+                    Some(ran) => ran >= *limit,
+                    None => loss.exit.is_some() || entry.deadline.is_none(),
+                };
                 let per_item = entry.timeout.filter(|limit| attempts > 0 && ran_over(limit));
                 let limit = match (per_item, entry.deadline) {
                     (Some(limit), _) => format!("limit {limit:?} per item"),
