@@ -16,10 +16,13 @@ pub struct Part {
     pub play: fn(),
 }
 
-/// Starts a process of this program that plays a part, with some variables set. Its stdin and stdout are pipes.
+/// Starts a process of this program that plays a part, with some variables set. Its stdin and stdout are pipes, and no
+/// signal is ignored because this process was started by a shell in the background.
 pub fn start_part(name: &str, variables: &[(&str, &str)]) -> Child {
     let program = std::env::current_exe().expect("/proc is mounted");
-    Command::new(program)
+    Command::new("env")
+        .args(["--default-signal=HUP,INT,QUIT,TERM"])
+        .arg(program)
         .env(PART_VARIABLE, name)
         .envs(variables.iter().copied())
         .stdin(Stdio::piped())
