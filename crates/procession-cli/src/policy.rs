@@ -31,9 +31,9 @@ impl Policies {
         self.retries.unwrap_or(0)
     }
 
-    /// Whether items may come back, or wait, so that outcomes cannot come in the order of the input.
+    /// Whether outcomes are wanted as they come: what is done about one must not wait for those before it.
     pub(crate) fn reorders(&self) -> bool {
-        self.retries() > 0 || !self.gates.is_empty()
+        self.judges() || !self.gates.is_empty()
     }
 
     /// Whether every outcome is looked at as it comes.

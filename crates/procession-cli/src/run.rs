@@ -6,6 +6,7 @@ mod again;
 mod books;
 mod events;
 mod figures;
+mod outcomes;
 mod record;
 mod results;
 mod sequence;
@@ -18,13 +19,12 @@ use std::time::{Duration, Instant};
 
 use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
 
-use self::again::{Again, Cause, Failure};
 use self::books::{Books, Lost};
-use self::events::{End, Events, Retried};
+use self::events::{End, Events};
 use self::figures::{Figure, Figures};
 use self::record::Record;
 use self::results::Results;
-use self::steering::{Steering, Verdict};
+use self::steering::Steering;
 use crate::activity::Activity;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
@@ -33,12 +33,10 @@ use crate::host::Host;
 use crate::input::Rows;
 use crate::intake::{Desk, Intake};
 use crate::job::{Call, Job};
-use crate::policy::When;
 use crate::progress::Progress;
 use crate::reproduce::{self, Reproduction};
 use crate::run_dir;
 use crate::signals::{self, Request, Watch};
-use crate::spec::units;
 use crate::summary::{Summary, Tally, counted};
 use crate::terminal;
 
@@ -234,120 +232,6 @@ impl Run<'_> {
         }
     }
 
-    /// Books what became of a payload, or lets its item run again.
-    fn settle<I: Iterator>(
-        &mut self,
-        stream: &mut PayloadStream<I>,
-        desk: &RefCell<Desk>,
-        (payload, outcome): (u64, Result<Payload, Error>),
-    ) -> Result<(), Stop> {
-        let item = desk.borrow().item(payload);
-        let args = desk.borrow_mut().settle(payload);
-        self.figures.add(stream.take_figures());
-        let figure = self.figures.take(payload);
-        if self.steering.judges {
-            let verdict = self.steering.judge(self.job, args.as_ref(), &outcome);
-            if let Some(limit) = self.steering.limit(&verdict, figure) {
-                stream.set_timeout(limit);
-            }
-            let may_begin = self.stage == Request::Run && self.books.why_cut_short().is_none();
-            if verdict.is_passing()
-                && may_begin
-                && let Some(args) = &args
-                && self.books.with_again(|again| again.allows(item))
-            {
-                return self.retry((payload, item), (args, figure), outcome, &verdict);
-            }
-            if verdict != Verdict::NotRun {
-                self.books.with_again(|again| again.settle(item, verdict == Verdict::Value));
-                self.books.count(match verdict {
-                    Verdict::Failed { outcome, .. } => Some(outcome),
-                    Verdict::Value | Verdict::Returned | Verdict::NotRun => None,
-                });
-            }
-        }
-        match (outcome, &args) {
-            (Ok(value), Some(args)) if self.books.reorders() => self.books.keep(item, figure, args, &value),
-            (Ok(value), _) => self.books.value(item, args.as_ref(), &value),
-            (Err(error), _) => {
-                self.lose(item, figure, args.as_ref(), (&error, &message(&error, payload, item)))
-            }
-        }
-    }
-
-    /// Lets an item run again that failed by itself, and says so.
-    fn retry(
-        &self,
-        (payload, item): (u64, u64),
-        (args, figure): (&Payload, Option<Figure>),
-        outcome: Result<Payload, Error>,
-        verdict: &Verdict,
-    ) -> Result<(), Stop> {
-        let (cause, what) = match outcome {
-            Ok(value) => {
-                let what = match verdict {
-                    Verdict::Failed { what, .. } => what.as_str(),
-                    Verdict::Value | Verdict::Returned | Verdict::NotRun => "returned an error",
-                };
-                (Cause::Value(value), format!("item {item}: {what}"))
-            }
-            Err(error) => {
-                let message = message(&error, payload, item);
-                (Cause::Error(error, message.clone()), message)
-            }
-        };
-        let failure = Failure { cause, args: args.clone(), figure };
-        let chance = (Instant::now(), fastrand::f64());
-        let (pause, retry) = self.books.with_again(|again| again.put(item, failure, chance));
-        let (attempts, retries) =
-            (self.books.with_again(|again| again.past(item).starts), self.job.pool.policies.retries());
-        let told = format!("{what}; again in {}, retry {retry} of {retries}", units::show(pause));
-        self.books.aside(|| terminal::say(&terminal::printable(&told)));
-        let (outcome, after_s) = (verdict.id(), pause.as_secs_f64());
-        let retried = Retried { index: item, outcome, attempts, error: &what, retry, after_s };
-        self.books.on_record(|record| record.retried(&retried))
-    }
-
-    /// Nothing runs again any more: the last failure of each item that was to is its outcome.
-    fn end_retries(&self) -> Result<(), Stop> {
-        let waiting = self.books.with_again(Again::take_waiting);
-        waiting.into_iter().try_for_each(|item| self.book_failure(item).map(drop))
-    }
-
-    /// Books the failure that an item was to run again for; false: it has none.
-    fn book_failure(&self, item: u64) -> Result<bool, Stop> {
-        let Some(Failure { cause, args, figure }) = self.books.take_failure(item) else { return Ok(false) };
-        match cause {
-            Cause::Error(error, message) => self.lose(item, figure, Some(&args), (&error, &message)),
-            Cause::Value(value) => self.books.keep(item, figure, &args, &value),
-        }?;
-        Ok(true)
-    }
-
-    /// Why the run is to end before its items do, if it is and some are left.
-    fn reason_to_halt(&self) -> Option<String> {
-        let halt = self.job.pool.policies.halt.filter(|_| self.stage == Request::Run)?;
-        let counts = self.books.counts();
-        let why = halt.reason(counts, self.total).filter(|_| self.books.why_cut_short().is_none())?;
-        let done = counts.ended + self.books.tally().earlier;
-        self.total.is_none_or(|total| done < total).then(|| format!("{why} (--halt {halt})"))
-    }
-
-    fn halt<I: Iterator>(&self, stream: &mut PayloadStream<I>, why: &str) {
-        let what = match self.job.pool.policies.halt.map(|halt| halt.when) {
-            Some(When::Now) => {
-                stream.cancel();
-                "stopping what runs"
-            }
-            Some(When::Soon) | None => {
-                stream.drain();
-                "finishing what runs"
-            }
-        };
-        self.books.halt(why);
-        self.books.aside(|| terminal::say_warning(&format!("{why}: {what}, beginning nothing new")));
-    }
-
     /// Ends the session in the run directory and the event stream, and says how to go on.
     fn end_record(
         &self,
@@ -520,15 +404,6 @@ impl Run<'_> {
             }),
         }
     }
-}
-
-/// What an error says, of the item: the pool counts payloads.
-fn message(error: &Error, payload: u64, item: u64) -> String {
-    let message = error.to_string();
-    if item == payload {
-        return message;
-    }
-    message.replacen(&format!(", item {payload}"), &format!(", item {item}"), 1)
 }
 
 fn with_unrecorded(stop: Stop, unrecorded: u64) -> Stop {

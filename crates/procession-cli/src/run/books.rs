@@ -1,7 +1,8 @@
 //! The books of a run: what became of every item, in the tally, in the failures file and on the progress bar.
 
+mod hearing;
+
 use std::cell::{Cell, RefCell};
-use std::time::Instant;
 
 use procession::{Error, Payload};
 use procession_store::Item;
@@ -13,12 +14,10 @@ use super::results::Results;
 use super::sequence::{Held, Next, Sequence};
 use super::spill::Spill;
 use crate::activity::SharedTally;
-use crate::diagnostic::Diagnostic;
 use crate::exec;
 use crate::exit::Stop;
-use crate::failures::{self, Failures, Flaw, INVALID, NOT_RUN, Outcome};
-use crate::intake::{Admission, Hearer};
-use crate::policy::{Backoff, Counts, FIRST_DELAY, Gate, Policies, Readings};
+use crate::failures::{self, Failures, Flaw, NOT_RUN, Outcome};
+use crate::policy::{Backoff, Counts, FIRST_DELAY, Gate, Policies};
 use crate::progress::{Progress, Screen};
 use crate::summary::Tally;
 use crate::terminal;
@@ -459,61 +458,9 @@ impl Books {
         earlier.map_or(Ok(false), |item| self.known(item).map(|()| true))
     }
 
-    fn admission(&self, index: u64) -> Result<Admission, Stop> {
-        if self.is_known(index)? {
-            return Ok(Admission::Known);
-        }
-        self.on_record(|record| record.hand_out(index)).map(|()| Admission::Run)
-    }
-
     fn write(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {
         let done = self.failures.borrow_mut().as_mut().map_or(Ok(()), write);
         self.unrecorded.set(self.unrecorded.get() || done.is_err());
         done
-    }
-}
-
-impl Hearer for Books {
-    fn admit(&self, index: u64) -> Admission {
-        self.admission(index).unwrap_or_else(|stop| {
-            self.stop.borrow_mut().get_or_insert(stop);
-            Admission::Close
-        })
-    }
-
-    fn holds(&self) -> bool {
-        let (is_closed, reason) = self.gate.borrow_mut().is_closed(Instant::now(), Readings::now);
-        if let Some(reason) = reason {
-            let warning = format!("{reason}: nothing new is begun until that has changed; what runs goes on");
-            self.aside(|| terminal::say_warning(&warning));
-        }
-        is_closed
-    }
-
-    fn again(&self) -> Option<(u64, Payload)> {
-        self.again.borrow_mut().take_due(Instant::now())
-    }
-
-    fn is_full(&self) -> bool {
-        self.again.borrow().is_full()
-    }
-
-    fn may_return(&self, under_way: u64) -> bool {
-        self.again.borrow().may_come(under_way)
-    }
-
-    fn invalid(&self, index: u64, refusal: &Diagnostic) -> bool {
-        self.aside(|| terminal::say(&format!("invalid input: item {index}: {}", refusal.headline())));
-        self.tally.lock().fail(INVALID);
-        self.count(Some(INVALID));
-        let recorded =
-            self.on_record(|record| record.invalid(index, refusal)).and_then(|()| self.pass(index, None));
-        match recorded.and_then(|()| self.write(|failures| failures.invalid(index, refusal))) {
-            Ok(()) => true,
-            Err(stop) => {
-                self.stop.borrow_mut().get_or_insert(stop);
-                false
-            }
-        }
     }
 }
