@@ -18,6 +18,8 @@ mod faults;
 mod looking_back;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/policies.rs"]
+mod policies;
 #[path = "cli/prints.rs"]
 mod prints;
 #[path = "cli/reports.rs"]

@@ -9,6 +9,14 @@ use crate::program::{procession, run, start, within};
 
 const SCHEMA: &str = include_str!("../../docs/events.schema.json");
 
+/// Holds a line of a stream against the schema.
+pub(crate) fn check(event: &Value) {
+    let schema = serde_json::from_str(SCHEMA).expect("the schema is JSON");
+    let schema = jsonschema::validator_for(&schema).expect("the schema is one");
+    let flaws: Vec<String> = schema.iter_errors(event).map(|flaw| flaw.to_string()).collect();
+    assert!(flaws.is_empty(), "{flaws:?} in {event}");
+}
+
 /// Every line of a stream, valid by the schema.
 fn events(text: &str) -> Vec<Value> {
     let schema = serde_json::from_str(SCHEMA).expect("the schema is JSON");

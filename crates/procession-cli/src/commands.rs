@@ -8,8 +8,8 @@ use std::sync::Arc;
 use procession::TaskInfo;
 
 use crate::cli::{
-    Apply, Cli, Command, ConductFlags, Exec, ItemFlags, Map, PoolFlags, ResultFlags, Retry, Run, RunDirFlags,
-    Starmap,
+    Apply, Cli, Command, ConductFlags, Exec, ItemFlags, Map, PolicyFlags, PoolFlags, ResultFlags, Retry, Run,
+    RunDirFlags, Starmap, TimeLimit,
 };
 use crate::diagnostic::{Diagnostic, Place, Text};
 use crate::exec::{self, Commands, Origin, RowForm, Streams, Wording};
@@ -17,6 +17,7 @@ use crate::exit::{Ending, Stop};
 use crate::failures::UNKNOWN;
 use crate::input::{Cell, CellRow, Columns, File, Format, Series, Source, row};
 use crate::job::{Call, Job, PoolSettings, ResultSettings, RunDirSettings, Typed};
+use crate::policy::Policies;
 use crate::run::Talk;
 use crate::{cli, listing, look, manual, new, output, plan, report, run, run_dir, scale, signals, spec};
 
@@ -197,6 +198,10 @@ fn apply_job(command: Apply) -> Result<Job, Diagnostic> {
     let source = Source::Rows(vec![CellRow { cells, at: words.text.whole() }]);
     let mut pool = PoolSettings { workers: Some(1), ..PoolSettings::default() };
     command.item.adjust(&mut pool);
+    if pool.policies.timeout_percent.is_some() {
+        let refusal = Diagnostic::new("--timeout of per cent follows the items before: `apply` has one");
+        return Err(refusal.help("write a duration, such as 30s"));
+    }
     Ok(Job {
         name: task.name().to_owned(),
         spec: None,
@@ -354,12 +359,28 @@ impl PoolFlags {
         pool.workers = self.workers.or(pool.workers);
         pool.chunk_size = self.chunk_size.or(pool.chunk_size);
         self.item.adjust(pool);
+        self.policy.adjust(&mut pool.policies);
+    }
+}
+
+impl PolicyFlags {
+    fn adjust(&self, policies: &mut Policies) {
+        policies.retries = self.retries.or(policies.retries);
+        policies.retry_delay = self.retry_delay.or(policies.retry_delay);
+        policies.halt = self.halt.or(policies.halt);
+        policies.gates.max_load = self.max_load.or(policies.gates.max_load);
+        policies.gates.min_free_memory = self.min_free_memory.or(policies.gates.min_free_memory);
     }
 }
 
 impl ItemFlags {
     fn adjust(&self, pool: &mut PoolSettings) {
-        pool.timeout = self.timeout.or(pool.timeout);
+        if let Some(limit) = self.timeout {
+            (pool.timeout, pool.policies.timeout_percent) = match limit {
+                TimeLimit::Fixed(limit) => (Some(limit), None),
+                TimeLimit::Percent(percent) => (None, Some(percent)),
+            };
+        }
         pool.memory_limit = self.memory_limit.or(pool.memory_limit);
         pool.max_attempts = self.max_attempts.or(pool.max_attempts);
         pool.start_method = self.start_method.or(pool.start_method);

@@ -22,7 +22,7 @@ use crate::reproduce::quoted;
 use crate::terminal;
 
 pub(crate) use rows::{Form as RowForm, Origin};
-pub(crate) use streams::{Format, Streams, flaw_of};
+pub(crate) use streams::{CUT, Format, Streams, flaw_of};
 
 use rows::TextRow;
 use template::{Fields, Known, Template};

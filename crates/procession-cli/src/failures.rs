@@ -74,12 +74,12 @@ impl Failures {
         self.sink.begin()
     }
 
-    /// Records an item that ended without a value.
+    /// Records an item that ended without a value; before that it had been started so often.
     pub(crate) fn item(
         &mut self,
         index: u64,
         args: Option<&Payload>,
-        error: &Error,
+        (error, starts): (&Error, u32),
         message: &str,
     ) -> Result<(), Stop> {
         let (exit, signal) = exit_of(error.exit());
@@ -88,7 +88,7 @@ impl Failures {
             args: args.and_then(|args| args_json(self.task, args)),
             input: None,
             outcome: outcome(error).id,
-            attempts: error.attempts(),
+            attempts: error.attempts() + starts,
             exit,
             signal,
             error: message,
@@ -120,14 +120,14 @@ impl Failures {
         &mut self,
         index: u64,
         args: Option<&Payload>,
-        flaw: &Flaw,
+        (flaw, starts): (&Flaw, u32),
         what: &str,
     ) -> Result<(), Stop> {
         self.write(&Failure {
             index,
             args: args.and_then(|args| args_json(self.task, args)),
             outcome: flaw.outcome.id,
-            attempts: 1,
+            attempts: 1 + starts,
             exit: flaw.exit,
             signal: flaw.signal,
             error: what,
@@ -230,6 +230,8 @@ pub(crate) const NOT_RUN: Outcome = Outcome { id: "not_run", words: "not run" };
 
 /// It may have been running when the master was killed.
 pub(crate) const UNKNOWN: Outcome = Outcome { id: "unknown", words: "unknown" };
+/// Its task panicked.
+pub(crate) const PANICKED: Outcome = Outcome { id: "panicked", words: "panicked" };
 /// It ran for too long.
 pub(crate) const TIMED_OUT: Outcome = Outcome { id: "timed_out", words: "timed out" };
 
@@ -246,7 +248,7 @@ const NAMED: [Outcome; 15] = [
     UNKNOWN,
     TERMINATED,
     CANCELLED,
-    Outcome { id: "panicked", words: "panicked" },
+    PANICKED,
     Outcome { id: "worker_lost", words: "worker lost" },
     Outcome { id: "out_of_memory", words: "out of memory" },
     TIMED_OUT,
@@ -259,6 +261,11 @@ const NAMED: [Outcome; 15] = [
 ];
 
 impl Outcome {
+    /// Whether it cost the item its worker.
+    pub(crate) fn is_loss(self) -> bool {
+        ["worker_lost", "out_of_memory", "quarantined"].contains(&self.id)
+    }
+
     /// Whether the item ran, so that it says something of how fast items run.
     pub(crate) fn ran(self) -> bool {
         ![INVALID, NOT_RUN, CANCELLED, UNKNOWN].contains(&self)

@@ -3,9 +3,9 @@
 //! The pool counts the payloads it is given; items are counted from the input. This file is the map between the two.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use procession::Payload;
 
@@ -27,6 +27,22 @@ pub(crate) enum Admission {
 pub(crate) trait Hearer {
     /// Item `index` has arguments.
     fn admit(&self, index: u64) -> Admission;
+    /// Whether nothing may be begun for now.
+    fn holds(&self) -> bool {
+        false
+    }
+    /// An item that is to run again, and now.
+    fn again(&self) -> Option<(u64, Payload)> {
+        None
+    }
+    /// Whether so many wait to run again that no others may be begun.
+    fn is_full(&self) -> bool {
+        false
+    }
+    /// Whether items may come that run again, where so many payloads have no answer.
+    fn may_return(&self, _under_way: u64) -> bool {
+        false
+    }
     /// Item `index` has no arguments. False: take nothing more in.
     fn invalid(&self, index: u64, refusal: &Diagnostic) -> bool;
 }
@@ -47,6 +63,10 @@ pub(crate) struct Desk {
     items: u64,
     /// Payloads handed over so far.
     payloads: u64,
+    /// Of these, how many have no answer.
+    under_way: u64,
+    /// A row that was read and may not be begun for now.
+    held: Option<Payload>,
     numbers: Numbers,
     /// Copies of the arguments under way, if they may be asked for.
     kept: Option<Kept>,
@@ -55,27 +75,58 @@ pub(crate) struct Desk {
 /// Which item a payload belongs to. Cheap to clone; other threads may ask, too.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Numbers {
-    /// From payload `.0` on, an item's number is `.1` more than the payload's: an entry for each run of rows set aside.
-    shifts: Arc<Mutex<Vec<(u64, u64)>>>,
+    map: Arc<Mutex<NumberMap>>,
+}
+
+#[derive(Debug, Default)]
+struct NumberMap {
+    /// From payload `.0` on, an item's number is `.1` more than the payload's: an entry for each run of rows set aside, or
+    /// of payloads of items that run again.
+    shifts: Vec<(u64, i64)>,
+    /// The items of unanswered payloads that are none of the input's.
+    again: BTreeMap<u64, u64>,
 }
 
 impl Numbers {
     /// The item that payload number `payload` belongs to.
     pub(crate) fn item(&self, payload: u64) -> u64 {
-        let shifts = self.shifts.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = shifts.partition_point(|(from, _)| *from <= payload);
-        payload + before.checked_sub(1).map_or(0, |at| shifts[at].1)
+        let map = self.map();
+        map.again.get(&payload).copied().unwrap_or_else(|| payload.saturating_add_signed(map.shift(payload)))
     }
 
     /// An item comes that has no payload: those from `payload` on belong to later ones.
     fn set_aside(&self, payload: u64) {
-        let mut shifts = self.shifts.lock().unwrap_or_else(PoisonError::into_inner);
-        match shifts.last_mut() {
-            Some((from, shift)) if *from == payload => *shift += 1,
-            last => {
-                let shift = last.map_or(0, |(_, shift)| *shift) + 1;
-                shifts.push((payload, shift));
-            }
+        self.map().move_on(payload, payload, 1);
+    }
+
+    /// A payload is that of an item that runs again: the one behind it belongs to the item that it would have had.
+    fn insert(&self, payload: u64, item: u64) {
+        let mut map = self.map();
+        map.move_on(payload, payload + 1, -1);
+        map.again.insert(payload, item);
+    }
+
+    fn answered(&self, payload: u64) {
+        self.map().again.remove(&payload);
+    }
+
+    fn map(&self) -> MutexGuard<'_, NumberMap> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl NumberMap {
+    fn shift(&self, payload: u64) -> i64 {
+        let before = self.shifts.partition_point(|(from, _)| *from <= payload);
+        before.checked_sub(1).map_or(0, |at| self.shifts[at].1)
+    }
+
+    /// From payload `from` on it is `by` more. What was said of those from `payload` on has had no effect yet.
+    fn move_on(&mut self, payload: u64, from: u64, by: i64) {
+        let shift = self.shift(payload) + by;
+        match self.shifts.last_mut() {
+            Some(last) if last.0 == payload => *last = (from, shift),
+            _ => self.shifts.push((from, shift)),
         }
     }
 }
@@ -104,18 +155,33 @@ impl<'a, 's, H: Hearer> Intake<'a, 's, H> {
     }
 }
 
+/// `None` within is nothing for now.
 impl<H: Hearer> Iterator for Intake<'_, '_, H> {
-    type Item = Payload;
+    type Item = Option<Payload>;
 
-    fn next(&mut self) -> Option<Payload> {
+    fn next(&mut self) -> Option<Option<Payload>> {
         while !self.closed && self.watch.request() == Request::Run {
-            match self.rows.borrow_mut().next() {
+            let holds = self.hearer.holds();
+            if !holds && let Some((item, payload)) = self.hearer.again() {
+                self.desk.borrow_mut().take_again(item, &payload);
+                return Some(Some(payload));
+            }
+            let under_way = self.desk.borrow().under_way;
+            if self.hearer.is_full() {
+                return Some(None);
+            }
+            let held = self.desk.borrow_mut().held.take();
+            match held.map(Ok).or_else(|| self.rows.borrow_mut().next()) {
+                Some(Ok(payload)) if holds => {
+                    self.desk.borrow_mut().held = Some(payload);
+                    return Some(None);
+                }
                 Some(Ok(payload)) => {
                     let index = self.desk.borrow().items();
                     match self.hearer.admit(index) {
                         Admission::Run => {
                             self.desk.borrow_mut().take_in(&payload);
-                            return Some(payload);
+                            return Some(Some(payload));
                         }
                         Admission::Known => {
                             self.desk.borrow_mut().set_aside();
@@ -128,6 +194,7 @@ impl<H: Hearer> Iterator for Intake<'_, '_, H> {
                     let index = self.desk.borrow_mut().set_aside();
                     self.closed = !self.hearer.invalid(index, &refusal);
                 }
+                None if self.hearer.may_return(under_way) => return Some(None),
                 None => self.closed = true,
             }
         }
@@ -138,7 +205,18 @@ impl<H: Hearer> Iterator for Intake<'_, '_, H> {
 impl Desk {
     fn take_in(&mut self, payload: &Payload) {
         self.next_item();
+        self.hand_over(payload);
+    }
+
+    /// Takes in an item that has been before.
+    fn take_again(&mut self, item: u64, payload: &Payload) {
+        self.numbers.insert(self.payloads, item);
+        self.hand_over(payload);
+    }
+
+    fn hand_over(&mut self, payload: &Payload) {
         self.payloads += 1;
+        self.under_way += 1;
         if let Some(kept) = &mut self.kept {
             kept.payloads.push_back(Some(payload.clone()));
         }
@@ -176,6 +254,11 @@ impl Desk {
         payload < self.payloads
     }
 
+    /// The row that was read and not taken in, if there is one.
+    pub(crate) fn take_held(&mut self) -> Option<Payload> {
+        self.held.take()
+    }
+
     /// The kept payloads that have no answer, with their items' numbers; they are not kept any longer.
     pub(crate) fn unanswered(&mut self) -> Vec<(u64, Payload)> {
         let Some(kept) = self.kept.take() else {
@@ -187,6 +270,8 @@ impl Desk {
 
     /// The arguments of an answered payload, if they were kept; they are not kept any longer.
     pub(crate) fn settle(&mut self, payload: u64) -> Option<Payload> {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.numbers.answered(payload);
         let kept = self.kept.as_mut()?;
         let at = usize::try_from(payload.checked_sub(kept.first)?).ok()?;
         let args = kept.payloads.get_mut(at)?.take();
@@ -200,7 +285,7 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     use super::*;
 
@@ -230,7 +315,7 @@ mod tests {
         let heard = Heard::default();
         let intake = Intake::new(&rows, &heard, Watch::default(), true);
         let desk = intake.desk();
-        let payloads: Vec<Payload> = intake.collect();
+        let payloads: Vec<Payload> = intake.flatten().collect();
         assert_eq!(*heard.0.borrow(), [0, 3, 4, 7]);
         let items: Vec<u64> = (0..payloads.len() as u64).map(|payload| desk.borrow().item(payload)).collect();
         assert_eq!(items, [1, 2, 5, 6]);
@@ -243,6 +328,73 @@ mod tests {
         }
         let left = desk.borrow_mut().unanswered();
         assert_eq!(left, [(6, Payload::from(vec![6]))]);
+    }
+
+    #[test]
+    fn items_that_run_again_keep_their_numbers() {
+        let numbers = Numbers::default();
+        numbers.insert(2, 0);
+        numbers.insert(3, 1);
+        numbers.set_aside(5);
+        numbers.insert(5, 3);
+        let items: Vec<u64> = (0..8).map(|payload| numbers.item(payload)).collect();
+        // Item 4 was malformed.
+        assert_eq!(items, [0, 1, 0, 1, 2, 3, 5, 6]);
+        numbers.set_aside(8);
+        numbers.insert(8, 9);
+        numbers.insert(9, 0);
+        assert_eq!([8, 9, 10].map(|payload| numbers.item(payload)), [9, 0, 8]);
+        (0..10).for_each(|payload| numbers.answered(payload));
+        assert!(numbers.map().again.is_empty());
+    }
+
+    #[test]
+    fn what_may_not_be_begun_is_held_and_runs_out_last() {
+        #[derive(Default)]
+        struct Shy {
+            holds: Cell<bool>,
+            again: RefCell<Option<(u64, Payload)>>,
+        }
+        impl Hearer for Shy {
+            fn admit(&self, _: u64) -> Admission {
+                Admission::Run
+            }
+
+            fn invalid(&self, _: u64, _: &Diagnostic) -> bool {
+                true
+            }
+
+            fn holds(&self) -> bool {
+                self.holds.get()
+            }
+
+            fn again(&self) -> Option<(u64, Payload)> {
+                self.again.take()
+            }
+
+            fn may_return(&self, under_way: u64) -> bool {
+                under_way > 0
+            }
+        }
+        let rows: RefCell<Rows<'_>> = RefCell::new(Box::new((0..2).map(|i| row(true, i))));
+        let shy = Shy::default();
+        let mut intake = Intake::new(&rows, &shy, Watch::default(), true);
+        let desk = intake.desk();
+        let byte = |i: u8| Some(Some(Payload::from(vec![i])));
+        assert_eq!(intake.next(), byte(0));
+        shy.holds.set(true);
+        shy.again.replace(Some((0, Payload::from(vec![0]))));
+        assert_eq!(intake.next(), Some(None));
+        assert_eq!(desk.borrow().items(), 1, "it is not taken in");
+        shy.holds.set(false);
+        assert_eq!(intake.next(), byte(0), "what runs again goes first");
+        assert_eq!(intake.next(), byte(1));
+        assert_eq!(intake.next(), Some(None), "they may come back");
+        assert_eq!([0, 1, 2].map(|payload| desk.borrow().item(payload)), [0, 0, 1]);
+        for payload in [1, 2, 0] {
+            assert!(desk.borrow_mut().settle(payload).is_some());
+        }
+        assert_eq!(intake.next(), None);
     }
 
     #[test]

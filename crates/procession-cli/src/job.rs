@@ -14,6 +14,7 @@ use crate::echo;
 use crate::exec::Streams;
 use crate::input::Source;
 use crate::output::Format;
+use crate::policy::Policies;
 use crate::progress::Screen;
 use crate::reduce::Reduction;
 use crate::terminal;
@@ -245,6 +246,7 @@ pub(crate) struct PoolSettings {
     pub(crate) output: WorkerOutput,
     pub(crate) crash_reports: Option<bool>,
     pub(crate) recycle_after_panic: Option<bool>,
+    pub(crate) policies: Policies,
 }
 
 impl PoolSettings {

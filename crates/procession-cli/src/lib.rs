@@ -49,6 +49,7 @@ mod nearest;
 mod new;
 mod output;
 mod plan;
+mod policy;
 mod progress;
 mod reduce;
 mod report;

@@ -78,7 +78,7 @@ fn limits(pool: &PoolSettings) -> Vec<String> {
         pool.nice.map(|increment| format!("nice {increment}")),
         pool.cpu_affinity.as_ref().map(|cores| format!("cpu_affinity {cores:?}")),
     ];
-    limits.into_iter().flatten().collect()
+    limits.into_iter().flatten().chain(pool.policies.words()).collect()
 }
 
 fn rows(job: &Job, total: Option<u64>) -> Result<Vec<String>, Stop> {

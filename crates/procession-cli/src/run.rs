@@ -2,13 +2,16 @@
 //!
 //! This is the one loop of the program. Where items come from and where values go is decided elsewhere.
 
+mod again;
 mod books;
 mod events;
 mod figures;
+mod outcomes;
 mod record;
 mod results;
 mod sequence;
 mod spill;
+mod steering;
 
 use std::cell::RefCell;
 use std::sync::mpsc;
@@ -18,8 +21,10 @@ use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
 
 use self::books::{Books, Lost};
 use self::events::{End, Events};
+use self::figures::{Figure, Figures};
 use self::record::Record;
 use self::results::Results;
+use self::steering::Steering;
 use crate::activity::Activity;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
@@ -52,6 +57,11 @@ pub(crate) struct Talk {
 /// Runs `job` to its end. Nothing has started when this returns a refusal.
 pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let total = job.source.check(job.task, job.skip_invalid)?;
+    let policies = &job.pool.policies;
+    if let Some(halt) = policies.halt.filter(|halt| halt.wants_total() && total.is_none()) {
+        let refusal = Diagnostic::new(format!("--halt {halt} is a share of items that nobody has counted"));
+        return Err(refusal.help("name a number of items, or leave out --skip-invalid").into());
+    }
     let rows = RefCell::new(job.source.rows(job.task)?);
     job.refuse_overwriting()?;
     job.caution().iter().for_each(|caution| terminal::say_warning(caution));
@@ -62,11 +72,14 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;
     let stream = job.results.events.as_deref().map(Events::open).transpose()?;
     let is_recorded = job.run_dir.is_some() || stream.is_some();
-    let keep_args = failures.is_some() || is_recorded || job.results.streams.is_some();
+    let keep_args = failures.is_some() || is_recorded || job.results.streams.is_some() || policies.reorders();
     // Last of all that may be refused: it is there, and locked, once there is a run.
     let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, total)).transpose()?;
     let progress = Progress::new(talk.progress, total, results.go_to_terminal());
-    let books = Books::new(results, failures, progress);
+    let books = Books::new(results, failures, progress, policies);
+    if policies.reorders() {
+        books.reorder(job.results.unordered);
+    }
 
     let start = Instant::now();
     let (told, events) = mpsc::channel();
@@ -93,11 +106,13 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let numbers = desk.borrow().numbers();
     let activity = Activity::of_run(pool.clone(), numbers, (&job.name, total), books.shared_tally());
     let _hosting = watch.host(Host::new(pool.clone(), books.screen(), activity));
-    let mut run = Run { job, books: &books, pool, watch, stage: Request::Run };
+    let steering = Steering::new(job);
+    let figures = Figures::default();
+    let mut run = Run { job, books: &books, pool, watch, stage: Request::Run, total, figures, steering };
 
     let driven = run.drive(intake, &desk);
     let is_settled = driven.is_ok();
-    let mut done = driven;
+    let mut done = driven.and_then(|()| run.end_retries());
     // A source that was not counted may never end: its rest stays unread. What has a run directory is a file.
     let reads_rest = (total.is_some() && run.stage < Request::Stop) || books.has_store();
     if reads_rest && keep_args && done.is_ok() {
@@ -124,6 +139,10 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
         let workers = job.pool.workers();
         let wall = start.elapsed();
         terminal::say(&Summary { name: &job.name, tally: &tally, wall, workers, restarts }.to_string());
+    }
+    if let Some(why) = books.halted() {
+        let left = counted(tally.of(NOT_RUN), "item");
+        terminal::say(&format!("halted: {why}; {left} not begun"));
     }
     if done.is_ok()
         && let Some(lost) = books.take_first_lost()
@@ -156,16 +175,26 @@ struct Run<'a> {
     watch: Watch,
     /// What the signals so far have led to.
     stage: Request,
+    /// How many items there are, if they were counted.
+    total: Option<u64>,
+    figures: Figures,
+    steering: Steering,
 }
 
 impl Run<'_> {
     /// Takes outcome after outcome until there are no more.
     fn drive(&mut self, intake: Intake<'_, '_, Books>, desk: &RefCell<Desk>) -> Result<(), Stop> {
-        let is_recorded = self.books.has_record();
         let mut options = options(self.job);
-        if is_recorded {
-            // An outcome is on record as soon as it is there. The output has an order of its own.
-            (options.ordered, options.figures) = (false, true);
+        // An outcome is on record as soon as it is there, or its item runs again. The output has an order of its own.
+        options.ordered &= !self.books.reorders();
+        options.figures = self.books.has_record() || self.steering.judges;
+        let policies = &self.job.pool.policies;
+        if policies.timeout_percent.is_some() {
+            options.timeout = Some(Duration::MAX);
+        }
+        if !policies.gates.is_empty() {
+            // Each start is asked for: what the pool holds ready would be begun whatever the machine does.
+            options.buffer = options.buffer.or(Some(self.job.pool.workers()));
         }
         let mut stream = self.pool.stream(self.job.task, intake, options);
         loop {
@@ -194,21 +223,10 @@ impl Run<'_> {
                     // Not an item's: the call as a whole was refused, ran out of time or was given up.
                     self.cut_short(&error)?;
                 }
-                Some(Some((payload, outcome))) => {
-                    let item = desk.borrow().item(payload);
-                    let args = desk.borrow_mut().settle(payload);
-                    self.books.on_record(|record| {
-                        record.figures.add(stream.take_figures());
-                        Ok(())
-                    })?;
-                    match (outcome, &args) {
-                        (Ok(value), Some(args)) if is_recorded => {
-                            self.books.keep(item, payload, args, &value)?;
-                        }
-                        (Ok(value), _) => self.books.value(item, args.as_ref(), &value)?,
-                        (Err(error), _) => self.lose((payload, item), args.as_ref(), &error)?,
-                    }
-                }
+                Some(Some(answer)) => self.settle(&mut stream, desk, answer)?,
+            }
+            if let Some(why) = self.reason_to_halt() {
+                self.halt(&mut stream, &why);
             }
             self.books.show_progress();
         }
@@ -234,15 +252,17 @@ impl Run<'_> {
         };
         let unrecorded = record.unrecorded();
         let ended = items.map_or(Ok(()), |items| record.total(items)).and_then(|()| {
-            record.finish(End { ending, signal: self.watch.signal(), tally, wall }, is_settled)
+            let (signal, halted) = (self.watch.signal(), self.books.halted());
+            record.finish(End { ending, signal, tally, wall, halted: halted.as_deref() }, is_settled)
         });
         let done = done.and(ended.map_err(|stop| match unrecorded {
             Some(unrecorded) => with_unrecorded(stop, unrecorded),
             None => stop,
         }));
+        let has_rest = self.books.halted().is_some() && tally.of(NOT_RUN) > 0;
         let is_over =
             matches!(ending, procession_store::Ending::Complete | procession_store::Ending::Incomplete);
-        if let Some(settings) = self.job.run_dir.as_ref().filter(|_| done.is_err() || !is_over) {
+        if let Some(settings) = self.job.run_dir.as_ref().filter(|_| done.is_err() || !is_over || has_rest) {
             terminal::say(&format!("go on with: {}", run_dir::resuming(&settings.typed)));
         }
         done
@@ -264,7 +284,7 @@ impl Run<'_> {
     }
 
     /// Does what the signals ask for, and says so.
-    fn obey<I: Iterator<Item = Payload>>(&self, stream: &mut PayloadStream<I>) {
+    fn obey<I: Iterator>(&self, stream: &mut PayloadStream<I>) {
         let name = self.watch.signal().map_or("signal", signals::name);
         match self.stage {
             Request::Run => {}
@@ -286,10 +306,15 @@ impl Run<'_> {
     /// Books the items that were never taken in, so that every item without a value is in the failures.
     fn record_rest(&self, rows: &RefCell<Rows<'_>>, desk: &RefCell<Desk>) -> Result<(), Stop> {
         let why = self.why_not_run();
-        for (item, args) in desk.borrow_mut().unanswered() {
+        let unanswered = desk.borrow_mut().unanswered();
+        for (item, args) in unanswered {
+            if self.book_failure(item)? {
+                continue;
+            }
             self.books.not_run(item, Some(&args), &why)?;
         }
-        for row in rows.borrow_mut().by_ref() {
+        let held = desk.borrow_mut().take_held().map(Ok);
+        for row in held.into_iter().chain(rows.borrow_mut().by_ref()) {
             let item = desk.borrow_mut().next_item();
             if self.books.is_known(item)? {
                 continue;
@@ -305,30 +330,35 @@ impl Run<'_> {
         format!("not run: {}", why.as_deref().unwrap_or("the run ended early"))
     }
 
-    /// Books an item that ended without a value. The pool counts payloads, the books count items.
-    fn lose(&self, (payload, item): (u64, u64), args: Option<&Payload>, error: &Error) -> Result<(), Stop> {
-        let mut message = error.to_string();
-        if item != payload {
-            message = message.replacen(&format!(", item {payload}"), &format!(", item {item}"), 1);
-        }
+    /// Books an item that ended without a value.
+    fn lose(
+        &self,
+        item: u64,
+        figure: Option<Figure>,
+        args: Option<&Payload>,
+        (error, message): (&Error, &str),
+    ) -> Result<(), Stop> {
         let outcome = failures::outcome(error);
         match error.kind() {
             ErrorKind::Broken | ErrorKind::Spawn | ErrorKind::Initializer | ErrorKind::NotInitialized => {
-                self.books.broke(&message);
+                self.books.broke(message);
             }
             ErrorKind::Usage => return Err(Diagnostic::new(message).into()),
             // Whoever stopped the run knows why; the tally counts them.
             ErrorKind::Cancelled | ErrorKind::Terminated if outcome == NOT_RUN => {
+                if self.book_failure(item)? {
+                    return Ok(());
+                }
                 self.books.on_record(|record| record.take_back(item))?;
                 self.books.pass(item, None)?;
                 return self.books.not_run(item, args, &self.why_not_run());
             }
             ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed => {}
-            _ => self.books.aside(|| terminal::say(&terminal::printable(&message))),
+            _ => self.books.aside(|| terminal::say(&terminal::printable(message))),
         }
-        self.books.on_record(|record| record.failure(item, payload, args, error, &message))?;
+        self.books.record_failure(item, figure, args, (error, message))?;
         self.books.pass(item, None)?;
-        self.books.failed(item, args, error, &message)
+        self.books.failed(item, args, error, message)
     }
 
     /// Says for how many items nothing was written.
@@ -368,6 +398,8 @@ impl Run<'_> {
             (Ok(()), None) => Ok(match self.watch.signal() {
                 Some(signal) => Ending::Signalled(signal),
                 None if tally.failures() > 0 => Ending::Incomplete,
+                // Of what nobody has counted, some may be left.
+                None if self.books.halted().is_some() && self.total.is_none() => Ending::Incomplete,
                 None => Ending::Complete,
             }),
         }

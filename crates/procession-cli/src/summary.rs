@@ -14,6 +14,8 @@ pub(crate) struct Tally {
     pub(crate) values: u64,
     /// Items whose outcome is of an earlier session.
     pub(crate) earlier: u64,
+    /// Items that have a value and had failed before, of this session or an earlier one.
+    pub(crate) flaky: u64,
     without: BTreeMap<Outcome, u64>,
 }
 
@@ -38,6 +40,11 @@ impl Tally {
         self.without.values().sum()
     }
 
+    /// Items with this outcome.
+    pub(crate) fn of(&self, outcome: Outcome) -> u64 {
+        self.without.get(&outcome).copied().unwrap_or(0)
+    }
+
     /// Items that ran, with whatever outcome.
     fn ran(&self) -> u64 {
         let without = self.without.iter().filter(|(outcome, _)| outcome.ran());
@@ -58,6 +65,9 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", counted(self.items(), "item"), counted(self.values, "value"))?;
+        if self.flaky > 0 {
+            write!(f, " ({} flaky)", self.flaky)?;
+        }
         if self.failures() > 0 {
             let kinds: Vec<String> =
                 self.without.iter().map(|(outcome, count)| format!("{count} {}", outcome.words)).collect();

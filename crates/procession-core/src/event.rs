@@ -42,6 +42,13 @@ pub enum Event {
         /// What they weigh together when sent.
         bytes: u64,
     },
+    /// From now on a call that has a time limit has another one, which holds for what runs as well.
+    Limit {
+        /// Whose items.
+        job: JobId,
+        /// How long each may run.
+        timeout: Duration,
+    },
     /// Nobody wants the rest. Waiting items never start, the running one's worker is stopped, and every item
     /// without an outcome settles [`Cancelled`](crate::Outcome::Cancelled). The input stays open until it is closed.
     Cancel {

@@ -144,6 +144,7 @@ impl Scheduler {
             Event::Input { job, items, bytes } => self.on_input(job, items, bytes),
             Event::InputClosed { job } => self.on_input_closed(job),
             Event::Call { job, options, items, bytes } => self.on_call(job, options, items, bytes),
+            Event::Limit { job, timeout } => self.on_limit(job, timeout),
             Event::Cancel { job } => self.on_cancel(job),
             Event::Abandon { job } => self.on_abandon(job),
             Event::WorkerSetsUp { worker, limit } => self.on_worker_sets_up(worker, limit),

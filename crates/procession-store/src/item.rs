@@ -25,6 +25,8 @@ pub struct Item {
     pub outcome: Cow<'static, str>,
     /// Starts after which it had this outcome.
     pub attempts: u32,
+    /// It has a value, and had failed by itself before.
+    pub is_flaky: bool,
     /// The worker of the last start.
     pub slot: Option<u32>,
     /// Its process id.
@@ -74,6 +76,8 @@ impl Item {
 pub struct Tally {
     /// Items with a value.
     pub values: u64,
+    /// Of them, those that had failed before.
+    pub flaky: u64,
     /// The other outcomes by name, with how many items have each.
     pub without: Vec<(String, u64)>,
 }

@@ -16,7 +16,7 @@ use crate::schema;
 /// What `Item`s are read from, in the order in which [`item`] takes them.
 const COLUMNS: &str =
     "idx, key, outcome, attempts, slot, pid, started_at, wall_s, cpu_s, peak_rss, exit, signal, error,
-    args, stderr_tail, backtrace, reproduce, value, payload";
+    args, stderr_tail, backtrace, reproduce, value, payload, flaky";
 
 /// Reads a run directory.
 #[derive(Debug)]
@@ -138,12 +138,19 @@ impl Reader {
     /// # Errors
     /// [`ErrorKind::Io`].
     pub fn tally(&self) -> Result<Tally, Error> {
-        let counted: Vec<(String, u64)> = self
-            .all("SELECT outcome, count(*) FROM item WHERE outcome <> 'not_run' GROUP BY outcome", |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-        let (values, without): (Vec<_>, Vec<_>) = counted.into_iter().partition(|(outcome, _)| outcome == OK);
-        Ok(Tally { values: values.iter().map(|(_, items)| items).sum(), without })
+        let query =
+            "SELECT outcome, count(*), sum(flaky) FROM item WHERE outcome <> 'not_run' GROUP BY outcome";
+        let counted: Vec<(String, u64, u64)> =
+            self.all(query, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let mut tally = Tally::default();
+        for (outcome, items, flaky) in counted {
+            if outcome == OK {
+                (tally.values, tally.flaky) = (items, flaky);
+            } else {
+                tally.without.push((outcome, items));
+            }
+        }
+        Ok(tally)
     }
 
     /// One item's row, if it has an outcome.
@@ -230,5 +237,6 @@ fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
         reproduce: row.get(16)?,
         value: row.get(17)?,
         payload: row.get(18)?,
+        is_flaky: row.get(19)?,
     })
 }

@@ -1,4 +1,4 @@
--- The run store of Procession, version 1. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
+-- The run store of Procession, version 2. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
 -- A commit is on the disk (synchronous=FULL) before an item is begun, so that also after a loss of power it is known what
 -- may have run. Where items may be run again (idempotent) the last moments may be missing then (synchronous=NORMAL).
 
@@ -52,6 +52,7 @@ CREATE TABLE item (
     key         BLOB,               -- a digest of its arguments; NULL: they could not be read
     outcome     TEXT NOT NULL,      -- ok, panicked, worker_lost, timed_out, …, unknown
     attempts    INTEGER NOT NULL,   -- starts after which it had this outcome
+    flaky       INTEGER NOT NULL DEFAULT 0, -- 1: it has a value, and had failed by itself before
     session     INTEGER NOT NULL,
     slot        INTEGER,            -- the worker of the last start
     pid         INTEGER,

@@ -409,11 +409,23 @@ impl Scribe<'_> {
             self.statement(insert)?.execute(params![index, outcome, attempts, session, item.error])?;
         } else if item.is_ok() {
             let insert = "INSERT OR REPLACE INTO item
-                (idx, key, outcome, attempts, session, slot, pid, started_at, wall_s, cpu_s, peak_rss, value, payload)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                (idx, key, outcome, attempts, session, slot, pid, started_at, wall_s, cpu_s, peak_rss, value, payload, flaky)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
             self.statement(insert)?.execute(params![
-                index, key, outcome, attempts, session, slot, pid, started_at, wall, cpu, peak_rss, value,
-                payload
+                index,
+                key,
+                outcome,
+                attempts,
+                session,
+                slot,
+                pid,
+                started_at,
+                wall,
+                cpu,
+                peak_rss,
+                value,
+                payload,
+                item.is_flaky
             ])?;
         } else {
             let insert = "INSERT OR REPLACE INTO item

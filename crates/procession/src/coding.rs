@@ -46,12 +46,26 @@ impl<I: Iterator, R> Coding<I, R> {
     }
 }
 
-impl<I: Iterator<Item = Payload>> Coding<I, Payload> {
-    /// Of items that are encoded already, and outcomes that stay so.
+impl<I: Iterator<Item: Into<Option<Payload>>>> Coding<I, Payload> {
+    /// Of items that are encoded already, and outcomes that stay so. None is an input that has nothing for now.
     pub(crate) fn encoded() -> Coding<I, Payload> {
         Coding {
             pull: |input, items, out| {
-                pull_items(input, items, out, |payload: &Payload, sink| sink.put(payload.as_bytes()))
+                for _ in 0..items {
+                    if out.bytes() >= BATCH_BYTES {
+                        break;
+                    }
+                    let Some(item) = input.next() else {
+                        return Pulled::Exhausted;
+                    };
+                    let Some(payload): Option<Payload> = item.into() else {
+                        return Pulled::NotYet;
+                    };
+                    if let Err(error) = out.push(|sink| sink.put(payload.as_bytes())) {
+                        return Pulled::Unencodable(error);
+                    }
+                }
+                Pulled::More
             },
             decode: Decode {
                 one: |bytes| Ok(Payload::from(bytes.to_vec())),
@@ -90,6 +104,8 @@ pub(crate) enum Pulled {
     /// It was enough.
     More,
     Exhausted,
+    /// There is nothing for now.
+    NotYet,
     Unencodable(CodecError),
 }
 

@@ -69,9 +69,9 @@ typed_stream! {
 
 /// The results of [`Pool::stream`](crate::Pool::stream): each with its item's index, still encoded.
 #[must_use = "a lazy call does nothing until its results are taken"]
-pub struct PayloadStream<I: Iterator<Item = Payload>>(pub(crate) Stream<I, Payload>);
+pub struct PayloadStream<I: Iterator>(pub(crate) Stream<I, Payload>);
 
-impl<I: Iterator<Item = Payload>> PayloadStream<I> {
+impl<I: Iterator> PayloadStream<I> {
     /// As [`Imap::next_timeout`].
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Option<(u64, Result<Payload, Error>)>> {
         self.0.next_until(until(timeout)).into_timed()
@@ -81,6 +81,12 @@ impl<I: Iterator<Item = Payload>> PayloadStream<I> {
     /// there before its outcome is; in no order. Always empty without [`StreamOptions::figures`](crate::StreamOptions).
     pub fn take_figures(&mut self) -> Vec<ItemFigures> {
         self.0.take_figures()
+    }
+
+    /// From now on each item may run for so long, also those that run already. Only where
+    /// [`StreamOptions::timeout`](crate::StreamOptions) was set: to [`Duration::MAX`], if there was to be no limit at first.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.0.set_timeout(timeout);
     }
 
     /// As [`Imap::cancel`].
@@ -95,7 +101,7 @@ impl<I: Iterator<Item = Payload>> PayloadStream<I> {
     }
 }
 
-impl<I: Iterator<Item = Payload>> Iterator for PayloadStream<I> {
+impl<I: Iterator> Iterator for PayloadStream<I> {
     type Item = (u64, Result<Payload, Error>);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -107,9 +113,9 @@ impl<I: Iterator<Item = Payload>> Iterator for PayloadStream<I> {
     }
 }
 
-impl<I: Iterator<Item = Payload>> std::iter::FusedIterator for PayloadStream<I> {}
+impl<I: Iterator> std::iter::FusedIterator for PayloadStream<I> {}
 
-impl<I: Iterator<Item = Payload>> fmt::Debug for PayloadStream<I> {
+impl<I: Iterator> fmt::Debug for PayloadStream<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PayloadStream").finish_non_exhaustive()
     }

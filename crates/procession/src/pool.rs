@@ -269,7 +269,10 @@ impl Pool {
     }
 
     /// Runs a task known by its registry entry on encoded arguments, for callers that know no types.
-    pub fn stream<I: IntoIterator<Item = Payload>>(
+    ///
+    /// An input of `Option<Payload>` may have nothing for now: at a `None` it is left alone, and asked again when an outcome
+    /// has come, and within some 20 ms. It is such an item that has no index.
+    pub fn stream<I: IntoIterator<Item: Into<Option<Payload>>>>(
         &self,
         task: &'static TaskInfo,
         items: I,

@@ -3,6 +3,8 @@
 //!
 //! It knows items and bytes; how items reach workers is the driver's business.
 
+mod step;
+
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -22,6 +24,8 @@ use crate::pages;
 use crate::region::{HeldRegions, Regions};
 use crate::registry::TaskInfo;
 use crate::reorder::Reorder;
+
+pub(crate) use step::Step;
 
 /// Items in flight plus results unread, unless the caller says otherwise: enough that tiny items keep every worker
 /// busy between two visits of the caller, little enough to hold in memory.
@@ -46,6 +50,9 @@ const CLOCK_STRIDE: u64 = 16;
 /// As [`CLOCK_STRIDE`], once this many were pulled quickly one after another.
 const CLOCK_STRIDE_MAX: u64 = 64;
 const QUICK_ITEMS: u64 = 256;
+
+/// An input that has nothing for now is asked again after this time at the latest.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// One call over many items.
 pub(crate) struct Stream<I: Iterator, R> {
@@ -74,19 +81,14 @@ struct Source<I: Iterator> {
     panic: Option<Box<dyn Any + Send>>,
     /// The clock is looked at after every item.
     slow: bool,
+    /// The input had nothing when it was last asked, and has not ended.
+    waits: bool,
     regions: HeldRegions,
 }
 
 enum Ready {
     Ordered(Reorder),
     Unordered(VecDeque<Arrival>),
-}
-
-/// What a stream has next.
-pub(crate) enum Step<R> {
-    Item(u64, Result<R, Error>),
-    End,
-    NotYet,
 }
 
 /// Everything a stream is made from.
@@ -125,6 +127,7 @@ impl<I: Iterator, R> Stream<I, R> {
                 bytes: 0,
                 panic: None,
                 slow: false,
+                waits: false,
                 regions: HeldRegions::default(),
             },
             decode: coding.decode,
@@ -184,8 +187,11 @@ impl<I: Iterator, R> Stream<I, R> {
             } else if let Some(error) = self.source.job.aborted() {
                 self.ended = true;
                 return Step::Item(self.yielded, Err(error.of_task(self.source.job.task)));
-            } else if !self.source.is_hungry(self.yielded) && !self.source.job.wait_news(mark, until) {
-                return Step::NotYet;
+            } else if !self.source.is_hungry(self.yielded) {
+                let (wait, is_all) = self.source.patience(until);
+                if !self.source.job.wait_news(mark, wait) && is_all {
+                    return Step::NotYet;
+                }
             }
         }
         Step::End
@@ -231,6 +237,11 @@ impl<I: Iterator, R> Stream<I, R> {
         self.source.job.take_figures()
     }
 
+    /// Gives the items of a call that has a time limit another one.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.source.id.iter().for_each(|id| self.source.driver.limit(*id, timeout));
+    }
+
     /// Stops the call: what is queued never runs, what is running is stopped; outcomes so far are still yielded.
     pub(crate) fn cancel(&mut self) {
         self.source.input = None;
@@ -269,7 +280,16 @@ impl<I: Iterator, R> Drop for Stream<I, R> {
 impl<I: Iterator> Source<I> {
     /// More input is welcome, and there is room for it.
     fn is_hungry(&self, yielded: u64) -> bool {
-        self.input.is_some() && self.quota(yielded) > 0
+        self.input.is_some() && !self.waits && self.quota(yielded) > 0
+    }
+
+    /// Until when to wait for news, and whether that is as long as the caller waits.
+    fn patience(&self, until: Option<Instant>) -> (Option<Instant>, bool) {
+        let again = self.waits.then(|| Instant::now() + ASK_AGAIN);
+        match (again, until) {
+            (Some(again), until) if until.is_none_or(|until| again < until) => (Some(again), false),
+            _ => (until, true),
+        }
     }
 
     fn quota(&self, yielded: u64) -> u64 {
@@ -287,6 +307,7 @@ impl<I: Iterator> Source<I> {
     /// Pulls, encodes and hands over as many items as the workers want and the buffer has room for.
     fn feed(&mut self, yielded: u64) {
         let Some(id) = self.id else { return };
+        self.waits = false;
         let quota = self.quota(yielded);
         if quota == 0 || self.input.is_none() {
             return;
@@ -306,6 +327,7 @@ impl<I: Iterator> Source<I> {
         match pulled {
             Ok(Pulled::More) => {}
             Ok(Pulled::Exhausted) => self.end_input(id),
+            Ok(Pulled::NotYet) => self.waits = true,
             Ok(Pulled::Unencodable(error)) => {
                 let item = self.pulled;
                 self.pulled += 1;
@@ -450,26 +472,6 @@ pub(crate) fn encode_all<I: Iterator>(
                 driver.deliver(job, Arrival::Failed { first, items: 1, error });
                 first += 1;
             }
-        }
-    }
-}
-
-impl<R> Step<R> {
-    /// The iterator's view: it waits for ever, so there is always something.
-    pub(crate) fn into_next(self) -> Option<(u64, Result<R, Error>)> {
-        match self {
-            Step::Item(index, outcome) => Some((index, outcome)),
-            Step::End => None,
-            Step::NotYet => unreachable!("a wait without limit ended without news"),
-        }
-    }
-
-    /// The view of `next_timeout`: the outer `None` means not yet.
-    pub(crate) fn into_timed(self) -> Option<Option<(u64, Result<R, Error>)>> {
-        match self {
-            Step::Item(index, outcome) => Some(Some((index, outcome))),
-            Step::End => Some(None),
-            Step::NotYet => None,
         }
     }
 }

@@ -1,20 +1,20 @@
 //! Flags that several commands have.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use procession::StartMethod;
 
+use super::policy::{PolicyFlags, TimeLimit};
 use super::value;
 use crate::output::Format;
 
 /// What concerns a single item.
 #[derive(Debug, Args)]
 pub(crate) struct ItemFlags {
-    /// Stop an item that runs longer: 500ms, 30s, 1m30s
-    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
-    pub(crate) timeout: Option<Duration>,
+    /// Stop an item that runs longer: 500ms, 30s, 1m30s; 300% is three times the median of those with a value
+    #[arg(long, value_name = "DURATION", value_parser = value::time_limit)]
+    pub(crate) timeout: Option<TimeLimit>,
     /// Refuse a worker more memory than this: 500MB, 2GiB
     #[arg(long, value_name = "SIZE", value_parser = value::size)]
     pub(crate) memory_limit: Option<u64>,
@@ -37,6 +37,8 @@ pub(crate) struct PoolFlags {
     pub(crate) chunk_size: Option<usize>,
     #[command(flatten)]
     pub(crate) item: ItemFlags,
+    #[command(flatten)]
+    pub(crate) policy: PolicyFlags,
 }
 
 /// What concerns values and failures.

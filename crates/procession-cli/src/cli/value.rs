@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use procession::StartMethod;
 
+use super::policy::TimeLimit;
 use crate::exec;
 use crate::job::Call;
 use crate::output::Format;
+use crate::policy;
 use crate::spec::{START_METHODS, WORKERS_MAX, units};
 
 pub(super) fn workers(text: &str) -> Result<usize, String> {
@@ -30,6 +32,13 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     units::duration(text).map_err(|what| format!("{what}; {}", units::DURATION_HELP))
+}
+
+pub(super) fn time_limit(text: &str) -> Result<TimeLimit, String> {
+    match policy::percent(text) {
+        Some(percent) => percent.map(TimeLimit::Percent),
+        None => duration(text).map(TimeLimit::Fixed),
+    }
 }
 
 pub(super) fn size(text: &str) -> Result<u64, String> {

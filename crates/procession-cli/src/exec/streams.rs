@@ -28,7 +28,7 @@ const KILLED: Outcome = Outcome { id: "killed", words: "killed by a signal" };
 /// It, or a file of it, was not there.
 const NOT_STARTED: Outcome = Outcome { id: "not_started", words: "not started" };
 /// It ended well, and some of what it printed is missing.
-const CUT: Outcome = Outcome { id: "output_cut", words: "output cut" };
+pub(crate) const CUT: Outcome = Outcome { id: "output_cut", words: "output cut" };
 
 /// How it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

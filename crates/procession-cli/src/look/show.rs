@@ -40,7 +40,11 @@ fn described(item: &Item) -> String {
         }
     };
     line("item", Some(item.index.to_string()));
-    let words = if item.is_ok() { "value" } else { failures::named(&item.outcome).words };
+    let words = match (item.is_ok(), item.is_flaky) {
+        (true, false) => "value",
+        (true, true) => "value (flaky)",
+        (false, _) => failures::named(&item.outcome).words,
+    };
     line("outcome", Some(words.to_owned()));
     line("attempts", Some(item.attempts.to_string()));
     line("args", item.args.clone());

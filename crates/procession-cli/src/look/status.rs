@@ -45,7 +45,8 @@ fn as_text(job: &Job, sessions: &[Session], tally: &Tally, holder: Option<&str>)
     line("task", &format!("{}  {}", job.task, job.signature));
     let total = job.items.map_or_else(|| "not counted".to_owned(), |items| items.to_string());
     line("items", &format!("{total} ({})", job.source));
-    line("values", &tally.values.to_string());
+    let flaky = if tally.flaky > 0 { format!(" ({} flaky)", tally.flaky) } else { String::new() };
+    line("values", &format!("{}{flaky}", tally.values));
     for (outcome, items) in &tally.without {
         line("without", &format!("{items} {}", failures::named(outcome).words));
     }
@@ -106,6 +107,7 @@ fn as_json(job: &Job, sessions: &[Session], tally: &Tally, holder: Option<&str>)
         "signature": job.signature,
         "items": job.items,
         "values": tally.values,
+        "flaky": tally.flaky,
         "without": without,
         "left": left(job, tally),
         "running": holder.is_some(),

@@ -1,20 +1,23 @@
 //! The books of a run: what became of every item, in the tally, in the failures file and on the progress bar.
 
+mod hearing;
+
 use std::cell::{Cell, RefCell};
 
 use procession::{Error, Payload};
 use procession_store::Item;
 
-use super::record::Record;
+use super::again::{Again, Failure, Past};
+use super::figures::Figure;
+use super::record::{Record, Told};
 use super::results::Results;
 use super::sequence::{Held, Next, Sequence};
 use super::spill::Spill;
 use crate::activity::SharedTally;
-use crate::diagnostic::Diagnostic;
 use crate::exec;
 use crate::exit::Stop;
-use crate::failures::{self, Failures, Flaw, INVALID, NOT_RUN};
-use crate::intake::{Admission, Hearer};
+use crate::failures::{self, Failures, Flaw, NOT_RUN, Outcome};
+use crate::policy::{Backoff, Counts, FIRST_DELAY, Gate, Policies};
 use crate::progress::{Progress, Screen};
 use crate::summary::Tally;
 use crate::terminal;
@@ -42,6 +45,13 @@ pub(super) struct Books {
     sequence: RefCell<Sequence>,
     /// Those of them that memory has no room for, where there is no run directory.
     spill: RefCell<Spill>,
+    /// Outcomes come in another order than the output has.
+    reorders: Cell<bool>,
+    again: RefCell<Again>,
+    gate: RefCell<Gate>,
+    counts: Cell<Counts>,
+    /// Why the run ends before its items do, by its own policy.
+    halted: RefCell<Option<String>>,
 }
 
 /// An item that failed by itself.
@@ -54,7 +64,13 @@ pub(super) struct Lost {
 }
 
 impl Books {
-    pub(super) fn new(results: Results, failures: Option<Failures>, progress: Progress) -> Books {
+    pub(super) fn new(
+        results: Results,
+        failures: Option<Failures>,
+        progress: Progress,
+        policies: &Policies,
+    ) -> Books {
+        let backoff = Backoff::new(policies.retry_delay.unwrap_or(FIRST_DELAY));
         Books {
             tally: SharedTally::default(),
             failures: RefCell::new(failures),
@@ -68,13 +84,66 @@ impl Books {
             record: RefCell::default(),
             sequence: RefCell::default(),
             spill: RefCell::default(),
+            reorders: Cell::new(false),
+            again: RefCell::new(Again::new(policies.retries(), backoff)),
+            gate: RefCell::new(Gate::new(policies.gates)),
+            counts: Cell::default(),
+            halted: RefCell::default(),
         }
     }
 
     /// From here on every outcome is on record, and the output has an order of its own.
     pub(super) fn keep_record(&self, record: Record, unordered: bool) {
         self.record.replace(Some(record));
+        self.reorder(unordered);
+    }
+
+    /// From here on the output has an order of its own, whatever that of the outcomes.
+    pub(super) fn reorder(&self, unordered: bool) {
+        self.reorders.set(true);
         self.sequence.borrow_mut().unordered = unordered;
+    }
+
+    pub(super) fn reorders(&self) -> bool {
+        self.reorders.get()
+    }
+
+    /// Does something with the items that run again.
+    pub(super) fn with_again<T>(&self, ask: impl FnOnce(&mut Again) -> T) -> T {
+        ask(&mut self.again.borrow_mut())
+    }
+
+    /// The failure that is an item's last word although it was to run again.
+    pub(super) fn take_failure(&self, item: u64) -> Option<Failure> {
+        self.again.borrow_mut().take_failure(item)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts.get()
+    }
+
+    /// An item has ended in this session; `failed`: without a value, and how.
+    pub(super) fn count(&self, failed: Option<Outcome>) {
+        let Counts { ended, failed: failures, lost } = self.counts.get();
+        let is_loss = failed.is_some_and(Outcome::is_loss);
+        self.counts.set(Counts {
+            ended: ended + 1,
+            failed: failures + u64::from(failed.is_some()),
+            lost: lost + u64::from(is_loss),
+        });
+    }
+
+    pub(super) fn halt(&self, why: &str) {
+        self.halted.replace(Some(why.to_owned()));
+        self.cut_short(why.to_owned());
+    }
+
+    pub(super) fn halted(&self) -> Option<String> {
+        self.halted.borrow().clone()
+    }
+
+    fn told(&self, item: u64, figure: Option<Figure>) -> Told {
+        Told { figure, past: self.again.borrow().past(item) }
     }
 
     pub(super) fn has_record(&self) -> bool {
@@ -111,7 +180,10 @@ impl Books {
     fn written(&self, item: u64, args: Option<&Payload>, written: Result<(), Flaw>) -> Result<(), Stop> {
         match written {
             Ok(()) => {
-                self.tally.lock().values += 1;
+                let Past { is_flaky, .. } = self.again.borrow_mut().forget(item);
+                let mut tally = self.tally.lock();
+                tally.values += 1;
+                tally.flaky += u64::from(is_flaky);
                 Ok(())
             }
             Err(flaw) => self.flawed(item, args, &flaw),
@@ -119,15 +191,22 @@ impl Books {
     }
 
     /// A value is on record; the output has it in its turn.
-    pub(super) fn keep(&self, item: u64, payload: u64, args: &Payload, value: &Payload) -> Result<(), Stop> {
+    pub(super) fn keep(
+        &self,
+        item: u64,
+        figure: Option<Figure>,
+        args: &Payload,
+        value: &Payload,
+    ) -> Result<(), Stop> {
+        let told = self.told(item, figure);
         let mut results = self.results.borrow_mut();
         if results.are_raw() {
             // What was printed is not JSON, and whether it counts as a failure is known all the same.
             drop(results);
             let flaw = exec::flaw_of(args, value);
             self.on_record(|record| match &flaw {
-                Some(flaw) => record.flawed(item, payload, args, flaw),
-                None => record.value(item, payload, args, value, ""),
+                Some(flaw) => record.flawed(item, told, args, flaw),
+                None => record.value(item, told, args, value, ""),
             })?;
             return self.pass(item, Some(Held::Raw { args: args.clone(), value: value.clone() }));
         }
@@ -135,12 +214,12 @@ impl Books {
         drop(results);
         match encoded {
             Ok(json) => {
-                self.on_record(|record| record.value(item, payload, args, value, &json))?;
+                self.on_record(|record| record.value(item, told, args, value, &json))?;
                 self.pass(item, Some(Held::Json(json)))
             }
             Err(what) => {
                 let flaw = Flaw::from(what);
-                self.on_record(|record| record.flawed(item, payload, args, &flaw))?;
+                self.on_record(|record| record.flawed(item, told, args, &flaw))?;
                 self.flawed(item, Some(args), &flaw)?;
                 self.pass(item, None)
             }
@@ -164,7 +243,8 @@ impl Books {
             *first = Some(Lost { item, args: args.cloned(), backtrace });
         }
         drop(first);
-        self.write(|failures| failures.item(item, args, error, message))
+        let Past { starts, .. } = self.again.borrow_mut().forget(item);
+        self.write(|failures| failures.item(item, args, (error, starts), message))
     }
 
     /// An item has a value that counts as a failure: it cannot be written, or tells of one.
@@ -177,7 +257,20 @@ impl Books {
             *first = Some(Lost { item, args: args.cloned(), backtrace: None });
         }
         drop(first);
-        self.write(|failures| failures.flawed(item, args, flaw, &what))
+        let Past { starts, .. } = self.again.borrow_mut().forget(item);
+        self.write(|failures| failures.flawed(item, args, (flaw, starts), &what))
+    }
+
+    /// An item ended without a value: for the record.
+    pub(super) fn record_failure(
+        &self,
+        item: u64,
+        figure: Option<Figure>,
+        args: Option<&Payload>,
+        (error, message): (&Error, &str),
+    ) -> Result<(), Stop> {
+        let told = self.told(item, figure);
+        self.on_record(|record| record.failure(item, told, args, error, message))
     }
 
     /// An item was never handed out.
@@ -257,6 +350,7 @@ impl Books {
     /// An item has its outcome from an earlier session.
     fn known(&self, item: Item) -> Result<(), Stop> {
         self.tally.lock().earlier += 1;
+        self.tally.lock().flaky += u64::from(item.is_flaky);
         if !item.is_ok() {
             self.tally.lock().fail(failures::named(&item.outcome));
             self.write(|failures| failures.earlier(&item))?;
@@ -270,9 +364,9 @@ impl Books {
         self.pass(item.index, Some(Held::Json(item.value.unwrap_or_else(|| "null".to_owned()))))
     }
 
-    /// With a record: what an item has for the output, in its turn. Without one it is in order already.
+    /// What an item has for the output, in its turn. Where outcomes come in order it is that already.
     pub(super) fn pass(&self, item: u64, value: Option<Held>) -> Result<(), Stop> {
-        if !self.has_record() {
+        if !self.reorders() {
             return Ok(());
         }
         let left = self.sequence.borrow_mut().put(item, value);
@@ -364,39 +458,9 @@ impl Books {
         earlier.map_or(Ok(false), |item| self.known(item).map(|()| true))
     }
 
-    fn admission(&self, index: u64) -> Result<Admission, Stop> {
-        if self.is_known(index)? {
-            return Ok(Admission::Known);
-        }
-        self.on_record(|record| record.hand_out(index)).map(|()| Admission::Run)
-    }
-
     fn write(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {
         let done = self.failures.borrow_mut().as_mut().map_or(Ok(()), write);
         self.unrecorded.set(self.unrecorded.get() || done.is_err());
         done
-    }
-}
-
-impl Hearer for Books {
-    fn admit(&self, index: u64) -> Admission {
-        self.admission(index).unwrap_or_else(|stop| {
-            self.stop.borrow_mut().get_or_insert(stop);
-            Admission::Close
-        })
-    }
-
-    fn invalid(&self, index: u64, refusal: &Diagnostic) -> bool {
-        self.aside(|| terminal::say(&format!("invalid input: item {index}: {}", refusal.headline())));
-        self.tally.lock().fail(INVALID);
-        let recorded =
-            self.on_record(|record| record.invalid(index, refusal)).and_then(|()| self.pass(index, None));
-        match recorded.and_then(|()| self.write(|failures| failures.invalid(index, refusal))) {
-            Ok(()) => true,
-            Err(stop) => {
-                self.stop.borrow_mut().get_or_insert(stop);
-                false
-            }
-        }
     }
 }

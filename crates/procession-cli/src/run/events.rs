@@ -66,6 +66,11 @@ enum Line<'a> {
         at: f64,
         reason: &'a str,
     },
+    ItemRetried {
+        at: f64,
+        #[serde(flatten)]
+        retry: &'a Retried<'a>,
+    },
     ItemFinished {
         at: f64,
         #[serde(flatten)]
@@ -78,9 +83,27 @@ enum Line<'a> {
         signal: Option<i32>,
         items: u64,
         values: u64,
+        #[serde(skip_serializing_if = "is_zero")]
+        flaky: u64,
         without: BTreeMap<&'static str, u64>,
         wall_s: f64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        halted: Option<&'a str>,
     },
+}
+
+/// An item that failed and runs again.
+#[derive(Serialize)]
+pub(super) struct Retried<'a> {
+    pub(super) index: u64,
+    pub(super) outcome: &'a str,
+    /// Starts so far.
+    pub(super) attempts: u32,
+    pub(super) error: &'a str,
+    /// Which of its retries comes.
+    pub(super) retry: u32,
+    /// After which pause.
+    pub(super) after_s: f64,
 }
 
 #[derive(Serialize)]
@@ -106,6 +129,9 @@ struct Finished<'a> {
     signal: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
+    /// It has a value, and had failed before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    flaky: bool,
     /// It is the outcome of an earlier session.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     earlier: bool,
@@ -118,6 +144,8 @@ pub(super) struct End<'a> {
     pub(super) signal: Option<i32>,
     pub(super) tally: &'a Tally,
     pub(super) wall: Duration,
+    /// Why the run ended before its items did.
+    pub(super) halted: Option<&'a str>,
 }
 
 impl Events {
@@ -177,9 +205,15 @@ impl Events {
             exit: item.exit,
             signal: item.signal,
             error: item.error.as_deref(),
+            flaky: item.is_flaky,
             earlier,
         };
         self.write(&Line::ItemFinished { at: now(), item })
+    }
+
+    /// An item failed, and runs again after a pause.
+    pub(super) fn retried(&mut self, retry: &Retried<'_>) -> Result<(), Stop> {
+        self.write(&Line::ItemRetried { at: now(), retry })
     }
 
     /// To be called now and then.
@@ -194,15 +228,17 @@ impl Events {
     }
 
     pub(super) fn finish(&mut self, end: End<'_>) -> Result<(), Stop> {
-        let End { ending, signal, tally, wall } = end;
+        let End { ending, signal, tally, wall, halted } = end;
         self.write(&Line::RunFinished {
             at: now(),
             ending: ending.name(),
             signal,
             items: tally.items(),
             values: tally.values,
+            flaky: tally.flaky,
             without: tally.without(),
             wall_s: wall.as_secs_f64(),
+            halted,
         })?;
         self.flush()
     }
@@ -213,6 +249,11 @@ impl Events {
         bytes.push(b'\n');
         self.sink.write(&bytes)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn now() -> f64 {

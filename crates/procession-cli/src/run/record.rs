@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use procession::{Error, ErrorKind, Event, Payload};
 use procession_store::{Item, Key, Writer};
 
-use super::events::{End, Events};
-use super::figures::{Figure, Figures};
+use super::again::Past;
+use super::events::{End, Events, Retried};
+use super::figures::Figure;
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
 use crate::failures::{self, Flaw, INVALID, NOT_RUN};
@@ -26,7 +27,6 @@ pub(super) struct Record {
     store: Option<(Writer, Earlier)>,
     /// The event stream, if it has one.
     stream: Option<Events>,
-    pub(super) figures: Figures,
     events: Receiver<Event>,
     /// The processes of which no end was told.
     alive: HashSet<u32>,
@@ -35,6 +35,13 @@ pub(super) struct Record {
     reproduction: Reproduction,
     job: Described,
     start: (Instant, SystemTime),
+}
+
+/// What is known of an item beside its outcome.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    pub(super) figure: Option<Figure>,
+    pub(super) past: Past,
 }
 
 /// What of a job matters here.
@@ -57,7 +64,6 @@ impl Record {
         Ok(Record {
             store,
             stream,
-            figures: Figures::default(),
             events,
             slots: HashMap::new(),
             alive: HashSet::new(),
@@ -114,30 +120,22 @@ impl Record {
     pub(super) fn value(
         &mut self,
         index: u64,
-        payload: u64,
+        told: Told,
         args: &Payload,
         value: &Payload,
         json: &str,
     ) -> Result<(), Stop> {
-        let figure = self.figures.take(payload);
         let row = Item {
             // The event stream has no values.
             value: self.has_store().then(|| json.to_owned()),
             payload: self.job.reduces.then(|| value.as_bytes().to_vec()),
-            ..self.told(figure, Item::value(index, Key::of(args.as_bytes())))
+            ..self.told(told, Item::value(index, Key::of(args.as_bytes())))
         };
         self.write(row)
     }
 
     /// An item has a value that counts as a failure.
-    pub(super) fn flawed(
-        &mut self,
-        index: u64,
-        payload: u64,
-        args: &Payload,
-        flaw: &Flaw,
-    ) -> Result<(), Stop> {
-        let figure = self.figures.take(payload);
+    pub(super) fn flawed(&mut self, index: u64, told: Told, args: &Payload, flaw: &Flaw) -> Result<(), Stop> {
         let row = Item {
             outcome: flaw.outcome.id.into(),
             exit: flaw.exit,
@@ -145,7 +143,7 @@ impl Record {
             error: Some(flaw.what.clone()),
             stderr_tail: flaw.stderr.clone(),
             args: args_json(self.job.task, args).map(|json| json.get().to_owned()),
-            ..self.told(figure, Item::value(index, Key::of(args.as_bytes())))
+            ..self.told(told, Item::value(index, Key::of(args.as_bytes())))
         };
         self.write(row)
     }
@@ -154,7 +152,7 @@ impl Record {
     pub(super) fn failure(
         &mut self,
         index: u64,
-        payload: u64,
+        told: Told,
         args: Option<&Payload>,
         error: &Error,
         message: &str,
@@ -166,7 +164,7 @@ impl Record {
             index,
             key: args.map(|args| Key::of(args.as_bytes())),
             outcome: outcome.id.into(),
-            attempts: error.attempts(),
+            attempts: error.attempts() + told.past.starts,
             slot: error.pid().and_then(|pid| self.slots.get(&pid).copied()),
             pid: error.pid(),
             started_at: error
@@ -188,9 +186,13 @@ impl Record {
             ..Item::default()
         };
         // Of a panic the pool has figures, as of a value.
-        let figure = self.figures.take(payload);
-        let row = if row.pid.is_none() { self.told(figure, row) } else { row };
+        let row = if row.pid.is_none() { self.told(told, row) } else { row };
         if self.is_final(error) { self.write(row) } else { self.tell(&row) }
+    }
+
+    /// An item failed, and runs again after a pause.
+    pub(super) fn retried(&mut self, retry: &Retried<'_>) -> Result<(), Stop> {
+        self.stream.as_mut().map_or(Ok(()), |stream| stream.retried(retry))
     }
 
     /// An item has no arguments.
@@ -266,10 +268,12 @@ impl Record {
         }
     }
 
-    fn told(&self, figure: Option<Figure>, row: Item) -> Item {
-        let Some(figure) = figure else { return row };
+    fn told(&self, Told { figure, past }: Told, row: Item) -> Item {
+        let is_flaky = past.is_flaky && row.is_ok();
+        let Some(figure) = figure else { return Item { is_flaky, ..row } };
         Item {
-            attempts: figure.attempt,
+            attempts: figure.attempt + past.starts,
+            is_flaky,
             slot: Some(figure.slot),
             pid: Some(figure.pid),
             started_at: figure.began.map(|began| self.wall_clock(began)),

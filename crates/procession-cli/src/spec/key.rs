@@ -24,6 +24,8 @@ pub(crate) enum Wants {
     Flag,
     /// An integer of at least and at most so much.
     Integer(i64, Option<i64>),
+    /// More than zero.
+    Number,
     Duration,
     Size,
     Choice(fn() -> Vec<&'static str>),
@@ -56,6 +58,7 @@ impl Wants {
             Wants::Integer(i64::MIN, None) => "an integer".to_owned(),
             Wants::Integer(least, None) => format!("an integer of at least {least}"),
             Wants::Integer(least, Some(most)) => format!("an integer from {least} to {most}"),
+            Wants::Number => "a number".to_owned(),
             Wants::Duration => "a duration".to_owned(),
             Wants::Size => "a size".to_owned(),
             Wants::Choice(names) => format!("one of {}", nearest::list(&names())),
@@ -81,6 +84,7 @@ impl Wants {
             Wants::Integer(least, Some(most)) => {
                 json!({ "type": "integer", "minimum": least, "maximum": most })
             }
+            Wants::Number => json!({ "type": "number", "exclusiveMinimum": 0 }),
             Wants::Duration => json!({ "anyOf": [
                 { "type": "string", "pattern": units::duration_pattern() },
                 { "type": "number", "exclusiveMinimum": 0 },

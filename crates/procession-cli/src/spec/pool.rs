@@ -6,6 +6,7 @@ use super::document::{Entry, Table, Value};
 use super::key::{Key, Wants, key, names};
 use crate::diagnostic::Diagnostic;
 use crate::job::{PoolSettings, WorkerOutput};
+use crate::policy::{self, Halt, Mark};
 
 const COUNT: Wants = Wants::Integer(1, None);
 
@@ -14,7 +15,7 @@ const RESTART_LIMIT: [Key; 2] = [
     key("within", Wants::Duration, "In so much time."),
 ];
 
-pub(super) const KEYS: [Key; 20] = [
+pub(super) const KEYS: [Key; 25] = [
     key(
         "workers",
         Wants::Integer(1, Some(WORKERS_MAX as i64)),
@@ -25,13 +26,54 @@ pub(super) const KEYS: [Key; 20] = [
         Wants::Choice(|| names(&START_METHODS)),
         "How workers are started. Default: `forkserver`.",
     ),
-    key("timeout", Wants::Duration, "An item that runs longer is stopped."),
+    key(
+        "timeout",
+        Wants::Either(&[
+            Wants::Duration,
+            Wants::Form("^\\s*[0-9]+\\s*%\\s*$", "per cent such as `\"300%\"`"),
+        ]),
+        "An item that runs longer is stopped. Per cent are of the median run time of the items with a value, once 10 have one; at least 1 s.",
+    ),
     key("deadline", Wants::Duration, "The whole call is stopped after so long."),
     key("grace", Wants::Duration, "Between SIGTERM and SIGKILL. Default: 2 s."),
     key(
         "max_attempts",
         Wants::Integer(1, Some(u32::MAX as i64)),
         "An idempotent item is started so often if its worker is lost. Default: 3.",
+    ),
+    key(
+        "retries",
+        Wants::Integer(0, Some(u32::MAX as i64)),
+        "An item that fails by itself (a panic, a returned error, a time limit) runs again so often. Default: 0.",
+    ),
+    key(
+        "retry_delay",
+        Wants::Duration,
+        "The pause before an item's first retry. Every further one is twice as long, up to 1 min, and all are up to a quarter longer or shorter. Default: 1 s.",
+    ),
+    key(
+        "halt",
+        Wants::Form(
+            "^\\s*(now|soon)\\s*,\\s*(fail|lost|done)\\s*(=\\s*[0-9]+\\s*%?\\s*)?$",
+            "a string such as `\"soon,fail=3\"`",
+        ),
+        "When the run ends before its items do: `now` stops what runs, `soon` finishes it; so many items, or per cent, that `fail`, are `lost` with their worker, or are `done`.",
+    ),
+    key(
+        "max_load",
+        Wants::Either(&[
+            Wants::Number,
+            Wants::Form("^\\s*[0-9]*[.]?[0-9]+\\s*%?\\s*$", "a share of the cores such as `\"80%\"`"),
+        ]),
+        "Nothing new is begun while the load average of the last minute is higher.",
+    ),
+    key(
+        "min_free_memory",
+        Wants::Either(&[
+            Wants::Size,
+            Wants::Form("^\\s*[0-9]*[.]?[0-9]+\\s*%\\s*$", "a share of all memory such as `\"20%\"`"),
+        ]),
+        "Nothing new is begun while less memory is free.",
     ),
     key("chunk_size", COUNT, "Items handed to a worker together. Default: adapts to how long they take."),
     key("buffer", COUNT, "At most so many items are in flight or have a result that is not yet taken."),
@@ -93,7 +135,19 @@ pub(super) fn read(table: &Table) -> Result<PoolSettings, Diagnostic> {
         match entry.key.as_str() {
             "workers" => pool.workers = Some(workers(entry)?),
             "start_method" => pool.start_method = Some(entry.choice(&START_METHODS)?),
-            "timeout" => pool.timeout = Some(entry.duration()?),
+            "timeout" => match shown(entry).as_deref().and_then(policy::percent) {
+                Some(percent) => {
+                    pool.policies.timeout_percent = Some(percent.map_err(|what| entry.error(what))?)
+                }
+                None => pool.timeout = Some(entry.duration()?),
+            },
+            "retries" => pool.policies.retries = Some(entry.integer(0..=u32::MAX)?),
+            "retry_delay" => pool.policies.retry_delay = Some(entry.duration()?),
+            "halt" => {
+                pool.policies.halt = Some(Halt::parse(entry.string()?).map_err(|what| entry.error(what))?)
+            }
+            "max_load" => pool.policies.gates.max_load = Some(mark(entry, policy::load)?),
+            "min_free_memory" => pool.policies.gates.min_free_memory = Some(mark(entry, policy::memory)?),
             "deadline" => pool.deadline = Some(entry.duration()?),
             "grace" => pool.grace = Some(entry.duration()?),
             "max_attempts" => pool.max_attempts = Some(entry.integer(1..=u32::MAX)?),
@@ -115,6 +169,21 @@ pub(super) fn read(table: &Table) -> Result<PoolSettings, Diagnostic> {
         }
     }
     Ok(pool)
+}
+
+/// What a person would type for a string or a number.
+fn shown(entry: &Entry) -> Option<String> {
+    match &entry.node.value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn mark(entry: &Entry, read: fn(&str) -> Result<Mark, String>) -> Result<Mark, Diagnostic> {
+    let text = shown(entry).ok_or_else(|| entry.error("must be a number or a string"))?;
+    read(&text).map_err(|what| entry.error(what))
 }
 
 fn workers(entry: &Entry) -> Result<usize, Diagnostic> {

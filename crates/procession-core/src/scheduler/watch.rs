@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Scheduler;
 use crate::seat::{Cause, Concern, State, Watch};
-use crate::{Command, Time, WorkerId};
+use crate::{Command, JobId, Time, WorkerId};
 
 impl Scheduler {
     /// A run with that time limit joined the worker's queue: it starts now at the earliest.
@@ -18,6 +18,22 @@ impl Scheduler {
             Watch::Off => self.watch(slot, Watch::Until(at)),
             Watch::Until(until) => self.watch(slot, Watch::Until(until.min(at))),
             Watch::Probing | Watch::Withdrawing(_) | Watch::Confirming => {}
+        }
+    }
+
+    /// A call without a limit stays without: its workers do not note when its items start.
+    pub(super) fn on_limit(&mut self, id: JobId, timeout: Duration) {
+        let Some(limit) = self.jobs.get_mut(id).and_then(|job| job.options.timeout.as_mut()) else { return };
+        *limit = timeout;
+        for slot in self.slots() {
+            let seat = self.at(slot);
+            let is_watched = matches!(seat.state, State::Busy { watch: Watch::Off | Watch::Until(_) });
+            if is_watched
+                && seat.backlog.runs().any(|run| run.job == id)
+                && let Some(at) = self.look_at(slot)
+            {
+                self.watch(slot, Watch::Until(at.max(self.now)));
+            }
         }
     }
 

@@ -38,6 +38,37 @@ fn the_clock_runs_for_the_item_not_for_the_queue() {
 }
 
 #[test]
+fn a_limit_that_changes_holds_for_what_runs() {
+    let mut s = Script::ready(Policy::new(1));
+    s.teach(us(100));
+    s.submit(0, 1, limited(60_000));
+    let limit = |limit| Event::Limit { job: job(0), timeout: ms(limit) };
+    s.after(ms(30)).check(limit(50), &[]);
+    s.wake_within(ms(20), &[probe(0, 1)]);
+    // It turns out that there was no hurry.
+    s.check(limit(80), &[]);
+    s.check(running(0, 1, Some(0)), &[]);
+    // Overdue already once the limit is known.
+    s.after(ms(10)).check(limit(40), &[probe(0, 1)]);
+    s.check(running(0, 1, Some(0)), &[reclaim(0, 1)]);
+    s.check(reclaimed(0, 1, 0), &[probe(0, 1)]);
+    s.check(running(0, 1, Some(0)), &[terminate(0, 1)]);
+    s.check(exited(0, 1, true), &[settle(0, 0, 1, Outcome::TimedOut, 1), settled(0), start(0, 2)]);
+}
+
+#[test]
+fn a_call_without_a_limit_gets_none() {
+    let mut s = Script::ready(Policy::new(1));
+    s.teach(us(100));
+    s.submit(0, 1, JobOptions::new(0));
+    s.check(Event::Limit { job: job(0), timeout: ms(1) }, &[]);
+    // Nobody asks since when it runs.
+    s.after(ms(40)).check(done(0, 1, 1, ms(40)), &[settled(0)]);
+    // One that is gone is nobody's.
+    s.check(Event::Limit { job: job(0), timeout: ms(1) }, &[]);
+}
+
+#[test]
 fn a_worker_that_begins_nothing_is_replaced_and_nobody_charged() {
     let mut s = Script::ready(Policy::new(1));
     s.teach(us(100));

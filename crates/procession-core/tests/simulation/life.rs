@@ -267,6 +267,7 @@ fn stale(world: &mut World, rng: &mut Rng) {
     let mut events = vec![
         Event::Input { job, items: 9, bytes: 9 },
         Event::InputClosed { job },
+        Event::Limit { job, timeout: busy },
         Event::Cancel { job },
         Event::Abandon { job },
         Event::WorkerSetsUp { worker, limit: Some(busy) },

@@ -155,6 +155,10 @@ impl Driver {
         self.with_state(|state, now, effects| state.abandon(now, id, effects));
     }
 
+    pub(crate) fn limit(&self, id: JobId, timeout: Duration) {
+        self.with_state(|state, now, effects| state.limit(now, id, timeout, effects));
+    }
+
     pub(crate) fn resize(&self, workers: u32) {
         self.with_state(|state, now, effects| state.resize(now, workers, effects));
     }

@@ -142,6 +142,16 @@ impl State {
         self.tell(now, CoreEvent::Abandon { job: id }, effects);
     }
 
+    /// Gives a call that has a time limit another one.
+    pub(crate) fn limit(&mut self, now: Time, id: JobId, timeout: Duration, effects: &mut Effects) {
+        if let Some(entry) = self.jobs.entry_mut(id)
+            && entry.timeout.is_some()
+        {
+            entry.timeout = Some(timeout);
+            self.tell(now, CoreEvent::Limit { job: id, timeout }, effects);
+        }
+    }
+
     pub(crate) fn resize(&mut self, now: Time, workers: u32, effects: &mut Effects) {
         self.tell(now, CoreEvent::Resize { workers }, effects);
     }
