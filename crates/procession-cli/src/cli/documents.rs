@@ -44,6 +44,7 @@ fn calls(line: &str) -> Vec<Vec<String>> {
     let words = shlex::split(line).unwrap_or_else(|| panic!("no shell reads this: {line}"));
     let simple = words.split(|word| ["|", "||", "&&", ";", "&", "do"].contains(&word.as_str()));
     let call = |words: &[String]| {
+        let words = words.strip_prefix(&["exec".to_owned()]).unwrap_or(words);
         let is_called = |words: &[String], name: &[&str]| {
             let is_same = |(word, part): (&String, &&str)| word.rsplit('/').next() == Some(part);
             words.len() > name.len() && words.iter().zip(name).all(is_same)
