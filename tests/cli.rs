@@ -16,6 +16,9 @@ mod exec;
 mod faults;
 #[path = "cli/looking_back.rs"]
 mod looking_back;
+#[cfg(not(feature = "arrow"))]
+#[path = "cli/no_tables.rs"]
+mod no_tables;
 #[path = "cli/outputs.rs"]
 mod outputs;
 #[path = "cli/policies.rs"]
@@ -32,5 +35,8 @@ mod run_dirs;
 mod run_dirs2;
 #[path = "cli/signals.rs"]
 mod signals;
+#[cfg(feature = "arrow")]
+#[path = "cli/tables.rs"]
+mod tables;
 
 procession_harness::main!();

@@ -29,6 +29,10 @@ procession_harness::cases! {
     fn readme() {
         play("play_readme");
     }
+
+    fn book() {
+        play("play_book");
+    }
 }
 
 procession_harness::parts! {
@@ -50,6 +54,45 @@ procession_harness::parts! {
         std::fs::copy(root.join("README.md"), folder.path().join("README.md")).expect("the file is there");
         transcripts_in(folder.path().join("README.md")).run();
     }
+
+    /// Every page of `docs/`, each in a folder of its own that holds the examples and the files that the page shows.
+    fn play_book() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut pages = 0;
+        for entry in std::fs::read_dir(root.join("docs")).expect("the folder can be read") {
+            let path = entry.expect("the entry can be read").path();
+            if path.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a page is text");
+            if !text.contains("\n```console\n") {
+                continue;
+            }
+            let name = path.file_name().expect("it is a file").to_owned();
+            let inside = folder.path().join(&name).with_extension("in");
+            std::fs::create_dir_all(inside.join("examples")).expect("a folder for the page");
+            for example in ["pi.toml", "faults.toml"] {
+                let from = root.join("examples").join(example);
+                std::fs::copy(from, inside.join("examples").join(example)).expect("the file is there");
+            }
+            for (file, content) in files_of(&text) {
+                std::fs::write(inside.join(file), content).expect("the folder can be written");
+            }
+            std::fs::write(folder.path().join(&name), &text).expect("the folder can be written");
+            pages += 1;
+        }
+        assert!(pages > 4, "only {pages} pages have transcripts");
+        transcripts_in(folder.path().join("*.md")).run();
+    }
+}
+
+/// The files that a page shows: blocks whose first line is `LANGUAGE NAME`, as in "```toml job.toml".
+fn files_of(page: &str) -> impl Iterator<Item = (&str, &str)> {
+    page.split("\n```").skip(1).step_by(2).filter_map(|block| {
+        let (info, content) = block.split_once('\n')?;
+        Some((info.split_once(' ')?.1, content))
+    })
 }
 
 procession_harness::main!();

@@ -1,5 +1,5 @@
-//! The project's own chores: `cargo xtask ci`, `cargo xtask chaos`, `cargo xtask bench`, `cargo xtask faults`,
-//! `cargo xtask scaling-study`.
+//! The project's own chores: `cargo xtask ci`, `cargo xtask arrow`, `cargo xtask chaos`, `cargo xtask bench`,
+//! `cargo xtask faults`, `cargo xtask scaling-study`.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ const HELP: &str = "\
 usage: cargo xtask <command>
 
   ci                  everything the continuous integration runs (the same as .ci/run)
+  arrow               what the feature `arrow` of the command line needs, which takes minutes to build: clippy and its tests
   chaos [options]     faults at random into pools under load, nothing may be lost; `chaos --help` lists the options
   bench [options]     every benchmark, beside its limits and its peers; `bench --help` lists the options
   bench faults        what the pool and its peers do when an item goes wrong: a table of docs/reliability.md
@@ -23,6 +24,12 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["ci"] => run(Command::new("bash").arg(".ci/run")),
+        ["arrow"] => run(Command::new("bash").args([
+            "-c",
+            "cargo clippy -p procession-cli --features arrow --lib --tests -- -D warnings \
+             && cargo test -p procession-cli --features arrow --lib -- output \
+             && cargo test -p procession-cli --features arrow --test cli -- table",
+        ])),
         ["chaos", options @ ..] => {
             run(cargo(&["run", "--release", "--package", "procession-chaos", "--"]).args(options))
         }

@@ -4,6 +4,8 @@
 
 mod calls;
 mod desk;
+#[cfg(test)]
+mod documents;
 mod exec;
 mod flags;
 mod look;

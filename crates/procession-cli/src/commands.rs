@@ -413,7 +413,8 @@ impl ResultFlags {
                 (None, None) => {
                     let at = Text::new("--output", &*name).whole();
                     let refusal = at.error(format!("cannot tell the format of `{name}`"));
-                    return Err(refusal.help("end the name in .jsonl, .csv or .json, or add --format"));
+                    let endings = output::Format::ENDINGS;
+                    return Err(refusal.help(format!("end the name in {endings}, or add --format")));
                 }
             };
         }

@@ -138,6 +138,9 @@ impl Job {
             let refusal = Diagnostic::new("failures go to a file: stdout is for results");
             return Err(refusal.help("name a file"));
         }
+        if self.reduce.is_none() || self.results.file.is_some() {
+            self.results.format.refuse(self.results.file.as_deref())?;
+        }
         let uses_stdout = self.results.file.is_none() || self.reduce.is_some();
         let tells_stdout = self.results.events.as_deref() == Some(Path::new("-"));
         if tells_stdout && uses_stdout {

@@ -77,7 +77,15 @@ pub fn main() -> ExitCode {
     exit::status(commands::execute(cli::parse()))
 }
 
-/// The programs in the README compile and run.
+/// The programs in the README and in the book compile and run.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/crashing-workers.md")]
+    struct CrashingWorkers;
+    #[doc = include_str!("../../../docs/large-jobs.md")]
+    struct LargeJobs;
+    #[doc = include_str!("../../../docs/leaking-libraries.md")]
+    struct LeakingLibraries;
+}

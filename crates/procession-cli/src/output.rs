@@ -1,6 +1,14 @@
-//! Values on their way out: to stdout or a file, as JSON Lines, CSV or one JSON array.
+//! Values on their way out: to stdout or a file, as JSON Lines, CSV or one JSON array; to a file as Parquet or Arrow.
 //!
 //! It decodes results only as far as serde needs. Items without a value are not its business.
+
+#[cfg(feature = "arrow")]
+mod arrays;
+mod format;
+#[cfg(feature = "arrow")]
+mod shape;
+#[cfg_attr(not(feature = "arrow"), path = "output/no_table.rs")]
+mod table;
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -9,6 +17,8 @@ use std::path::Path;
 use erased_serde::Serializer as Erased;
 use procession::{Payload, TaskInfo};
 
+pub(crate) use self::format::Format;
+use self::table::Table;
 use crate::exec::Streams;
 use crate::exit::Stop;
 use crate::failures::Flaw;
@@ -18,33 +28,6 @@ use crate::progress::Screen;
 
 /// Results are gathered up to here before they are written, unless nothing more is at hand.
 const BUFFER_BYTES: usize = 64 << 10;
-
-/// How values are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// A JSON value a line.
-    #[default]
-    Jsonl,
-    /// A record a value, with a header. The fields of a struct or map are columns; anything else is in `value`.
-    Csv,
-    /// One JSON array.
-    Json,
-}
-
-impl Format {
-    pub(crate) const NAMES: [(&'static str, Format); 3] =
-        [("jsonl", Format::Jsonl), ("csv", Format::Csv), ("json", Format::Json)];
-
-    /// The format a file name speaks of.
-    pub(crate) fn of(path: &str) -> Option<Format> {
-        match Path::new(path).extension()?.to_str()? {
-            "jsonl" | "ndjson" => Some(Format::Jsonl),
-            "csv" => Some(Format::Csv),
-            "json" => Some(Format::Json),
-            _ => None,
-        }
-    }
-}
 
 /// The two fields of which a `Result` has one.
 const RESULT: [&str; 2] = ["Ok", "Err"];
@@ -113,9 +96,17 @@ impl Drop for Sink {
     }
 }
 
+/// Where values go.
+enum Target {
+    /// As text, one after another.
+    Text(Sink),
+    /// As rows of a file that is there when it is complete.
+    Table(Box<Table>),
+}
+
 /// The values of a run, being written.
 pub(crate) struct Values {
-    sink: Sink,
+    target: Target,
     format: Format,
     /// Where values are what commands printed.
     streams: Option<Streams>,
@@ -129,13 +120,17 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    pub(crate) fn open(settings: &ResultSettings) -> Result<Values, Stop> {
-        let sink = match &settings.file {
-            Some(path) => Sink::file(path)?,
-            None => Sink::stdout(),
+    /// `returns` is the type of the values, as the source of their task writes it.
+    pub(crate) fn open(settings: &ResultSettings, returns: &str) -> Result<Values, Stop> {
+        let target = match (settings.format, &settings.file) {
+            (format @ (Format::Parquet | Format::Arrow), Some(path)) => {
+                Target::Table(Box::new(Table::open(path, format, settings.indexed, returns)?))
+            }
+            (_, Some(path)) => Target::Text(Sink::file(path)?),
+            (_, None) => Target::Text(Sink::stdout()),
         };
         Ok(Values {
-            sink,
+            target,
             format: settings.format,
             streams: settings.streams,
             indexed: settings.indexed,
@@ -148,12 +143,15 @@ impl Values {
 
     /// The run has begun.
     pub(crate) fn begin(&mut self) -> Result<(), Stop> {
-        self.sink.begin()
+        match &mut self.target {
+            Target::Text(sink) => sink.begin(),
+            Target::Table(_) => Ok(()),
+        }
     }
 
     /// Whether a person watches the values come.
     pub(crate) fn go_to_terminal(&self) -> bool {
-        self.sink.is_stdout && io::stdout().is_terminal()
+        matches!(&self.target, Target::Text(sink) if sink.is_stdout) && io::stdout().is_terminal()
     }
 
     /// Writes one value. The inner error is the value's own: it cannot be written in this format, or tells of a failure.
@@ -165,11 +163,11 @@ impl Values {
         args: Option<&Payload>,
         screen: &Screen,
     ) -> Result<Result<(), Flaw>, Stop> {
-        let done = match self.streams {
-            Some(streams) => streams
-                .write(&mut self.sink, (index, result), args, screen)
-                .map_err(|stop| self.count_lost(stop)),
-            None => self.write_value(task, index, result).map(|done| done.map_err(Flaw::from)),
+        let done = match (self.streams, &mut self.target) {
+            (Some(streams), Target::Text(sink)) => {
+                streams.write(sink, (index, result), args, screen).map_err(|stop| self.count_lost(stop))
+            }
+            _ => self.write_value(task, index, result).map(|done| done.map_err(Flaw::from)),
         };
         self.written += u64::from(matches!(done, Ok(Ok(()))));
         done
@@ -186,15 +184,23 @@ impl Values {
         let made = match self.format {
             Format::Jsonl | Format::Json => self.json_line(task, index, result, &mut line),
             Format::Csv => self.csv_line(task, index, result, &mut line),
+            Format::Parquet | Format::Arrow => encode_json(task, result, &mut line),
         };
-        self.put(line, made)
+        self.put(index, line, made)
     }
 
-    fn put(&mut self, line: Vec<u8>, made: Result<(), String>) -> Result<Result<(), String>, Stop> {
-        let done = match made {
-            Ok(()) => self.sink.write(&line).map(Ok).map_err(|stop| self.count_lost(stop)),
-            Err(what) => Ok(Err(what)),
+    fn put(
+        &mut self,
+        index: u64,
+        line: Vec<u8>,
+        made: Result<(), String>,
+    ) -> Result<Result<(), String>, Stop> {
+        let done = match (made, &mut self.target) {
+            (Ok(()), Target::Text(sink)) => sink.write(&line).map(Ok),
+            (Ok(()), Target::Table(table)) => table.add(index, &line),
+            (Err(what), _) => Ok(Err(what)),
         };
+        let done = done.map_err(|stop| self.count_lost(stop));
         self.line = line;
         done
     }
@@ -209,24 +215,38 @@ impl Values {
                 Ok(())
             }),
             Format::Csv => csv_record(&mut self.columns, self.indexed.then_some(index), json, &mut line),
+            Format::Parquet | Format::Arrow => {
+                line.extend_from_slice(json.as_bytes());
+                Ok(())
+            }
         };
-        self.put(line, made)
+        self.put(index, line, made)
     }
 
     /// Lets readers see everything so far.
     pub(crate) fn flush(&mut self) -> Result<(), Stop> {
-        self.sink.flush().map_err(|stop| self.count_lost(stop))?;
-        self.seen = self.written;
+        if let Target::Text(sink) = &mut self.target {
+            sink.flush().map_err(|stop| self.count_lost(stop))?;
+            self.seen = self.written;
+        }
         Ok(())
     }
 
-    /// Ends the text.
+    /// Ends the text, or completes the file.
     pub(crate) fn finish(&mut self) -> Result<(), Stop> {
-        if self.format == Format::Json {
-            let end: &[u8] = if self.written == 0 { b"[]\n" } else { b"\n]\n" };
-            self.sink.write(end).map_err(|stop| self.count_lost(stop))?;
-        }
-        self.flush()
+        let end: &[u8] = match (self.format, self.written) {
+            (Format::Json, 0) => b"[]\n",
+            (Format::Json, _) => b"\n]\n",
+            _ => b"",
+        };
+        let ended = match &mut self.target {
+            Target::Text(sink) => sink.write(end),
+            Target::Table(table) => table.finish(),
+        };
+        ended.map_err(|stop| self.count_lost(stop))?;
+        self.flush()?;
+        self.seen = self.written;
+        Ok(())
     }
 
     /// How many values have certainly been written.
@@ -423,7 +443,8 @@ mod tests {
     #[test]
     fn formats_go_by_extension() {
         assert_eq!(Format::of("a/b.csv"), Some(Format::Csv));
-        assert_eq!(Format::of("b.parquet"), None);
+        assert_eq!(Format::of("b.parquet"), Some(Format::Parquet));
+        assert_eq!(Format::of("b.xlsx"), None);
         assert_eq!(Format::of("plain"), None);
     }
 }

@@ -56,10 +56,10 @@ pub(crate) struct Export {
     /// The run directory
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
-    /// Write values to a file instead of stdout: .jsonl, .csv or .json
+    /// Write values to a file instead of stdout: .jsonl, .csv, .json, .parquet or .arrow
     #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
-    /// How values are written: jsonl, csv or json
+    /// How values are written: jsonl, csv, json, parquet or arrow
     #[arg(long, value_name = "FORMAT", value_parser = value::format)]
     pub(crate) format: Option<Format>,
     /// Write {"index": i, "value": v} instead of v

@@ -14,8 +14,11 @@ use crate::terminal;
 /// Writes every value there is.
 pub(crate) fn export(command: &Export) -> Result<Ending, Stop> {
     let reader = Reader::open(&command.dir)?;
-    reader.job()?;
-    let mut values = Values::open(&settings(command)?)?;
+    let job = reader.job()?;
+    let settings = settings(command)?;
+    settings.format.refuse(settings.file.as_deref())?;
+    let returns = job.signature.rsplit_once(") -> ").map_or("()", |(_, returns)| returns);
+    let mut values = Values::open(&settings, returns)?;
     values.begin()?;
     let (mut from, mut refused) = (0, 0_u64);
     loop {
@@ -50,7 +53,7 @@ fn settings(command: &Export) -> Result<ResultSettings, Diagnostic> {
             None => {
                 let at = Text::new("--output", &*name).whole();
                 let refusal = at.error(format!("cannot tell the format of `{name}`"));
-                return Err(refusal.help("end the name in .jsonl, .csv or .json, or add --format"));
+                return Err(refusal.help(format!("end the name in {}, or add --format", Format::ENDINGS)));
             }
         }
     }

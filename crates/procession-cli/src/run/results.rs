@@ -24,7 +24,7 @@ impl Results {
         let reducer = job.reduce.map(|reduction| Reducer::new(reduction, job.task));
         // A reduction is the result on stdout; the values themselves are written only where a file is named for them.
         let writes = reducer.is_none() || job.results.file.is_some();
-        let values = writes.then(|| Values::open(&job.results)).transpose()?;
+        let values = writes.then(|| Values::open(&job.results, job.task.returns())).transpose()?;
         Ok(Results { values, reducer, task: job.task, streams: job.results.streams.is_some() })
     }
 

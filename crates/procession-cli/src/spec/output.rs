@@ -11,7 +11,11 @@ use crate::output::Format;
 const ORDERS: [(&str, bool); 2] = [("input", false), ("completion", true)];
 
 pub(super) const KEYS: [Key; 5] = [
-    key("file", Wants::Text, "Where values go: `.jsonl`, `.csv` or `.json`; `-` is stdout, and the default."),
+    key(
+        "file",
+        Wants::Text,
+        "Where values go: `.jsonl`, `.csv`, `.json`, `.parquet` or `.arrow`; `-` is stdout, and the default.",
+    ),
     key(
         "format",
         Wants::Choice(|| names(&Format::NAMES)),
@@ -39,9 +43,10 @@ pub(super) fn read(table: &Table) -> Result<(ResultSettings, Option<bool>), Diag
             (None, None) if path == "-" => Format::default(),
             (None, None) => {
                 let refusal = entry.error(format!("cannot tell the format of `{path}`"));
-                return Err(refusal.help(
-                    "end the name in .jsonl, .csv or .json, or add `format = \"jsonl\"`, \"csv\" or \"json\"",
-                ));
+                return Err(refusal.help(format!(
+                    "end the name in {}, or add `format`, such as `format = \"jsonl\"`",
+                    Format::ENDINGS
+                )));
             }
         };
     }
