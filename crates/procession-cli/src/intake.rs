@@ -336,14 +336,15 @@ mod tests {
         numbers.insert(2, 0);
         numbers.insert(3, 1);
         numbers.set_aside(5);
-        numbers.insert(5, 3);
+        numbers.insert(5, 2);
         let items: Vec<u64> = (0..8).map(|payload| numbers.item(payload)).collect();
-        // Item 4 was malformed.
-        assert_eq!(items, [0, 1, 0, 1, 2, 3, 5, 6]);
+        // Item 3 was malformed.
+        assert_eq!(items, [0, 1, 0, 1, 2, 2, 4, 5]);
         numbers.set_aside(8);
-        numbers.insert(8, 9);
+        numbers.insert(8, 5);
         numbers.insert(9, 0);
-        assert_eq!([8, 9, 10].map(|payload| numbers.item(payload)), [9, 0, 8]);
+        // So was item 6.
+        assert_eq!([8, 9, 10].map(|payload| numbers.item(payload)), [5, 0, 7]);
         (0..10).for_each(|payload| numbers.answered(payload));
         assert!(numbers.map().again.is_empty());
     }

@@ -30,7 +30,10 @@ pub(super) const KEYS: [Key; 25] = [
         "timeout",
         Wants::Either(&[
             Wants::Duration,
-            Wants::Form("^\\s*[0-9]+\\s*%\\s*$", "per cent such as `\"300%\"`"),
+            Wants::Form(
+                "^\\s*0*(10[1-9]|1[1-9][0-9]|[2-9][0-9]{2}|[1-9][0-9]{3,8})\\s*%\\s*$",
+                "per cent such as `\"300%\"`",
+            ),
         ]),
         "An item that runs longer is stopped. Per cent are of the median run time of the items with a value, once 10 have one; at least 1 s.",
     ),
@@ -54,7 +57,7 @@ pub(super) const KEYS: [Key; 25] = [
     key(
         "halt",
         Wants::Form(
-            "^\\s*(now|soon)\\s*,\\s*(fail|lost|done)\\s*(=\\s*[0-9]+\\s*%?\\s*)?$",
+            "^\\s*(now|soon)\\s*,\\s*(fail|lost|done)\\s*(=\\s*0*([1-9][0-9]{0,18}|([1-9][0-9]?|100)\\s*%)\\s*)?$",
             "a string such as `\"soon,fail=3\"`",
         ),
         "When the run ends before its items do: `now` stops what runs, `soon` finishes it; so many items, or per cent, that `fail`, are `lost` with their worker, or are `done`.",
@@ -63,7 +66,10 @@ pub(super) const KEYS: [Key; 25] = [
         "max_load",
         Wants::Either(&[
             Wants::Number,
-            Wants::Form("^\\s*[0-9]*[.]?[0-9]+\\s*%?\\s*$", "a share of the cores such as `\"80%\"`"),
+            Wants::Form(
+                "^\\s*([0-9]*[1-9][0-9]*([.][0-9]+)?|[0-9]*[.][0-9]*[1-9][0-9]*)\\s*%?\\s*$",
+                "a share of the cores such as `\"80%\"`",
+            ),
         ]),
         "Nothing new is begun while the load average of the last minute is higher.",
     ),
@@ -71,7 +77,10 @@ pub(super) const KEYS: [Key; 25] = [
         "min_free_memory",
         Wants::Either(&[
             Wants::Size,
-            Wants::Form("^\\s*[0-9]*[.]?[0-9]+\\s*%\\s*$", "a share of all memory such as `\"20%\"`"),
+            Wants::Form(
+                "^\\s*0*([1-9][0-9]?([.][0-9]+)?|[.][0-9]*[1-9][0-9]*|100([.]0+)?)\\s*%\\s*$",
+                "a share of all memory such as `\"20%\"`",
+            ),
         ]),
         "Nothing new is begun while less memory is free.",
     ),

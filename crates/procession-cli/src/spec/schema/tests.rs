@@ -19,7 +19,7 @@ fn as_json(text: &str) -> Value {
 }
 
 /// Values of every kind, at the limits and beyond.
-const PROBES: [&str; 39] = [
+const PROBES: [&str; 48] = [
     "''",
     "'x'",
     "'30s'",
@@ -33,6 +33,15 @@ const PROBES: [&str; 39] = [
     "'{workers}'",
     "'0..4'",
     "'0-4'",
+    "'300%'",
+    "'20 %'",
+    "'0%'",
+    "'soon,fail=3'",
+    "' now , done = 50% '",
+    "'soon,lost=0'",
+    "'soon,done=101%'",
+    "'later,fail=3'",
+    "'2.5'",
     "'a\\u0000'",
     "true",
     "false",
