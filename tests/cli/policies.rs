@@ -190,7 +190,7 @@ procession_harness::cases! {
             (&["--timeout", "50%"], "write more than 100%"),
             (&["--max-load", "0"], "must be more than 0"),
             (&["--min-free-memory", "101%"], "no more than 100%"),
-            (&["--retries", "-1"], "unexpected argument"),
+            (&["--retries", "-1"], "-1 is not in 0..="),
         ] {
             let end = run(&[&["map", "square", "1"][..], words].concat());
             check(&end, 2);
