@@ -25,21 +25,26 @@ pub(super) fn open(pid: Pid) -> io::Result<OwnedFd> {
 
 /// Signals one process.
 pub(super) fn signal(pidfd: BorrowedFd<'_>, signal: Signal) -> nix::Result<()> {
-    send_signal(pidfd, signal, 0)
+    send_signal(pidfd, signal as libc::c_int, 0)
+}
+
+/// Whether there is still a process to signal: alive, or dead and not reaped.
+pub(super) fn exists(pidfd: BorrowedFd<'_>) -> bool {
+    send_signal(pidfd, 0, 0).is_ok()
 }
 
 /// Signals the process group of that process. `EINVAL` before Linux 6.9.
 pub(super) fn signal_group(pidfd: BorrowedFd<'_>, signal: Signal) -> nix::Result<()> {
-    send_signal(pidfd, signal, PIDFD_SIGNAL_PROCESS_GROUP)
+    send_signal(pidfd, signal as libc::c_int, PIDFD_SIGNAL_PROCESS_GROUP)
 }
 
-fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal, flags: libc::c_uint) -> nix::Result<()> {
+fn send_signal(pidfd: BorrowedFd<'_>, signal: libc::c_int, flags: libc::c_uint) -> nix::Result<()> {
     // SAFETY: the descriptor is open for the length of the call, and a null siginfo is allowed.
     let result = unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
             pidfd.as_raw_fd(),
-            signal as libc::c_int,
+            signal,
             std::ptr::null::<libc::siginfo_t>(),
             flags,
         )

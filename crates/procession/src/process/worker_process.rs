@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
@@ -53,14 +54,22 @@ impl WorkerProcess {
     pub(crate) fn signal(&self, signal: Signal) {
         let reached_group = match pidfd::signal_group(self.pidfd.as_fd(), signal) {
             Ok(()) => true,
-            // An older kernel. The group's number is ours as long as its leader has not been reaped.
-            Err(_) if !self.reaped.load(Ordering::Acquire) => signal::killpg(self.pid, signal).is_ok(),
+            // An older kernel. The group's number is ours as long as its leader has not been reaped, by us or, if its parent
+            // has died, by another.
+            Err(Errno::EINVAL) if !self.reaped.load(Ordering::Acquire) && self.exists() => {
+                signal::killpg(self.pid, signal).is_ok()
+            }
             Err(_) => false,
         };
         if !reached_group {
             // Already gone is what was wanted.
             let _ = pidfd::signal(self.pidfd.as_fd(), signal);
         }
+    }
+
+    /// Whether nobody has reaped it.
+    fn exists(&self) -> bool {
+        pidfd::exists(self.pidfd.as_fd())
     }
 
     /// Kills what is left of its group and makes sure that the process itself is dead. False: it does not die.
