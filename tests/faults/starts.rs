@@ -61,7 +61,7 @@ fn take_descriptors(are_none: &Sender<()>, is_over: &AtomicBool) {
 
 /// What a pool says it needs.
 fn descriptors_needed(workers: usize) -> u64 {
-    32 + 10 * workers as u64
+    32 + 12 * workers as u64
 }
 
 procession_harness::cases! {

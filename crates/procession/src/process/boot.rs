@@ -125,7 +125,7 @@ impl fmt::Display for Identity {
 /// What a child says on the boot socket.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// Connect your order channel here. Followed by the listening socket itself.
+    /// Connect your order channel here. The listening socket comes along.
     Listening { name: String },
     /// We are different programs.
     Mismatch { theirs: Identity },

@@ -23,9 +23,9 @@ const ROOM_ABOVE_FLOOR: u64 = 24;
 /// Descriptors of a pool as such, with room for what the program opens meanwhile.
 const DESCRIPTORS_PER_POOL: u64 = 32;
 
-/// Three channel ends, pidfd and output pipe; while it starts, also: its ends, page and pipe, the boot socket, a second
-/// pidfd. Its listening socket is held while it is connected to, which is one worker at a time.
-const DESCRIPTORS_PER_WORKER: u64 = 10;
+/// Three channel ends, pidfd and output pipe; while it starts, also: its own end, page, window and pipe, the boot socket, a
+/// second pidfd, and the directory of its socket. The socket itself is held while it is connected to: one at a time.
+const DESCRIPTORS_PER_WORKER: u64 = 12;
 
 /// Most descriptors in one message here.
 const DESCRIPTORS_PER_MESSAGE_MAX: usize = 4;

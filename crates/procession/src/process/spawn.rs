@@ -104,8 +104,9 @@ impl Booting {
         // ipc-channel 0.23.1 keeps its socket open, for ever, if nobody is there to connect to: so we hold what is connected
         // to until that is done.
         let (name, _listener) = match receive_first_reply(&self.stream) {
-            Ok((Reply::Listening { name }, mut descriptors)) if !descriptors.is_empty() => {
-                (name, descriptors.remove(0))
+            // A zero byte in it would make ipc-channel panic.
+            Ok((Reply::Listening { name }, listener)) if !listener.is_empty() && !name.contains('\0') => {
+                (name, listener)
             }
             Ok((Reply::Mismatch { theirs }, _)) => {
                 return Err(LaunchError::Mismatch {
