@@ -203,8 +203,13 @@ impl<'p> Agitator<'p> {
         // While it is stopped it forks none, so these are all, also one that the pool has not heard of yet.
         let is_stopped = pidfd_send_signal(&process, Signal::STOP).is_ok()
             && wait_until(DEATH_LIMIT, || !matches!(state_of(helper), Some('R' | 'S' | 'D')));
+        if !is_stopped {
+            // It may have died meanwhile.
+            let _ = pidfd_send_signal(&process, Signal::CONT);
+            return;
+        }
         let workers = children_of(helper);
-        if pidfd_send_signal(&process, Signal::KILL).is_ok() && is_stopped {
+        if pidfd_send_signal(&process, Signal::KILL).is_ok() {
             self.others += 1;
             let fault = |pid| Fault { pid, signal: Signal::KILL.as_raw(), by_helper: true };
             self.faults.extend(workers.iter().map(|&pid| fault(pid)));

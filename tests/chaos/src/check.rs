@@ -382,14 +382,15 @@ impl Court<'_> {
     /// Why the item ran for too long: by its own limit, which it says it has reached, or by its call's deadline.
     fn explain_timeout(&self, call: &Call, tag: Tag, said: &Said, starts: &[Start]) -> Result<(), String> {
         let dies = tag.death_at(said.attempts).is_some();
-        if let Some(last) = starts.iter().find(|start| start.attempt == said.attempts) {
-            let exit = self.lives.exit(last.pid);
+        let start = starts.iter().find(|start| start.attempt == said.attempts);
+        if let Some(start) = start {
+            let exit = self.lives.exit(start.pid);
             if said.exit.is_some() && said.exit != exit {
                 return Err(format!("the worker it ran in ended with {exit:?}"));
             }
             // It answers nothing, so its worker cannot have gone on.
             if dies || tag.deed() == Deed::Overrun {
-                self.lives.ended_in(last)?;
+                self.lives.ended_in(start)?;
             }
         }
         if call.limits.deadline.is_some() && said.text.contains(DEADLINE_WORDS) {
@@ -399,7 +400,7 @@ impl Court<'_> {
             return Err("it had no time limit".to_owned());
         }
         // Whoever is stopped, or dies, may take longer than it has. One that dies as its time ends may have run for less.
-        let was_hit = starts.last().is_some_and(|start| self.lives.was_hit(start.pid));
+        let was_hit = said.pid.or(start.map(|start| start.pid)).is_some_and(|pid| self.lives.was_hit(pid));
         let died = was_hit && said.text.contains(ENDED_WORDS);
         if !(said.text.contains(LIMIT_WORDS) || died) {
             return Err("it says that it ran for less".to_owned());

@@ -42,7 +42,7 @@ impl Lives {
             ended: evidence
                 .calls
                 .iter()
-                .filter(|seen| may_be_ended(&seen.call))
+                .filter(|seen| evidence.is_terminated || may_be_ended(&seen.call))
                 .map(|seen| seen.call.id)
                 .collect(),
         }
@@ -105,20 +105,16 @@ impl Lives {
 
     /// Workers that ended as the pool ends none, and without a fault. `frail`: their initializer may end them.
     pub(super) fn unexplained_ends(&self, frail: bool) -> Vec<(u32, WorkerExit)> {
-        let helper_lost = self.faults.values().flatten().any(|fault| fault.by_helper);
         let is_explained = |pid: u32, exit: WorkerExit, running: bool| {
             let faults = self.faults.get(&pid).map_or(&[][..], Vec::as_slice);
             let last = self.last.get(&pid);
             match exit {
                 // It was told to stop, or asked to end.
                 WorkerExit::Code(0) | WorkerExit::Signal(TERMINATE) => true,
-                // It was starting when the process it was forked from went, or only that one knew how it had ended.
-                WorkerExit::Signal(KILL) if helper_lost && last.is_none() => true,
-                WorkerExit::Unknown if helper_lost && !running => true,
                 // A stopped one does not end when it is asked to.
                 WorkerExit::Signal(KILL) if self.was_stopped(pid) => true,
                 WorkerExit::Signal(KILL)
-                    if last.is_some_and(|start| self.ended.contains(&start.tag.call())) =>
+                    if running && last.is_some_and(|start| self.ended.contains(&start.tag.call())) =>
                 {
                     true
                 }
