@@ -19,6 +19,7 @@ pub(crate) use calls::CallOptions;
 use procession_core::{
     Command, Event as CoreEvent, JobId, Policy, Run, Scheduler, SeatStatus, Signal, Time, WorkerId,
 };
+use verdicts::{Departed, front};
 use weight::Weighing;
 
 use super::clock::Clock;
@@ -27,7 +28,7 @@ use super::intake::NewCall;
 use super::jobs::Jobs;
 use super::message::Handout;
 use super::seat::Seat;
-use crate::error::{Error, Loss};
+use crate::error::Error;
 use crate::event::Event;
 use crate::job::{Job, StopReason};
 use crate::page::monotonic_ns;
@@ -52,8 +53,8 @@ pub(crate) struct State {
     held: Vec<(u32, Vec<Run>)>,
     /// What of that may have been started, if the event ends the pool.
     started: Vec<(JobId, Range<u64>)>,
-    /// What killed the worker whose exit is being handled.
-    loss: Option<Loss>,
+    /// The worker whose exit is being handled.
+    departed: Option<Departed>,
     /// When the supervisor will look at the clock next.
     armed: Option<Time>,
     /// When to look for results that are late; `None` while no worker could have any.
@@ -93,7 +94,7 @@ impl State {
             gave_up: false,
             held: Vec::new(),
             started: Vec::new(),
-            loss: None,
+            departed: None,
             armed: None,
             look_at: None,
             weighing: if weighs { Weighing::AtWork } else { Weighing::Never },
@@ -224,14 +225,7 @@ impl State {
         for (slot, runs) in std::mem::take(&mut self.held) {
             let seat = &mut self.seats[slot as usize];
             seat.reclaim();
-            let mut begun = seat.may_have_begun();
-            for run in runs {
-                let here = begun.min(u64::from(run.items));
-                begun -= here;
-                if here > 0 {
-                    self.started.push((run.job, run.first..run.first + here));
-                }
-            }
+            self.started.extend(front(runs, seat.may_have_begun()));
         }
     }
 
@@ -297,7 +291,8 @@ impl State {
                 }
             }
             Command::Retry { job, item, .. } => {
-                if let (Some(entry), Some(loss)) = (self.jobs.entry_mut(job), &self.loss) {
+                let loss = self.departed.as_ref().and_then(|departed| departed.loss_of(job, item));
+                if let (Some(entry), Some(loss)) = (self.jobs.entry_mut(job), loss) {
                     entry.losses.push((item, loss.clone()));
                 }
             }

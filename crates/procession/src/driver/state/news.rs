@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use procession_core::{Event as CoreEvent, StartFailure, Time, WorkerId};
 
+use super::verdicts::Departed;
 use super::{Effects, Phase, State};
 use crate::arrival::{Arrival, Large, Records};
 use crate::buffer::Buffer;
@@ -247,9 +248,9 @@ impl State {
             Some(step) => Error::new(ErrorKind::Initializer, step.died_of(&loss.describe())),
             None => Error::new(ErrorKind::Broken, loss.describe()),
         };
-        self.loss = Some(loss);
+        self.departed = Some(Departed::new(loss, self.core.front_runs(worker), begun));
         self.broken_by(reason, |state| state.tell(now, CoreEvent::WorkerExited { worker, begun }, effects));
-        self.loss = None;
+        self.departed = None;
     }
 
     /// The worker sent what no worker sends.

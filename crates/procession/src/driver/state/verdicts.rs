@@ -1,14 +1,45 @@
 //! The scheduler's verdicts in words: what became of an item without a reply, and why the pool is broken.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_core::{BrokenReason, JobId, Outcome};
+use procession_core::{BrokenReason, JobId, Outcome, Run};
 
 use super::{Effects, State};
 use crate::arrival::Arrival;
 use crate::driver::jobs::JobEntry;
 use crate::error::{Error, ErrorKind, Loss};
+
+/// A worker that is gone, and what its end tells of the items it had begun. Other items that end in the same breath,
+/// because a deadline passed meanwhile, have nothing to do with it.
+pub(super) struct Departed {
+    loss: Loss,
+    begun: Vec<(JobId, Range<u64>)>,
+}
+
+impl Departed {
+    /// The first `begun` items of what it had.
+    pub(super) fn new(loss: Loss, runs: impl IntoIterator<Item = Run>, begun: u64) -> Departed {
+        Departed { loss, begun: front(runs, begun).collect() }
+    }
+
+    pub(super) fn loss_of(&self, job: JobId, item: u64) -> Option<&Loss> {
+        self.begun.iter().any(|(id, items)| *id == job && items.contains(&item)).then_some(&self.loss)
+    }
+}
+
+/// The first `items` of those runs.
+pub(super) fn front(
+    runs: impl IntoIterator<Item = Run>,
+    mut items: u64,
+) -> impl Iterator<Item = (JobId, Range<u64>)> {
+    runs.into_iter().map_while(move |run| {
+        let here = items.min(u64::from(run.items));
+        items -= here;
+        (here > 0).then(|| (run.job, run.first..run.first + here))
+    })
+}
 
 impl State {
     pub(super) fn broken_error(&self, reason: BrokenReason) -> Error {
@@ -40,7 +71,8 @@ impl State {
             let items_alike = if is_loss(outcome, attempts) { 1 } else { items };
             let (piece, starts) = self.alike(id, first, items_alike, outcome);
             let Some(entry) = self.jobs.entry(id) else { return };
-            let error = self.outcome_error(entry, first, outcome, attempts + starts);
+            let loss = self.departed.as_ref().and_then(|departed| departed.loss_of(id, first));
+            let error = self.outcome_error(entry, first, loss, outcome, attempts + starts);
             let (input_first, piece) = entry.backlog.input_range(first, piece);
             let arrival = Arrival::Failed { first: input_first, items: piece, error };
             if is_loss(outcome, attempts) {
@@ -70,9 +102,16 @@ impl State {
         }
     }
 
-    fn outcome_error(&self, entry: &JobEntry, item: u64, outcome: Outcome, attempts: u32) -> Error {
+    fn outcome_error(
+        &self,
+        entry: &JobEntry,
+        item: u64,
+        loss: Option<&Loss>,
+        outcome: Outcome,
+        attempts: u32,
+    ) -> Error {
         let none = Loss::default();
-        let loss = self.loss.as_ref().unwrap_or(&none);
+        let loss = loss.unwrap_or(&none);
         let error = match outcome {
             Outcome::Lost => Error::new(loss.kind(), loss.describe()).with_loss(loss),
             Outcome::Quarantined => {
@@ -86,9 +125,7 @@ impl State {
                 Error::new(ErrorKind::Quarantined, reason).with_loss(loss)
             }
             Outcome::TimedOut => {
-                // An item that was never started cannot have run for too long, nor have been stopped.
-                let loss = if attempts == 0 { &none } else { loss };
-                // One that waited to be run again as the call's time was over has no loss, either.
+                // An item that was never started, or waited to be run again as the call's time was over, has no loss.
                 let ran_over = |limit: &Duration| match loss.ran {
                     Some(ran) => ran >= *limit,
                     None => loss.exit.is_some() || entry.deadline.is_none(),
@@ -139,5 +176,23 @@ fn describe(reason: BrokenReason) -> &'static str {
         BrokenReason::StartRefused => "workers cannot be started",
         BrokenReason::NoWorkers => "no worker lives and none could be started for a minute",
         BrokenReason::EveryTaskKills => "every task kills its worker",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_worker_had_begun_is_explained_by_its_end() {
+        let job = |index| JobId { index, generation: 1 };
+        let run = |job, first, items| Run { job, first, items, attempt: 1 };
+        let departed = Departed::new(Loss::default(), [run(job(0), 5, 2), run(job(1), 0, 4)], 3);
+        let is_explained = |job, item| departed.loss_of(job, item).is_some();
+        assert!(is_explained(job(0), 5) && is_explained(job(0), 6) && is_explained(job(1), 0));
+        assert!(!is_explained(job(0), 4) && !is_explained(job(0), 7) && !is_explained(job(1), 1));
+        assert!(!is_explained(job(2), 5), "another call's");
+        let later = JobId { index: 0, generation: 2 };
+        assert!(!is_explained(later, 5), "a later call's in the same place");
     }
 }
