@@ -1,17 +1,21 @@
 //! A private directory for the one named socket of a bootstrap.
 
+mod sweep;
+
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Mutex, Once, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::boot::fresh_nonce;
@@ -27,15 +31,26 @@ const MEMORY: &str = "/dev/shm";
 /// What ipc-channel calls the socket, in a directory of its own.
 const SOCKET: &str = "socket";
 
+/// What all their names begin with.
+const PREFIX: &str = "procession-";
+
 /// The directories there are, each with the process that made it: a copy of this one inherits the list, not the
-/// directories. Only ever tried, never waited for: a fork may have copied it locked.
+/// directories. Never waited for beyond [`LOCK_TRIES`]: a fork may have copied it locked.
 static MADE: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
+
+/// Who has the list lets go of it after a push: ten milliseconds are plenty.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_micros(100);
+
+/// What killed masters left is looked for once.
+static SWEPT: Once = Once::new();
 
 /// Removed when dropped.
 #[derive(Debug)]
 pub(super) struct SocketDir {
     path: PathBuf,
-    /// Open, so that it can be removed when there are no descriptors left to look into it.
+    /// Open, so that it can be removed when there are no descriptors left to look into it; and locked, so that others
+    /// see that somebody is at home.
     dir: Dir,
 }
 
@@ -48,9 +63,14 @@ impl SocketDir {
         // No part of a boot's nonce: names of directories are public.
         let random = fresh_nonce().map_err(LaunchError::system("reading random bytes"))?;
         let name: String = random[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        let places =
-            [std::env::var_os("TMPDIR").map(PathBuf::from), Some(MEMORY.into()), Some("/tmp".into())];
-        Self::create_in(places.into_iter().flatten(), &format!("procession-{name}"))
+        // The child may be sent elsewhere before it looks.
+        let named = std::env::var_os("TMPDIR").and_then(|place| std::path::absolute(place).ok());
+        let places = [named, Some(MEMORY.into()), Some("/tmp".into())];
+        let made = Self::create_in(places.into_iter().flatten(), &format!("{PREFIX}{name}"))?;
+        if let Some(parent) = made.path.parent() {
+            SWEPT.call_once(|| sweep::remove_deserted(parent));
+        }
+        Ok(made)
     }
 
     fn create_in(places: impl Iterator<Item = PathBuf>, name: &str) -> Result<SocketDir, LaunchError> {
@@ -72,14 +92,18 @@ impl SocketDir {
     }
 
     fn open(path: PathBuf) -> Result<SocketDir, LaunchError> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        match Dir::open(&path, flags, Mode::empty()) {
+        let opened = open_dir(&path).and_then(|file| {
+            // Where there are no locks, nobody takes it for deserted.
+            let _ = file.try_lock();
+            Ok(Dir::from_fd(OwnedFd::from(file))?)
+        });
+        match opened {
             Ok(dir) => Ok(SocketDir { path, dir }),
-            Err(errno) => {
+            Err(error) => {
                 // It is new, and so empty.
                 let _ = fs::remove_dir(&path);
                 forget(&path);
-                Err(LaunchError::system("opening a directory for a socket")(errno))
+                Err(LaunchError::system("opening a directory for a socket")(error))
             }
         }
     }
@@ -106,6 +130,11 @@ impl SocketDir {
             let _ = unlinkat(&self.dir, inner, UnlinkatFlags::RemoveDir);
         }
     }
+}
+
+fn open_dir(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
 }
 
 /// Why there is no directory at a place.
@@ -164,11 +193,12 @@ fn forget(path: &Path) {
 }
 
 fn with_made(act: impl FnOnce(&mut Vec<(u32, PathBuf)>)) {
-    match MADE.try_lock() {
-        Ok(mut made) => act(&mut made),
-        Err(TryLockError::Poisoned(poisoned)) => act(&mut poisoned.into_inner()),
-        // Another thread makes or removes one at this moment.
-        Err(TryLockError::WouldBlock) => {}
+    for _ in 0..LOCK_TRIES {
+        match MADE.try_lock() {
+            Ok(mut made) => return act(&mut made),
+            Err(TryLockError::Poisoned(poisoned)) => return act(&mut poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+        }
     }
 }
 
