@@ -126,7 +126,7 @@ procession_harness::cases! {
     /// few, as a limit that was lowered cannot be raised again.
     fn f30_descriptors_around_what_is_needed() {
         let mut report = Report::new("f30_descriptors_around_what_is_needed");
-        for workers in WORKERS.into_iter().rev() {
+        for workers in [40].into_iter().chain(WORKERS.into_iter().rev()) {
             let all = open_descriptors() + descriptors_needed(workers);
             for spare in [1, 0] {
                 limit_descriptors(all + spare);

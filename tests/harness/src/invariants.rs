@@ -6,6 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::tools::{children, wait_until};
 
 /// Marks every process that descends from a test's.
@@ -22,13 +25,14 @@ pub struct Descriptors(BTreeMap<String, PathBuf>);
 impl Descriptors {
     /// Those of this process.
     pub fn open_now() -> Descriptors {
-        let entries = fs::read_dir("/proc/self/fd").expect("/proc is mounted");
+        let listing = PathBuf::from(format!("/proc/{}/fd", std::process::id()));
+        let entries = fs::read_dir(&listing).expect("/proc is mounted");
         let open = entries.filter_map(|entry| {
             let entry = entry.ok()?;
-            // The descriptor of this very listing is closed by the time it is looked at.
             Some((entry.file_name().to_string_lossy().into_owned(), fs::read_link(entry.path()).ok()?))
         });
-        Descriptors(open.filter(|(_, target)| !target.starts_with("/proc")).collect())
+        // But for the one through which they are listed.
+        Descriptors(open.filter(|(_, target)| *target != listing).collect())
     }
 }
 
@@ -60,6 +64,14 @@ pub fn check_orphans(id: &str) -> Result<(), String> {
     let left = others_with(id);
     let named = |pid: &u32| (*pid, fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default());
     Err(format!("processes {:?}", left.iter().map(named).collect::<Vec<_>>()))
+}
+
+/// Ends whatever descends from the test, wherever it has gone.
+pub(crate) fn kill_rest(id: &str) {
+    for pid in others_with(id) {
+        // Who is gone meanwhile needs no signal.
+        let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+    }
 }
 
 fn others_with(id: &str) -> Vec<u32> {

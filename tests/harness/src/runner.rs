@@ -69,8 +69,7 @@ fn run_in_process(case: &'static Case) -> Result<(), Failed> {
         .process_group(0)
         .spawn()
         .map_err(|error| format!("the test's process does not start: {error}"))?;
-    let (status, output) = wait(child)?;
-    let orphans = invariants::check_orphans(&id);
+    let (status, output, orphans) = wait(child, &id)?;
     if !status.success() {
         return Err(format!("{status}\n{output}").into());
     }
@@ -86,8 +85,11 @@ fn run_in_process(case: &'static Case) -> Result<(), Failed> {
     if left.is_empty() { Ok(()) } else { Err(format!("left behind: files {left:?}\n{output}").into()) }
 }
 
+/// How the test's process ended, what it printed, and whether anything outlived it.
+type End = (ExitStatus, String, Result<(), String>);
+
 /// Waits with a limit; what the process prints is drained meanwhile.
-fn wait(mut child: Child) -> Result<(ExitStatus, String), Failed> {
+fn wait(mut child: Child, id: &str) -> Result<End, Failed> {
     let pid = Pid::from_raw(child.id().cast_signed());
     let mut stdout = child.stdout.take().expect("the output is piped");
     let mut stderr = child.stderr.take().expect("the output is piped");
@@ -104,11 +106,13 @@ fn wait(mut child: Child) -> Result<(ExitStatus, String), Failed> {
                 Err(error) => return Err(format!("the test's process cannot be waited for: {error}").into()),
             }
         };
-        // Whatever still holds the pipes would keep us here: the test's own group ends with it.
+        let orphans = if hung { Ok(()) } else { invariants::check_orphans(id) };
+        // Whatever still holds the pipes would keep us here.
         let _ = killpg(pid, Signal::SIGKILL);
+        invariants::kill_rest(id);
         let status = child.wait().map_err(|error| error.to_string())?;
         let output = drain_out.join().unwrap_or_default() + &drain_err.join().unwrap_or_default();
-        if hung { Err(format!("hung for {limit:?}\n{output}").into()) } else { Ok((status, output)) }
+        if hung { Err(format!("hung for {limit:?}\n{output}").into()) } else { Ok((status, output, orphans)) }
     })
 }
 
