@@ -256,7 +256,7 @@ impl<'p> Agitator<'p> {
         };
         let told = Told::Each(self.poison.into_iter().map(outcome).collect());
         let call = Call { items: taken, ..self.call };
-        let poison = Seen { call, taken, told, cancelled: None, callbacks: (0, 0) };
+        let poison = Seen { call, taken, told, cancelled: None, callbacks: (0, 0), took: Duration::ZERO };
         let signals = self.faults.iter().filter(|fault| !fault.by_helper).count() as u64;
         Harm { faults: self.faults, poison, injected: signals + self.others }
     }

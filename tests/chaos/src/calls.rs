@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procession::{AsyncResult, Error, Pool};
 
@@ -18,12 +18,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Makes the call; `entry` shows meanwhile how far it has come.
 pub(crate) fn make(pool: &Pool, call: &Call, data: &Data, entry: &Entry) -> Seen {
+    let begun = Instant::now();
     let seen = match call.kind {
         plan::Kind::Tiny => run(&Tiny::new(pool, call), call, entry),
         plan::Kind::Large => run(&Large::new(pool, call), call, entry),
         plan::Kind::Shared => run(&Reader::new(pool, call, data), call, entry),
     };
-    Seen { call: call.clone(), ..seen }
+    Seen { took: begun.elapsed(), ..seen }
 }
 
 fn run<K: Kind>(kind: &K, call: &Call, entry: &Entry) -> Seen {
@@ -39,6 +40,7 @@ fn run<K: Kind>(kind: &K, call: &Call, entry: &Entry) -> Seen {
         told: Told::Each(Vec::new()),
         cancelled: None,
         callbacks: (0, 0),
+        took: Duration::ZERO,
     };
     match call.verb {
         Verb::Map => seen.told = collected(kind, kind.map(tags)),

@@ -8,6 +8,7 @@
 //! | I3 | an item is started as often as its call allows at most, each attempt once; never if its outcome says so |
 //! | I4 | an item fails, or is started again, only if a fault has hit it |
 //! | I5 | the error names that fault, and that item |
+//! | | no limit ends an item before its time, none is kept waiting long after it |
 //!
 //! A fault has hit an item if it was the last to start in its process, and that process died of the item's own deed or
 //! of a signal from outside.
@@ -15,6 +16,7 @@
 mod lives;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -45,6 +47,8 @@ pub(crate) enum Invariant {
     Value,
     /// I4, I5: an innocent item failed, or the error names the wrong fault.
     Blame,
+    /// A limit came too early or too late.
+    Time,
     /// I6 to I10, I13: something is left behind, or the pool is of no use any more.
     Remains,
 }
@@ -56,6 +60,7 @@ impl fmt::Display for Violation {
             Invariant::Duplicated => "duplicated",
             Invariant::Value => "wrong value",
             Invariant::Blame => "blamed wrongly",
+            Invariant::Time => "at the wrong time",
             Invariant::Remains => "left behind",
         };
         write!(f, "{name}: {}", self.what)
@@ -146,6 +151,9 @@ impl Court<'_> {
     }
 
     fn check_call(&mut self, seen: &Seen) {
+        if let Err(why) = times::check_deadline(seen) {
+            self.complain(Invariant::Time, format!("{why}: {:?}", seen.call));
+        }
         let (called, expected) = seen.callbacks;
         if called < expected {
             self.complain(
@@ -241,7 +249,9 @@ impl Court<'_> {
             }
         }
         let is_cancelled = outcome.said().is_some_and(|said| said.kind == ErrorKind::Cancelled);
-        if outcome.cancelled.is_some_and(|answer| answer != is_cancelled) {
+        // Of a burst each handle answers for itself; a stream is cancelled as a whole.
+        let unasked = (call.verb == Verb::ApplyAsync).then_some(false);
+        if outcome.cancelled.or(unasked).is_some_and(|answer| answer != is_cancelled) {
             self.complain(
                 Invariant::Blame,
                 format!("`cancel` said {:?} of what became {:?}", outcome.cancelled, outcome.result),
@@ -317,6 +327,9 @@ impl Court<'_> {
                     start.attempt, said.attempts, said.text
                 ),
             );
+        }
+        if let Err(why) = times::check_limit(call, said) {
+            self.complain(Invariant::Time, format!("{tag:?}: {}: {why}: {call:?}", said.text));
         }
         if let Err(why) = self.explain(seen, tag, said, &starts) {
             self.complain(Invariant::Blame, format!("{tag:?}: {}: {why}: {starts:?}: {call:?}", said.text));

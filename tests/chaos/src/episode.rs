@@ -186,6 +186,7 @@ fn nothing(call: u16) -> Seen {
         told: Told::Each(Vec::new()),
         cancelled: None,
         callbacks: (0, 0),
+        took: Duration::ZERO,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What was seen of an episode: facts without a judgement.
 
+use std::time::Duration;
+
 use procession::{Error, ErrorKind, WorkerExit};
 
 use crate::ledger::Start;
@@ -30,6 +32,8 @@ pub(crate) struct Seen {
     pub(crate) cancelled: Option<bool>,
     /// How often a callback was called, and how often one should have been.
     pub(crate) callbacks: (u32, u32),
+    /// How long it took, from the call to the last outcome that was waited for.
+    pub(crate) took: Duration,
 }
 
 /// What the caller was told.
@@ -71,6 +75,7 @@ pub(crate) struct Said {
     pub(crate) attempts: u32,
     pub(crate) pid: Option<u32>,
     pub(crate) exit: Option<WorkerExit>,
+    pub(crate) ran: Option<Duration>,
     pub(crate) panic_message: Option<String>,
     pub(crate) text: String,
 }
@@ -101,6 +106,7 @@ impl From<Error> for Failure {
             attempts: error.attempts(),
             pid: error.pid(),
             exit: error.exit(),
+            ran: error.run_time(),
             panic_message: error.panic_message().map(str::to_owned),
             text: error.to_string(),
         })

@@ -103,6 +103,10 @@ impl fmt::Display for Tally {
         if values > 0 {
             write!(f, ", {} wrong values", Grouped(values))?;
         }
+        let times = self.count(Invariant::Time);
+        if times > 0 {
+            write!(f, ", {} limits at the wrong time", Grouped(times))?;
+        }
         if remains > 0 {
             write!(f, ", {} times something left behind", Grouped(remains))?;
         }
@@ -144,13 +148,19 @@ mod tests {
             "{line}"
         );
         let violation = |invariant| Violation { invariant, what: String::new() };
-        let all =
-            [Invariant::Lost, Invariant::Duplicated, Invariant::Value, Invariant::Blame, Invariant::Remains];
+        let all = [
+            Invariant::Lost,
+            Invariant::Duplicated,
+            Invariant::Value,
+            Invariant::Blame,
+            Invariant::Time,
+            Invariant::Remains,
+        ];
         tally.add(Counts::default(), &all.map(violation));
         let line = tally.to_string();
         assert!(!tally.is_ok());
-        let end =
-            "1 lost, 1 duplicated, 1 blamed wrongly, 1 wrong values, 1 times something left behind: FAILED";
+        let end = "1 lost, 1 duplicated, 1 blamed wrongly, 1 wrong values, 1 limits at the wrong time, \
+                   1 times something left behind: FAILED";
         assert!(line.ends_with(end), "{line}");
     }
 }

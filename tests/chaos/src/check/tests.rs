@@ -51,6 +51,7 @@ fn said(kind: ErrorKind, item: u32, attempts: u32, exit: Option<WorkerExit>) -> 
         attempts,
         pid: None,
         exit,
+        ran: None,
         panic_message: None,
         text: String::new(),
     })
@@ -63,7 +64,14 @@ fn lost(call: &Call, index: u32, exit: WorkerExit) -> Outcome {
 }
 
 fn seen(call: Call, outcomes: Vec<Outcome>) -> Seen {
-    Seen { taken: call.items, call, told: Told::Each(outcomes), cancelled: None, callbacks: (0, 0) }
+    Seen {
+        taken: call.items,
+        call,
+        told: Told::Each(outcomes),
+        cancelled: None,
+        callbacks: (0, 0),
+        took: Duration::ZERO,
+    }
 }
 
 /// All went well: of the plain call one item was killed from outside, of the other one item was and ran again, and the
@@ -221,6 +229,7 @@ fn too_late(all: &mut Evidence, text: &str, exit: WorkerExit) {
         attempts: 1,
         pid: None,
         exit: Some(exit),
+        ran: None,
         panic_message: None,
         text: text.to_owned(),
     };
