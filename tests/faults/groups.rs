@@ -1,6 +1,10 @@
 //! Limits that the kernel sets a whole group of processes: F17, none may be started; F9, the kernel kills for memory.
 
+use std::fs::File;
+use std::io::Write;
 use std::time::Duration;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use procession::ErrorKind;
 use procession_harness::{
@@ -35,6 +39,20 @@ fn take_memory(path: String, x: u32) -> u32 {
     Start::note(&path, x);
     if is_greedy(x) {
         faults::leak(TOO_MUCH);
+    }
+    x
+}
+
+/// Takes memory that is no process's own: a file without a name.
+#[procession::task]
+fn take_shared_memory(path: String, x: u32) -> u32 {
+    Start::note(&path, x);
+    if is_greedy(x) {
+        let mut file = File::from(memfd_create("greed", MFdFlags::MFD_CLOEXEC).expect("there are files"));
+        let piece = vec![1; 1 << 20];
+        for _ in 0..TOO_MUCH >> 20 {
+            file.write_all(&piece).expect("it is never full");
+        }
     }
     x
 }
@@ -92,6 +110,38 @@ procession_harness::cases! {
             report.add(account.check(&told, &starts), worst_report(&failures, &starts));
             goes_on(&pool);
             pool.close().unwrap();
+        });
+        // Taking so much takes time itself.
+        report.finish(4 * REPORT_LIMIT);
+    }
+
+    /// Where the system lets a pool make groups, each worker has its own, and its limit bounds what `RLIMIT_DATA` does not.
+    fn f09_memory_of_a_worker_in_a_group_of_its_own() {
+        let group = match ControlGroup::enter("memory") {
+            Ok(group) if group.is_divisible() => group,
+            Ok(_) => return skip("control groups of version 1, or a part of the test in a group beside a delegated one"),
+            Err(need) => return skip(&need),
+        };
+        let mut report = Report::new("f09_memory_of_a_worker_in_a_group_of_its_own");
+        scenes(|builder, workers| {
+            let pool = builder.memory_limit(MEMORY / 4).build().unwrap();
+            goes_on(&pool);
+            assert!(wait_until(LIMIT, || group.parts() == workers), "{} groups", group.parts());
+            let ledger = Ledger::new("starts");
+            let rows = (0..ITEMS).map(|x| (ledger.path(), x));
+            let (told, failures) = hear(pool.istarmap(take_shared_memory, rows));
+            let starts = Start::all(ledger.path());
+            let blame = Blame {
+                kind: ErrorKind::OutOfMemory,
+                exits: KILL,
+                words: "killed by the kernel at its memory limit of 96 MiB",
+            };
+            let fate = |x: u32| if is_greedy(x) { Fate::Fails(blame) } else { Fate::Value };
+            let account = Account { fate: &fate, starts_max: 1, ..Account::of(ITEMS, &|x| x) };
+            report.add(account.check(&told, &starts), worst_report(&failures, &starts));
+            goes_on(&pool);
+            pool.close().unwrap();
+            assert!(wait_until(LIMIT, || group.parts() == 0), "{} groups are left", group.parts());
         });
         // Taking so much takes time itself.
         report.finish(4 * REPORT_LIMIT);

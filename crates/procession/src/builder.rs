@@ -221,6 +221,11 @@ impl PoolBuilder {
     /// An allocation beyond it fails. In Rust that ends the process, so that item is lost with
     /// [`ErrorKind::OutOfMemory`] and no other is; what C code makes of it is up to that code. It holds for each process:
     /// one that a task starts has the same limit for itself.
+    ///
+    /// Where control groups are delegated to the program, each worker has one of its own besides, and the limit holds there
+    /// for all it has and starts together, what it writes to shared memory included: the kernel kills what is over it. That
+    /// is with version 2 below a unit that systemd started with `Delegate=yes` and `DelegateSubgroup=`, with version 1
+    /// wherever the program owns its group.
     pub fn memory_limit(mut self, bytes: u64) -> PoolBuilder {
         self.memory_limit = Some(bytes);
         self

@@ -9,6 +9,8 @@ use std::thread;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
+use crate::control_groups::{Membership, mounts, mounts_of_version_2};
+
 /// Caps [`cpu_count`], for programs that share a machine by agreement. Anything but a positive integer is ignored.
 const CAP_VARIABLE: &str = "PROCESSION_CPU_COUNT";
 
@@ -42,21 +44,16 @@ fn affinity() -> usize {
 
 /// The strictest quota above this process, in whole cores, rounded up.
 fn quota(root: &Path) -> Option<usize> {
-    let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    groups.lines().filter_map(|line| quota_of_group(root, line)).min()
+    Membership::all(root).iter().filter_map(|group| quota_of_group(root, group)).min()
 }
 
-/// `line` is `hierarchy:controllers:path`: hierarchy 0 without controllers is cgroup v2.
-fn quota_of_group(root: &Path, line: &str) -> Option<usize> {
-    let mut fields = line.splitn(3, ':');
-    let (_hierarchy, controllers, group) = (fields.next()?, fields.next()?, fields.next()?);
-    let mounts = root.join("sys/fs/cgroup");
-    if controllers.is_empty() {
-        let unified = [mounts.join("unified"), mounts];
-        unified.iter().filter_map(|mount| strictest(mount, group, quota_v2)).min()
-    } else if controllers.split(',').any(|controller| controller == "cpu") {
+fn quota_of_group(root: &Path, group: &Membership) -> Option<usize> {
+    if group.is_version_2() {
+        mounts_of_version_2(root).iter().filter_map(|mount| strictest(mount, &group.path, quota_v2)).min()
+    } else if group.has("cpu") {
+        let mounts = mounts(root);
         let combined = [mounts.join("cpu"), mounts.join("cpu,cpuacct"), mounts.join("cpuacct,cpu")];
-        combined.iter().filter_map(|mount| strictest(mount, group, quota_v1)).min()
+        combined.iter().filter_map(|mount| strictest(mount, &group.path, quota_v1)).min()
     } else {
         None
     }
@@ -65,10 +62,10 @@ fn quota_of_group(root: &Path, line: &str) -> Option<usize> {
 /// The smallest quota on the way from the mount's root down to `group`.
 ///
 /// In a container the path may be the host's and lead nowhere here; the root of the mount is then the group itself.
-fn strictest(mount: &Path, group: &str, read: fn(&Path) -> Option<usize>) -> Option<usize> {
+fn strictest(mount: &Path, group: &Path, read: fn(&Path) -> Option<usize>) -> Option<usize> {
     let mut directory = PathBuf::from(mount);
     let mut least = read(&directory);
-    for part in group.split('/').filter(|part| !matches!(*part, "" | "." | "..")) {
+    for part in group {
         directory.push(part);
         least = [least, read(&directory)].into_iter().flatten().min();
     }

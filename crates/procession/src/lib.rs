@@ -101,6 +101,7 @@ mod buffer;
 mod builder;
 mod codec;
 mod coding;
+mod control_groups;
 mod cpu;
 mod crash_report;
 mod current;

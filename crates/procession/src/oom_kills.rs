@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::control_groups::{Membership, mounts, mounts_of_version_2};
+
 /// The group's counter, and how much of it was looked at.
 #[derive(Debug)]
 pub(crate) struct OomKills {
@@ -22,8 +24,7 @@ impl OomKills {
     }
 
     fn under(root: &Path) -> OomKills {
-        let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
-        let file = groups.lines().find_map(|line| counter(root, line));
+        let file = Membership::all(root).iter().find_map(|group| counter(root, group));
         let explained = file.as_deref().and_then(kills).unwrap_or(0);
         OomKills { file, explained }
     }
@@ -36,26 +37,22 @@ impl OomKills {
     }
 }
 
-/// The file with the counter. `line` is `hierarchy:controllers:path`: hierarchy 0 without controllers is cgroup v2.
-fn counter(root: &Path, line: &str) -> Option<PathBuf> {
-    let mut fields = line.splitn(3, ':');
-    let (_hierarchy, controllers, group) = (fields.next()?, fields.next()?, fields.next()?);
-    let mounts = root.join("sys/fs/cgroup");
-    let (mounts, name) = if controllers.is_empty() {
-        (vec![mounts.join("unified"), mounts], "memory.events")
-    } else if controllers.split(',').any(|controller| controller == "memory") {
-        (vec![mounts.join("memory")], "memory.oom_control")
+/// The file with the group's counter.
+fn counter(root: &Path, group: &Membership) -> Option<PathBuf> {
+    let (mounts, name) = if group.is_version_2() {
+        (mounts_of_version_2(root).to_vec(), "memory.events")
+    } else if group.has("memory") {
+        (vec![mounts(root).join("memory")], "memory.oom_control")
     } else {
         return None;
     };
-    let relative: PathBuf = group.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
-    // In a container the path may be the host's and lead nowhere here; the root of the mount is then the group itself.
-    let files = mounts.iter().flat_map(|mount| [mount.join(&relative).join(name), mount.join(name)]);
+    // In a container the root of the mount may be the group itself.
+    let files = mounts.iter().flat_map(|mount| [mount.join(&group.path).join(name), mount.join(name)]);
     files.into_iter().find(|file| kills(file).is_some())
 }
 
 /// Both versions have a line `oom_kill N` among others.
-fn kills(file: &Path) -> Option<u64> {
+pub(crate) fn kills(file: &Path) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
     count.trim().parse().ok()

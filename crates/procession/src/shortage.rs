@@ -18,6 +18,8 @@ pub(crate) enum Shortage {
     PossibleLimit(u64),
     /// The kernel has counted a kill.
     Killed,
+    /// The kernel has counted a kill in the worker's own control group, which may have so many bytes.
+    KilledAtLimit(u64),
     /// The standard library's last words: an allocation of so many bytes failed. With the limit, if there is one.
     Refused { bytes: u64, limit: Option<u64> },
 }
@@ -31,6 +33,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) output: &'a [u8],
     pub(crate) peak_rss: Option<u64>,
     pub(crate) limit: Option<u64>,
+    /// The kernel has counted a kill in the worker's own control group.
+    pub(crate) is_over_limit: bool,
 }
 
 impl Shortage {
@@ -39,6 +43,9 @@ impl Shortage {
         let WorkerExit::Signal(number) = evidence.exit else { return Shortage::None };
         match Signal::try_from(number) {
             Ok(Signal::SIGKILL) if evidence.is_killed_by_us => Shortage::None,
+            Ok(Signal::SIGKILL) if evidence.is_over_limit => {
+                evidence.limit.map_or(Shortage::Killed, Shortage::KilledAtLimit)
+            }
             Ok(Signal::SIGKILL) if is_counted() => Shortage::Killed,
             Ok(Signal::SIGKILL) => Shortage::Possible,
             Ok(Signal::SIGABRT) => match refused_bytes(&String::from_utf8_lossy(evidence.output)) {
@@ -54,7 +61,7 @@ impl Shortage {
     pub(crate) fn is_proved(self) -> bool {
         match self {
             Shortage::None | Shortage::Possible | Shortage::PossibleLimit(_) => false,
-            Shortage::Killed | Shortage::Refused { .. } => true,
+            Shortage::Killed | Shortage::KilledAtLimit(_) | Shortage::Refused { .. } => true,
         }
     }
 }
@@ -98,6 +105,9 @@ impl fmt::Display for Shortage {
                 write!(f, ", possibly over its memory limit of {}", Size(limit))
             }
             Shortage::Killed => f.write_str(", killed by the kernel because memory ran out"),
+            Shortage::KilledAtLimit(limit) => {
+                write!(f, ", killed by the kernel at its memory limit of {}", Size(limit))
+            }
             Shortage::Refused { bytes, limit: Some(limit) } => {
                 write!(f, ", refused {} more under its memory limit of {}", Size(bytes), Size(limit))
             }
@@ -136,6 +146,7 @@ mod tests {
             output: b"",
             peak_rss: Some(3 << 20),
             limit: None,
+            is_over_limit: false,
         }
     }
 
@@ -149,6 +160,9 @@ mod tests {
     fn a_sigkill_of_unknown_origin_is_a_hint_and_a_counted_one_is_a_proof() {
         check(&death(9), false, ", possibly out of memory", false);
         check(&death(9), true, ", killed by the kernel because memory ran out", true);
+        let own = Evidence { is_over_limit: true, limit: Some(LIMIT), ..death(9) };
+        check(&own, false, ", killed by the kernel at its memory limit of 64 MiB", true);
+        assert_eq!(Shortage::of(&Evidence { is_killed_by_us: true, ..own }, || true), Shortage::None);
     }
 
     #[test]

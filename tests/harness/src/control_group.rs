@@ -65,6 +65,20 @@ impl ControlGroup {
         }
     }
 
+    /// Whether a process in it may make groups below it: with version 2 only where no process is.
+    pub fn is_divisible(&self) -> bool {
+        !self.is_v2
+    }
+
+    /// How many groups are below it.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub fn parts(&self) -> usize {
+        let entries = fs::read_dir(&self.path).expect("a group can be listed");
+        entries.flatten().filter(|entry| entry.path().is_dir()).count()
+    }
+
     fn set(&self, name: &str, value: &str) {
         let file = self.path.join(name);
         fs::write(&file, value).unwrap_or_else(|error| panic!("{} = {value}: {error}", file.display()));

@@ -6,7 +6,7 @@ use procession_core::WorkerId;
 use super::Driver;
 use crate::memory;
 use crate::oom_kills::OomKills;
-use crate::process::{Exit, WorkerExit};
+use crate::process::{Exit, WorkerExit, WorkerProcess};
 use crate::shortage::{Evidence, Shortage};
 
 /// The supervisor's own, since only it reads files.
@@ -39,6 +39,7 @@ impl Scales {
         &mut self,
         driver: &Driver,
         worker: WorkerId,
+        process: &WorkerProcess,
         exit: &Exit,
         output: &[u8],
     ) -> Shortage {
@@ -52,6 +53,7 @@ impl Scales {
             output,
             peak_rss: exit.max_rss,
             limit: driver.settings.memory_limit,
+            is_over_limit: process.is_over_limit(),
         };
         Shortage::of(&evidence, || self.oom_kills.claim())
     }

@@ -386,7 +386,8 @@ impl Supervisor {
             forwarder.end(child.link.pid);
         }
         // A backtrace after its last words may be longer than what is told.
-        let shortage = self.scales.shortage(&self.driver, child.worker, &exit, child.words.latest());
+        let (worker, words) = (child.worker, child.words.latest());
+        let shortage = self.scales.shortage(&self.driver, worker, &child.process, &exit, words);
         let crash = child.link.page.last_words().map(|words| Arc::new(CrashReport::new(words)));
         let at = self.driver.state.lock().now();
         let death =

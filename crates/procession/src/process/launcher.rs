@@ -13,6 +13,7 @@ use nix::unistd::pipe2;
 use procession_core::WorkerId;
 
 use super::boot::{Ends, Order, Role, SharedFiles, send_descriptors};
+use super::enclosure::Grounds;
 use super::error::LaunchError;
 use super::exit::Exit;
 use super::init::{check_depth, is_stray_worker, require_init};
@@ -34,6 +35,8 @@ pub(crate) struct Launcher {
     settings: LaunchSettings,
     arena: Arc<Arena>,
     zygote: Option<Zygote>,
+    /// Where workers get control groups of their own.
+    grounds: Option<Grounds>,
 }
 
 /// The master's half of a worker.
@@ -91,11 +94,20 @@ impl Launcher {
             StartMethod::Fork => Some(Zygote::fork(&settings)?),
             StartMethod::Spawn => None,
         };
-        Ok(Launcher { settings, arena, zygote })
+        let grounds = settings.memory_limit.and_then(Grounds::find);
+        Ok(Launcher { settings, arena, zygote, grounds })
     }
 
     /// Starts a worker. With `forkserver` it is forked when this returns; a zygote that died is replaced, once a call.
     pub(crate) fn launch(&mut self, worker: WorkerId) -> Result<Launched, LaunchError> {
+        let mut launched = self.start(worker)?;
+        if let Some(grounds) = &self.grounds {
+            grounds.enclose(&mut launched.process);
+        }
+        Ok(launched)
+    }
+
+    fn start(&mut self, worker: WorkerId) -> Result<Launched, LaunchError> {
         match self.settings.method {
             StartMethod::Spawn => self.spawn(worker),
             StartMethod::ForkServer | StartMethod::Fork => match self.fork(worker) {

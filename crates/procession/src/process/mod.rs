@@ -11,6 +11,7 @@ mod boot;
 mod child;
 mod crash;
 mod descriptors;
+mod enclosure;
 mod error;
 mod exit;
 mod init;

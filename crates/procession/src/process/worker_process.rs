@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
+use super::enclosure::Enclosure;
 use super::exit::Exit;
 use super::pidfd::{self, Take};
 
@@ -21,6 +22,8 @@ pub(crate) struct WorkerProcess {
     pidfd: OwnedFd,
     parent: Parent,
     reaped: AtomicBool,
+    /// What it may have of the machine, together with all that it starts.
+    enclosure: Option<Enclosure>,
 }
 
 /// Who must read its status.
@@ -36,13 +39,24 @@ pub(super) enum Parent {
 impl WorkerProcess {
     /// Takes over a process that has not been reaped and leads its own process group.
     pub(super) fn open(pid: Pid, parent: Parent) -> std::io::Result<WorkerProcess> {
-        Ok(WorkerProcess { pid, pidfd: pidfd::open(pid)?, parent, reaped: AtomicBool::new(false) })
+        let reaped = AtomicBool::new(false);
+        Ok(WorkerProcess { pid, pidfd: pidfd::open(pid)?, parent, reaped, enclosure: None })
     }
 
     /// The same process once more, for who must wait for it as well.
     pub(super) fn try_clone(&self) -> std::io::Result<WorkerProcess> {
         let reaped = AtomicBool::new(self.reaped.load(Ordering::Acquire));
-        Ok(WorkerProcess { pid: self.pid, pidfd: self.pidfd.try_clone()?, parent: self.parent, reaped })
+        let pidfd = self.pidfd.try_clone()?;
+        Ok(WorkerProcess { pid: self.pid, pidfd, parent: self.parent, reaped, enclosure: None })
+    }
+
+    pub(super) fn enclose(&mut self, enclosure: Enclosure) {
+        self.enclosure = Some(enclosure);
+    }
+
+    /// Whether the kernel has killed something of it because it had more memory than its limit.
+    pub(crate) fn is_over_limit(&self) -> bool {
+        self.enclosure.as_ref().is_some_and(Enclosure::has_kills)
     }
 
     /// Its process id. Good for showing; after the process was reaped it may belong to another.
