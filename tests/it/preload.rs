@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use procession::{ErrorKind, Pool, Shared, StartMethod, set_worker_state, worker_state};
-use procession_harness::{Ledger, Signal, parent_of, send_signal, wait_until};
+use procession_harness::{Gate, Ledger, Signal, parent_of, send_signal, wait_until};
 use procession_tasks::faults;
 
-use crate::scenes::{FOR_EVER, each, kinds, mapped_here};
+use crate::scenes::{FOR_EVER, LIMIT, each, kinds, mapped_here};
 use crate::tasks::square;
 
 struct Table(Vec<u64>);
@@ -58,6 +58,22 @@ fn load_once(path: String, how: String) -> Result<(), String> {
     fail(path, how)
 }
 
+/// Leaves a table at its first run; from then on only once the gate is open.
+#[procession::task]
+fn load_again_when_open(path: String, gate: String) {
+    Ledger::note(&path, "begun");
+    if std::fs::read_to_string(&path).is_ok_and(|runs| runs.lines().count() > 1) {
+        Gate::pass(gate);
+    }
+    set_worker_state(Table((0..10).collect()));
+}
+
+#[procession::task]
+fn note_and_wait(path: String) {
+    Ledger::note(path, "begun");
+    faults::sleep(FOR_EVER);
+}
+
 /// An initializer that builds on what the preload left.
 #[procession::task]
 fn double() {
@@ -92,11 +108,7 @@ fn replace_server(pool: &Pool) {
         let now = pool.worker_pids();
         !now.is_empty() && now.iter().all(|pid| !old.contains(pid))
     };
-    assert!(
-        wait_until(Duration::from_secs(20), is_new),
-        "{old:?} are to be replaced: {:?}",
-        pool.worker_pids()
-    );
+    assert!(wait_until(LIMIT, is_new), "{old:?} are to be replaced: {:?}", pool.worker_pids());
 }
 
 procession_harness::cases! {
@@ -219,6 +231,36 @@ procession_harness::cases! {
             let pool = Pool::builder().workers(1).start_method(method).preload(patient, (ledger.path(), 1)).build().unwrap();
             assert_eq!(pool.apply(entry, (0,)).unwrap().2, 0);
             pool.close().unwrap();
+        }
+    }
+
+    fn nothing_stands_still_while_a_lost_server_is_replaced() {
+        let (ledger, starts, gate) = (Ledger::new("ledger"), Ledger::new("starts"), Gate::new("gate"));
+        let preload = load_again_when_open;
+        let pool = Pool::builder().workers(2).preload(preload, (ledger.path(), gate.path())).build().unwrap();
+        let running = pool.apply_async(note_and_wait, (starts.path(),));
+        assert!(wait_until(LIMIT, || starts.lines().len() == 1));
+        send_signal(server_of(&pool), Signal::SIGKILL);
+        assert_eq!(kinds(vec![running]), [Err(ErrorKind::WorkerLost)]);
+        assert!(wait_until(LIMIT, || ledger.lines().len() == 2), "another one is on its way");
+        let hurried = pool.apply_async(square.deadline(Duration::from_millis(300)), (3,));
+        let patient = pool.apply_async(square, (3,));
+        assert_eq!(kinds(vec![hurried]), [Err(ErrorKind::TimedOut)]);
+        gate.open();
+        assert_eq!(kinds(vec![patient]), [Ok(9)]);
+        assert_eq!(pool.apply(entry, (7,)).unwrap().2, 7);
+        pool.close().unwrap();
+    }
+
+    fn a_pool_ends_while_a_lost_server_is_replaced() {
+        for is_closed in [true, false] {
+            let (ledger, gate) = (Ledger::new("ledger"), Gate::new("gate"));
+            let preload = load_again_when_open;
+            let pool = Pool::builder().workers(2).preload(preload, (ledger.path(), gate.path())).build().unwrap();
+            send_signal(server_of(&pool), Signal::SIGKILL);
+            assert!(wait_until(LIMIT, || ledger.lines().len() == 2), "another one is on its way");
+            if is_closed { pool.close().unwrap() } else { pool.terminate() }
+            pool.join(Some(LIMIT)).unwrap();
         }
     }
 

@@ -40,6 +40,8 @@ pub(crate) enum Order {
         place: u32,
     },
     Signal(WorkerId, Signal),
+    /// There is no need of it any more, if there is no process yet.
+    Forgo(WorkerId),
     /// The pool was paused, or goes on: the state knows which.
     Halt,
 }

@@ -127,8 +127,8 @@ impl Pool {
                     Order::Start { worker, .. } => {
                         self.workers.insert(worker.slot, Worker::start(&self.driver, worker));
                     }
-                    // There is no process that could stand still.
-                    Order::Halt => {}
+                    // There is no process that could stand still, or be on its way for long.
+                    Order::Halt | Order::Forgo(_) => {}
                     Order::Signal(id, _) => {
                         if let Some(worker) = self.workers.get_mut(&id.slot).filter(|worker| worker.id == id)
                         {

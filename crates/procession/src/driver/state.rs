@@ -287,7 +287,10 @@ impl State {
             Command::Stop { worker } => {
                 if let Some(seat) = self.seat(worker) {
                     seat.queue_stop();
-                    effects.pump.push(worker.slot);
+                    match seat.link {
+                        Some(_) => effects.pump.push(worker.slot),
+                        None => effects.orders.push(Order::Forgo(worker)),
+                    }
                 }
             }
             Command::Retry { job, item, .. } => {

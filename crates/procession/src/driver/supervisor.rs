@@ -3,13 +3,15 @@
 //! Everything that concerns a pid happens here, so a signal can never race with the reaping of its target. It
 //! waits on descriptors only and wakes for nothing else: an idle pool costs no processor time.
 
+mod starts;
+
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, ErrorKind as IoErrorKind, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -25,9 +27,8 @@ use super::words::Words;
 use super::{Driver, Phase};
 use crate::crash_report::CrashReport;
 use crate::error::{Error, ErrorKind};
-use crate::event::Event;
 use crate::page::monotonic_ns;
-use crate::process::{self, LaunchError, Launched, Launcher, PendingBoot, WorkerProcess};
+use crate::process::{self, LaunchError, Launcher, PendingBoot, WorkerProcess};
 use crate::wire;
 
 /// Read from one worker's output per turn, so that a flood delays nobody else.
@@ -54,6 +55,8 @@ pub(crate) struct Supervisor {
     launcher: Launcher,
     epoll: Epoll,
     children: HashMap<u32, Child>,
+    /// Workers that are to be forked from a helper process which is itself still on its way, with their places.
+    waiting: Vec<(WorkerId, u32)>,
     /// By slot. A thread outlives its worker and waits for the next one of the seat.
     readers: HashMap<u32, ReaderThread>,
     /// `None`: what workers print is not passed on.
@@ -81,6 +84,8 @@ struct Child {
 #[derive(Clone, Copy)]
 enum Source {
     Bell,
+    /// The helper process that is on its way.
+    Helper,
     Death(u32),
     Output(u32),
     Boot(u32),
@@ -121,6 +126,7 @@ impl Supervisor {
             launcher: launcher()?,
             epoll,
             children: HashMap::new(),
+            waiting: Vec::new(),
             readers: HashMap::new(),
             forwarder: Forwarder::new(&driver.settings.output),
             halted: false,
@@ -170,14 +176,19 @@ impl Supervisor {
         let tend = self.driver.arena.tend_at().map(|at| at.saturating_sub(monotonic_ns()));
         let look = self.driver.state.lock().sleep();
         let look = look.map(|(now, due)| due.as_nanos().saturating_sub(now.as_nanos()));
-        let Some(wait) = [look, tend].into_iter().flatten().min() else {
+        let helper = self.launcher.tend_by().map(|by| by.saturating_duration_since(Instant::now()));
+        let helper = helper.map(|left| left.as_nanos() as u64);
+        let Some(wait) = [look, tend, helper].into_iter().flatten().min() else {
             return EpollTimeout::NONE;
         };
         let wait = wait.div_ceil(1_000_000);
         EpollTimeout::try_from(i32::try_from(wait).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::MAX)
     }
 
-    fn mind_the_clock(&self) {
+    fn mind_the_clock(&mut self) {
+        if self.launcher.tend_by().is_some_and(|by| by <= Instant::now()) {
+            self.tend_helper();
+        }
         self.driver.arena.tend(monotonic_ns());
         self.scales.weigh(&self.driver);
         let (is_due, now) = self.driver.state.lock().wake();
@@ -198,7 +209,11 @@ impl Supervisor {
                     // Ordered before the driver failed.
                     Order::Start { .. } if self.driver.phase() == Phase::Finished => {}
                     Order::Start { worker, place } => self.start_worker(worker, place),
-                    Order::Signal(worker, signal) => self.signal(worker, signal),
+                    Order::Signal(worker, signal) => {
+                        self.signal(worker, signal);
+                        self.forgo(worker);
+                    }
+                    Order::Forgo(worker) => self.forgo(worker),
                     Order::Halt => self.halt_or_go_on(),
                 }
             }
@@ -231,6 +246,7 @@ impl Supervisor {
         match source {
             // The orders are taken once a turn.
             Source::Bell => {}
+            Source::Helper => self.tend_helper(),
             Source::Death(slot) => self.bury(slot),
             Source::Output(slot) => {
                 let forward = self.forwarder.as_mut();
@@ -246,117 +262,6 @@ impl Supervisor {
     }
 
     // Processes.
-
-    fn start_worker(&mut self, worker: WorkerId, place: u32) {
-        // In the process, and for its cores, it is the place that counts: a program may number something after it.
-        match self.launcher.launch(WorkerId { slot: place, ..worker }) {
-            Ok(launched) => self.adopt(worker, place, launched),
-            Err(error) => {
-                let fatal = error.is_fatal();
-                let error = Error::from(error);
-                self.driver.with_state(|state, now, effects| {
-                    state.start_failed(now, worker, error, fatal, effects);
-                });
-            }
-        }
-    }
-
-    fn adopt(&mut self, worker: WorkerId, place: u32, launched: Launched) {
-        let Launched { process, page, window, sender, receiver, goodbye, output, boot } = launched;
-        let slot = worker.slot;
-        let pid = process.pid();
-        let link = Arc::new(Link { sender, goodbye, page, pid });
-        let is_expected = self.driver.state.lock().connect(worker, Arc::clone(&link));
-        assert!(is_expected, "a seat waits for the worker that was ordered for it");
-        if self.halted {
-            process.signal(SIGSTOP);
-        }
-        let child = Child {
-            worker,
-            link,
-            process,
-            output: output.map(|fd: OwnedFd| File::from(fd)),
-            words: Words::default(),
-            boot,
-        };
-        self.driver.observe(Event::WorkerStarted { slot: place, pid });
-        let reader = Reader::new(Arc::clone(&self.driver), worker, receiver, window);
-        let attended = self.watch_child(&child).and_then(|()| self.start_reader(reader, slot));
-        if let Err(refused) = attended {
-            return self.disown(&child, place, refused);
-        }
-        self.children.insert(slot, child);
-        // The pool may have been closed meanwhile: then it has been told to leave, and the word waits for its link.
-        self.driver.pump(slot);
-    }
-
-    fn watch_child(&self, child: &Child) -> io::Result<()> {
-        let slot = child.worker.slot;
-        self.watch(child.process.as_fd(), Source::Death(slot))?;
-        if let Some(output) = &child.output {
-            self.watch(output.as_fd(), Source::Output(slot))?;
-        }
-        if let Some(boot) = &child.boot {
-            self.watch(boot.as_fd(), Source::Boot(slot))?;
-        }
-        Ok(())
-    }
-
-    fn unwatch_child(&self, child: &Child) {
-        self.unwatch(child.process.as_fd());
-        if let Some(output) = &child.output {
-            self.unwatch(output.as_fd());
-        }
-        if let Some(boot) = &child.boot {
-            self.unwatch(boot.as_fd());
-        }
-    }
-
-    fn start_reader(&mut self, reader: Reader, slot: u32) -> io::Result<()> {
-        let listening = match self.readers.entry(slot) {
-            Entry::Occupied(listening) => listening.into_mut(),
-            Entry::Vacant(seat) => {
-                let (workers, assigned) = mpsc::channel::<Reader>();
-                let thread = thread::Builder::new()
-                    .name(format!("procession-reader-{slot}"))
-                    .spawn(move || assigned.into_iter().for_each(Reader::run))?;
-                seat.insert(ReaderThread { thread, workers })
-            }
-        };
-        listening.workers.send(reader).map_err(|_| io::Error::other("the seat's reader thread has ended"))
-    }
-
-    /// The system has no thread or no watch to spare for a worker that it had a process for: the worker goes, and
-    /// this start failed.
-    fn disown(&mut self, child: &Child, place: u32, refused: io::Error) {
-        self.unwatch_child(child);
-        let exit = self.launcher.reap(&child.process).status;
-        let Child { worker, ref link, .. } = *child;
-        self.driver.observe(Event::WorkerExited { slot: place, pid: link.pid, exit, running: false });
-        let error = Error::from(LaunchError::System { what: "attending to a worker", source: refused });
-        self.driver.with_state(|state, now, effects| {
-            if let Some(seat) = state.seat(worker) {
-                seat.link = None;
-            }
-            state.start_failed(now, worker, error, false, effects);
-        });
-    }
-
-    fn finish_boot(&mut self, slot: u32) {
-        let Some(child) = self.children.get_mut(&slot) else {
-            return;
-        };
-        let Some(boot) = child.boot.take() else { return };
-        let worker = child.worker;
-        self.unwatch(boot.as_fd());
-        if let Err(error) = boot.finish() {
-            let fatal = error.is_fatal();
-            if let Some(seat) = self.driver.state.lock().seat(worker) {
-                seat.boot_failure = Some(BootFailure { error: Error::from(error), fatal });
-            }
-            self.signal(worker, Signal::Kill);
-        }
-    }
 
     fn signal(&self, worker: WorkerId, signal: Signal) {
         let signal = match signal {
@@ -467,6 +372,7 @@ impl Source {
     fn token(self) -> u64 {
         match self {
             Source::Bell => 0,
+            Source::Helper => 4,
             Source::Death(slot) => u64::from(slot) << 2 | 1,
             Source::Output(slot) => u64::from(slot) << 2 | 2,
             Source::Boot(slot) => u64::from(slot) << 2 | 3,
@@ -476,7 +382,8 @@ impl Source {
     fn from_token(token: u64) -> Source {
         let slot = (token >> 2) as u32;
         match token & 3 {
-            0 => Source::Bell,
+            0 if slot == 0 => Source::Bell,
+            0 => Source::Helper,
             1 => Source::Death(slot),
             2 => Source::Output(slot),
             _ => Source::Boot(slot),

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -32,6 +33,9 @@ const MAGIC: [u8; 4] = *b"PRCN";
 
 /// Longest reply of a child: a preload's error text with room to spare.
 const REPLY_BYTES_MAX: u32 = 64 * 1024;
+
+/// How long a process may take from its start to its first word. Also the limit of any later reply.
+pub(super) const REPLY_LIMIT: Duration = Duration::from_secs(10);
 
 /// A secret by which the child knows the master on the order channel.
 pub(super) type Nonce = [u8; 16];
@@ -229,31 +233,51 @@ fn frame(reply: &Reply) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Receives a reply, within the stream's read time limit. End of stream: `UnexpectedEof`.
-pub(super) fn receive_reply<T: DeserializeOwned>(mut stream: &UnixStream) -> io::Result<T> {
+/// Receives a reply, all of it within the time limit. End of stream: `UnexpectedEof`.
+pub(super) fn receive_reply<T: DeserializeOwned>(stream: &UnixStream) -> io::Result<T> {
+    let until = Instant::now() + REPLY_LIMIT;
     let mut len = [0; 4];
-    stream.read_exact(&mut len)?;
-    receive_rest(stream, len)
+    read_by(until, stream, &mut len)?;
+    receive_rest(until, stream, len)
 }
 
 /// Receives a child's first reply, and the descriptors that came with it.
 pub(super) fn receive_first_reply(stream: &UnixStream) -> io::Result<(Reply, Vec<OwnedFd>)> {
+    let until = Instant::now() + REPLY_LIMIT;
     let mut len = [0; 4];
     // Small and sent at once: nothing cuts it.
     match receive_with_descriptors(stream.as_fd(), &mut len)? {
-        (4, descriptors) => Ok((receive_rest(stream, len)?, descriptors)),
+        (4, descriptors) => Ok((receive_rest(until, stream, len)?, descriptors)),
         (read, _) => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{read} bytes are no reply"))),
     }
 }
 
-fn receive_rest<T: DeserializeOwned>(mut stream: &UnixStream, len: [u8; 4]) -> io::Result<T> {
+fn receive_rest<T: DeserializeOwned>(until: Instant, stream: &UnixStream, len: [u8; 4]) -> io::Result<T> {
     let len = u32::from_le_bytes(len);
     if len > REPLY_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("reply of {len} bytes is too long")));
     }
     let mut bytes = vec![0; len as usize];
-    stream.read_exact(&mut bytes)?;
+    read_by(until, stream, &mut bytes)?;
     codec::decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+}
+
+/// Fills `bytes`, however many pieces they come in.
+fn read_by(until: Instant, mut stream: &UnixStream, mut bytes: &mut [u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(bytes) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => bytes = &mut bytes[read..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The memory that a worker shares with its master.
@@ -282,4 +306,24 @@ pub(super) fn receive_descriptors(stream: &UnixStream) -> io::Result<(SharedFile
     let mut next = || descriptors.next().ok_or(io::Error::from(io::ErrorKind::UnexpectedEof));
     let files = SharedFiles { page: next()?, window: next()?, arena: next()? };
     Ok((files, descriptors.next()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_that_drips_is_not_waited_for() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let dripping = std::thread::spawn(move || {
+            while theirs.write_all(&[0]).is_ok() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let until = Instant::now() + Duration::from_millis(100);
+        let refused = read_by(until, &ours, &mut [0; 1 << 20]).unwrap_err();
+        assert!(matches!(refused.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{refused}");
+        drop(ours);
+        dripping.join().unwrap();
+    }
 }

@@ -27,8 +27,9 @@ const DESCRIPTORS_PER_POOL: u64 = 32;
 /// second pidfd, and the directory of its socket. The socket itself is held while it is connected to: one at a time.
 const DESCRIPTORS_PER_WORKER: u64 = 12;
 
-/// Most descriptors in one message here.
-const DESCRIPTORS_PER_MESSAGE_MAX: usize = 4;
+/// Most descriptors in one message that the kernel lets anybody send (`SCM_MAX_FD`). With less room, those of a stranger
+/// would be opened here and never seen.
+const DESCRIPTORS_PER_MESSAGE_MAX: usize = 253;
 
 /// How many descriptors a pool of that many workers opens in the master, at most.
 pub(crate) fn descriptors_needed(workers: usize) -> u64 {
@@ -207,4 +208,20 @@ pub(super) fn receive_with_descriptors(
 /// Puts `/dev/null` in place of standard input.
 pub(super) fn null_stdin() -> io::Result<()> {
     Ok(nix::unistd::dup2_stdin(File::open("/dev/null")?.as_fd())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn all_descriptors_of_a_message_are_taken_over() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let many = [theirs.as_fd(); 40];
+        send_with_descriptors(theirs.as_fd(), &[0], &many).unwrap();
+        let (read, descriptors) = receive_with_descriptors(ours.as_fd(), &mut [0]).unwrap();
+        assert_eq!((read, descriptors.len()), (1, many.len()));
+    }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipc_channel::ipc;
 use nix::fcntl::OFlag;
@@ -22,6 +22,7 @@ use super::settings::{LaunchSettings, Output, StartMethod};
 use super::spawn::{Booting, check_program};
 use super::worker_process::{Parent, WorkerProcess};
 use super::zygote::{ForkError, Zygote};
+use super::zygote_start::{Progress, ZygoteStart};
 use crate::page::PageMaster;
 use crate::slab::{Arena, WindowReader};
 use crate::wire::{Inbox, Outlet};
@@ -35,6 +36,8 @@ pub(crate) struct Launcher {
     settings: LaunchSettings,
     arena: Arc<Arena>,
     zygote: Option<Zygote>,
+    /// The zygote that takes the place of a lost one, on its way.
+    successor: Option<ZygoteStart>,
     /// Where workers get control groups of their own.
     grounds: Option<Grounds>,
 }
@@ -55,6 +58,14 @@ pub(crate) struct Launched {
     pub(crate) output: Option<OwnedFd>,
     /// With `spawn`: the handshake to finish once its descriptor is readable. The worker is silent until then.
     pub(crate) boot: Option<PendingBoot>,
+}
+
+/// What became of the wish for a worker.
+#[derive(Debug)]
+pub(crate) enum Launch {
+    Done(Box<Launched>),
+    /// The zygote was lost, and another one is on its way: ask again once it is there, which takes so long at most.
+    Later(Duration),
 }
 
 /// A worker that was executed and must still be handed its ends.
@@ -95,28 +106,64 @@ impl Launcher {
             StartMethod::Spawn => None,
         };
         let grounds = settings.memory_limit.and_then(Grounds::find);
-        Ok(Launcher { settings, arena, zygote, grounds })
+        Ok(Launcher { settings, arena, zygote, successor: None, grounds })
     }
 
-    /// Starts a worker. With `forkserver` it is forked when this returns; a zygote that died is replaced, once a call.
-    pub(crate) fn launch(&mut self, worker: WorkerId) -> Result<Launched, LaunchError> {
-        let mut launched = self.start(worker)?;
+    /// Starts a worker. With `forkserver` it is forked when this returns, unless the zygote was lost: then another one is
+    /// on its way, and somebody is to see to it ([`Launcher::tend`]).
+    pub(crate) fn launch(&mut self, worker: WorkerId) -> Result<Launch, LaunchError> {
+        if let Some(successor) = &self.successor {
+            return Ok(Launch::Later(successor.time_left()));
+        }
+        match self.start(worker) {
+            Err(ForkFailure::Gone(_)) => self.replace_zygote().map(Launch::Later),
+            started => self.launched(started),
+        }
+    }
+
+    /// The same once a zygote has taken the place of a lost one: if this one is lost as well, that is a failure.
+    pub(crate) fn launch_again(&mut self, worker: WorkerId) -> Result<Launch, LaunchError> {
+        let started = self.start(worker);
+        self.launched(started)
+    }
+
+    fn launched(&self, started: Result<Launched, ForkFailure>) -> Result<Launch, LaunchError> {
+        let mut launched = started.map_err(ForkFailure::into_error)?;
         if let Some(grounds) = &self.grounds {
             grounds.enclose(&mut launched.process);
         }
-        Ok(launched)
+        Ok(Launch::Done(Box::new(launched)))
     }
 
-    fn start(&mut self, worker: WorkerId) -> Result<Launched, LaunchError> {
+    fn start(&self, worker: WorkerId) -> Result<Launched, ForkFailure> {
         match self.settings.method {
-            StartMethod::Spawn => self.spawn(worker),
-            StartMethod::ForkServer | StartMethod::Fork => match self.fork(worker) {
-                Err(ForkFailure::Gone(_)) => {
-                    self.replace_zygote()?;
-                    self.fork(worker).map_err(ForkFailure::into_error)
-                }
-                launched => launched.map_err(ForkFailure::into_error),
-            },
+            StartMethod::Spawn => self.spawn(worker).map_err(ForkFailure::Other),
+            StartMethod::ForkServer | StartMethod::Fork => self.fork(worker),
+        }
+    }
+
+    /// What becomes readable when a zygote that is on its way can go on; the same as long as there is one.
+    pub(crate) fn to_tend(&self) -> Option<[BorrowedFd<'_>; 2]> {
+        self.successor.as_ref().map(ZygoteStart::descriptors)
+    }
+
+    /// When to tend it even if nothing was heard.
+    pub(crate) fn tend_by(&self) -> Option<Instant> {
+        self.successor.as_ref().map(ZygoteStart::until)
+    }
+
+    /// Helps a zygote on its way, without waiting. True: it has come, or there is none.
+    pub(crate) fn tend(&mut self) -> Result<bool, LaunchError> {
+        let Some(successor) = self.successor.take() else { return Ok(true) };
+        match successor.go_on()? {
+            Progress::Underway(start) => {
+                self.successor = Some(start);
+                Ok(false)
+            }
+            Progress::Ready(zygote) => {
+                self.zygote = Some(zygote);
+                Ok(true)
+            }
         }
     }
 
@@ -164,13 +211,13 @@ impl Launcher {
         Ok(half.with(process, None))
     }
 
-    fn replace_zygote(&mut self) -> Result<(), LaunchError> {
+    fn replace_zygote(&mut self) -> Result<Duration, LaunchError> {
         if self.settings.method == StartMethod::Fork {
             return Err(LaunchError::ForkedHelperGone);
         }
         self.zygote = None;
-        self.zygote = Some(Zygote::execute(&self.settings)?);
-        Ok(())
+        let start = ZygoteStart::execute(&self.settings)?;
+        Ok(self.successor.insert(start).time_left())
     }
 
     fn spawn(&self, worker: WorkerId) -> Result<Launched, LaunchError> {

@@ -26,6 +26,7 @@ mod socket_dir;
 mod spawn;
 mod worker_process;
 mod zygote;
+mod zygote_start;
 
 pub(crate) use exit::Exit;
 pub use exit::WorkerExit;
@@ -34,7 +35,7 @@ pub use settings::{Output, StartMethod};
 
 pub(crate) use descriptors::{ensure_descriptors, ensure_room_beyond};
 pub(crate) use error::LaunchError;
-pub(crate) use launcher::{Launched, Launcher, PendingBoot};
+pub(crate) use launcher::{Launch, Launched, Launcher, PendingBoot};
 pub(crate) use pidfd::number_readable_within;
 pub(crate) use settings::LaunchSettings;
 pub(crate) use signals::block_broken_pipe;

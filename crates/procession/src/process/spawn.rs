@@ -14,7 +14,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::Pid;
 
 use super::boot::{Boot, DEPTH_VARIABLE, Identity, Nonce, Order, ROLE_VARIABLE, Reply, Role};
-use super::boot::{fresh_nonce, receive_first_reply, send_boot};
+use super::boot::{REPLY_LIMIT, fresh_nonce, receive_first_reply, send_boot};
 use super::error::LaunchError;
 use super::exit::{WorkerExit, code};
 use super::init::depth;
@@ -22,9 +22,6 @@ use super::pidfd::{Take, readable_within};
 use super::settings::{LaunchSettings, SeatSettings};
 use super::socket_dir::SocketDir;
 use super::worker_process::{Parent, WorkerProcess};
-
-/// How long a process may take from its start to its first word. Also the limit of any later reply.
-pub(super) const REPLY_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a process that closed its boot socket may take to die, before it counts as alive and faulty.
 const DEATH_LIMIT: Duration = Duration::from_secs(1);
@@ -88,18 +85,23 @@ impl Booting {
         Ok((Booting { stream, nonce, program, _dir: dir }, process))
     }
 
-    /// Waits for the child's first word and opens its order channel.
+    /// Hears the child's first word and opens its order channel. Call it when the descriptor is readable, or when that has
+    /// taken too long.
     pub(super) fn connect(
         self,
         process: &WorkerProcess,
     ) -> Result<(IpcSender<Order>, UnixStream), LaunchError> {
-        if !readable_within(&self.stream, REPLY_LIMIT) {
+        if !readable_within(&self.stream, Duration::ZERO) && !readable_within(process, Duration::ZERO) {
             return Err(LaunchError::Boot(format!(
                 "process {} said nothing for {} s after its start: does `{}` call procession::init()?",
                 process.pid(),
                 REPLY_LIMIT.as_secs(),
                 self.program.display()
             )));
+        }
+        if !readable_within(&self.stream, Duration::ZERO) {
+            // Something it has started holds the socket open.
+            return Err(self.why_silent(process, &io::ErrorKind::UnexpectedEof.into()));
         }
         // ipc-channel 0.23.1 keeps its socket open, for ever, if nobody is there to connect to: so we hold what is connected
         // to until that is done.

@@ -11,21 +11,24 @@ use nix::sys::signal::{self, Signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid};
 
-use super::boot::{Ends, Order, Reply, Role, SharedFiles, receive_reply, send_descriptors};
+use super::boot::{Ends, Order, REPLY_LIMIT, Reply, SharedFiles, receive_reply, send_descriptors};
 use super::error::LaunchError;
 use super::exit::{Exit, WorkerExit, flush_all_output};
-use super::pidfd::{Take, any_readable_within, readable_within};
+use super::pidfd::{Take, readable_within};
 use super::serve;
 use super::settings::{LaunchSettings, SeatSettings};
-use super::spawn::{Booting, REPLY_LIMIT};
 use super::worker_process::{Parent, WorkerProcess};
-use crate::registry::{self, TaskInfo};
+use super::zygote_start::ZygoteStart;
 
 /// Late answers that are skipped before the zygote counts as confused.
 const LATE_REPLIES_MAX: u32 = 64;
 
 /// How long a zygote may take to leave after its last order.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How often, and how long apart, something is sent to a living zygote that the system refused to pass on.
+const SEND_TRIES: u32 = 20;
+const SEND_PAUSE: Duration = Duration::from_millis(5);
 
 /// How often, and how long apart, a killed worker without a descriptor is looked at. The kernel needs milliseconds.
 const GIVE_UP_LOOKS: u32 = 100;
@@ -52,16 +55,9 @@ pub(super) enum ForkError {
 }
 
 impl Zygote {
-    /// Executes the program as a zygote.
+    /// Executes the program as a zygote, and waits until it is prepared.
     pub(super) fn execute(settings: &LaunchSettings) -> Result<Zygote, LaunchError> {
-        let (booting, process) = Booting::start(settings, Role::Zygote)?;
-        match booting.connect(&process) {
-            Ok((orders, stream)) => Zygote::new(process, stream, orders).prepared(settings),
-            Err(error) => {
-                process.discard();
-                Err(error)
-            }
-        }
+        ZygoteStart::execute(settings)?.wait()
     }
 
     /// Forks this process as a zygote. It must have a single thread.
@@ -98,47 +94,13 @@ impl Zygote {
                 });
                 let process =
                     opened.map_err(LaunchError::system("opening a process that was just forked"))?;
-                Zygote::new(process, stream, orders).prepared(settings)
+                ZygoteStart::forked(Zygote::new(process, stream, orders), settings).wait()
             }
         }
     }
 
-    fn new(process: WorkerProcess, stream: UnixStream, orders: IpcSender<Order>) -> Zygote {
+    pub(super) fn new(process: WorkerProcess, stream: UnixStream, orders: IpcSender<Order>) -> Zygote {
         Zygote { process, stream, orders: Some(orders), is_silent: Cell::new(false) }
-    }
-
-    /// Waits for the preload task; where there is none, only for the word that the process is ready.
-    fn prepared(self, settings: &LaunchSettings) -> Result<Zygote, LaunchError> {
-        let preload = settings.preload.as_ref().map(|(task, _)| registry::entry(*task));
-        let preload = preload.map(|info| info.map_or("unknown task", TaskInfo::path));
-        let limit = if preload.is_some() { settings.preload_limit } else { REPLY_LIMIT };
-        // What a preload has started may hold the socket open when it ends its process.
-        if !any_readable_within(&[self.stream.as_fd(), self.process.as_fd()], limit) {
-            return Err(match preload {
-                Some(path) => LaunchError::Preload(format!(
-                    "preload `{path}` did not return within {limit:?}: give it more time with `.timeout(…)` on its task"
-                )),
-                None => LaunchError::Boot(format!("helper process said nothing for {limit:?}")),
-            });
-        }
-        match receive_reply(&self.stream) {
-            Ok(Reply::Prepared) => Ok(self),
-            Ok(Reply::PreloadFailed { message }) => Err(LaunchError::Preload(message)),
-            Ok(Reply::Refused { reason }) => {
-                Err(LaunchError::Boot(format!("helper process refused to start: {reason}")))
-            }
-            Ok(other) => Err(LaunchError::Boot(format!("unexpected reply of the helper process: {other:?}"))),
-            Err(_) => {
-                self.process.finish_off();
-                let status = self.process.read_exit(Take::Look).status;
-                Err(match preload {
-                    Some(path) => {
-                        LaunchError::PreloadDied(format!("preload `{path}` ended its process: {status}"))
-                    }
-                    None => LaunchError::Boot(format!("helper process died while preparing: {status}")),
-                })
-            }
-        }
     }
 
     /// Forks a worker that takes over these ends.
@@ -148,8 +110,13 @@ impl Zygote {
         files: &SharedFiles<BorrowedFd<'_>>,
         output: Option<&OwnedFd>,
     ) -> Result<WorkerProcess, ForkError> {
-        self.order(Order::Fork(ends)).map_err(ForkError::Gone)?;
-        send_descriptors(&self.stream, files, output).map_err(ForkError::Gone)?;
+        // What could not be sent has not arrived: it knows nothing of it.
+        self.order(Order::Fork(ends)).map_err(|error| match self.is_lost() {
+            true => ForkError::Gone(error),
+            false => ForkError::Refused(error),
+        })?;
+        // From here on it waits for the rest.
+        self.patiently(|| send_descriptors(&self.stream, files, output)).map_err(ForkError::Gone)?;
         match self.next_reply(|reply| !matches!(reply, Reply::Reaped { .. } | Reply::NotReaped { .. })) {
             // The zygote reaps only on order, so the pid is still the worker's, dead or alive.
             Ok(Reply::Forked { pid }) => {
@@ -184,7 +151,7 @@ impl Zygote {
 
     fn reap_pid(&self, worker: Pid) -> io::Result<Exit> {
         let asked = worker.as_raw();
-        self.order(Order::Reap { pid: asked })?;
+        self.patiently(|| self.order(Order::Reap { pid: asked }))?;
         let is_answer = |reply: &Reply| match reply {
             Reply::Reaped { pid, .. } | Reply::NotReaped { pid } => *pid == asked,
             _ => true,
@@ -211,9 +178,29 @@ impl Zygote {
         Err(io::Error::other("only late replies"))
     }
 
+    /// Tries again to send to it, as long as it lives: the system may have been short of something.
+    fn patiently(&self, mut send: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+        for _ in 1..SEND_TRIES {
+            match send() {
+                Err(_) if !self.is_lost() => std::thread::sleep(SEND_PAUSE),
+                sent => return sent,
+            }
+        }
+        send()
+    }
+
     /// Whether it is dead, or as good as that.
     pub(super) fn is_lost(&self) -> bool {
         self.is_silent.get() || readable_within(&self.process, Duration::ZERO)
+    }
+
+    /// The boot socket, on which it answers.
+    pub(super) fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    pub(super) fn process(&self) -> &WorkerProcess {
+        &self.process
     }
 
     /// Its process id.

@@ -51,6 +51,18 @@ impl State {
         Ok(())
     }
 
+    /// A worker that is to be forked from a process which is itself still on its way may wait so long for it; `None`: its
+    /// own time begins.
+    pub(crate) fn start_waits(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        limit: Option<Duration>,
+        effects: &mut Effects,
+    ) {
+        self.tell(now, CoreEvent::WorkerSetsUp { worker, limit }, effects);
+    }
+
     /// A worker that never came to be.
     pub(crate) fn start_failed(
         &mut self,

@@ -56,7 +56,7 @@ fn early_death() {
     let mut launcher = Launcher::new(settings(StartMethod::Spawn)).unwrap();
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let mut counts = (0..3).map(|_| {
-        let launched = launcher.launch(super::seat::id(0)).unwrap();
+        let launched = super::seat::launch_now(&mut launcher, 0).unwrap();
         let boot = launched.boot.unwrap();
         assert!(readable_within(&boot, LIMIT));
         launched.process.signal(Signal::SIGKILL);
@@ -97,7 +97,7 @@ fn fork() {
     nix::sys::signal::kill(Pid::from_raw(zygote as i32), nix::sys::signal::Signal::SIGKILL).unwrap();
     let zygote_fd = pidfd::open(Pid::from_raw(zygote as i32)).unwrap();
     assert!(readable_within(&zygote_fd, LIMIT));
-    let error = launcher.launch(super::seat::id(0)).unwrap_err();
+    let error = super::seat::launch_now(&mut launcher, 0).unwrap_err();
     assert!(matches!(error, LaunchError::ForkedHelperGone) && error.is_fatal(), "{error}");
 }
 
@@ -150,7 +150,7 @@ fn no_descriptor_left() {
             let limit = |most| setrlimit(Resource::RLIMIT_NOFILE, most, hard).unwrap();
             limit(open + spare);
             let launched = Launcher::new(settings(method)).and_then(|mut launcher| {
-                let launched = launcher.launch(super::seat::id(0))?;
+                let launched = super::seat::launch_now(&mut launcher, 0)?;
                 launcher.reap(&launched.process);
                 Ok(())
             });

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::super::exit::Exit;
-use super::super::pidfd::readable_within;
-use super::super::{LaunchSettings, Launched, Launcher, WorkerExit};
+use super::super::pidfd::{any_readable_within, readable_within};
+use super::super::{Launch, LaunchError, LaunchSettings, Launched, Launcher, WorkerExit};
 use crate::codec;
 use crate::task::Task;
 use crate::wire::{self, Demands, Inbox, Received, Run, Status, ToMaster, WorkBuilder};
@@ -56,6 +56,22 @@ pub(super) struct Worker {
     frame_no: u32,
 }
 
+/// Launches, and waits for the zygote if it is being replaced.
+pub(super) fn launch_now(launcher: &mut Launcher, slot: u32) -> Result<Launched, LaunchError> {
+    let mut launch = launcher.launch(id(slot))?;
+    while let Launch::Later(limit) = launch {
+        assert!(limit < 2 * LIMIT, "{limit:?}");
+        while !launcher.tend()? {
+            any_readable_within(&launcher.to_tend().expect("it is on its way"), LIMIT);
+        }
+        launch = launcher.launch_again(id(slot))?;
+    }
+    match launch {
+        Launch::Done(launched) => Ok(*launched),
+        Launch::Later(_) => unreachable!("it was waited for"),
+    }
+}
+
 impl Worker {
     /// Launches, and waits until the worker takes work.
     pub(super) fn ready(launcher: &mut Launcher, slot: u32) -> Worker {
@@ -67,7 +83,7 @@ impl Worker {
     }
 
     pub(super) fn launch(launcher: &mut Launcher, slot: u32) -> Worker {
-        let mut launched = launcher.launch(id(slot)).unwrap();
+        let mut launched = launch_now(launcher, slot).unwrap();
         if let Some(boot) = launched.boot.take() {
             assert!(readable_within(boot.as_fd(), LIMIT), "the worker says nothing");
             boot.finish().unwrap();

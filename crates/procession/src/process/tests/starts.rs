@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::super::pidfd::readable_within;
 use super::super::{LaunchError, LaunchSettings, Launcher, StartMethod};
-use super::seat::{LIMIT, Worker, call, id, settings};
+use super::seat::{LIMIT, Worker, call, launch_now, settings};
 use super::tasks;
 use crate::wire::ToMaster;
 
@@ -92,7 +92,7 @@ fn first_error(settings: LaunchSettings) -> LaunchError {
         Ok(launcher) => launcher,
         Err(error) => return error,
     };
-    let launched = match launcher.launch(id(0)) {
+    let launched = match launch_now(&mut launcher, 0) {
         Ok(launched) => launched,
         Err(error) => return error,
     };
