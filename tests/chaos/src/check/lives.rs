@@ -26,6 +26,8 @@ pub(super) struct Lives {
     /// Calls whose running items the pool may have ended: after the grace by `SIGKILL`, which a worker that waits for a
     /// disk or for a processor comes to as well.
     ended: HashSet<u16>,
+    /// Every worker was asked to end, and killed if it had not come to it within the grace.
+    is_terminated: bool,
 }
 
 impl Lives {
@@ -39,6 +41,7 @@ impl Lives {
             exits: evidence.exits.iter().map(|exit| (exit.pid, (exit.exit, exit.running))).collect(),
             faults,
             blamed: HashSet::new(),
+            is_terminated: evidence.is_terminated,
             ended: evidence
                 .calls
                 .iter()
@@ -111,6 +114,8 @@ impl Lives {
             match exit {
                 // It was told to stop, or asked to end.
                 WorkerExit::Code(0) | WorkerExit::Signal(TERMINATE) => true,
+                // On a busy machine not even an idle one always comes to its end in time.
+                WorkerExit::Signal(KILL) if self.is_terminated => true,
                 // A stopped one does not end when it is asked to.
                 WorkerExit::Signal(KILL) if self.was_stopped(pid) => true,
                 WorkerExit::Signal(KILL)
