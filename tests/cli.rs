@@ -21,6 +21,8 @@ mod looking_back;
 mod no_tables;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/parts.rs"]
+mod parts;
 #[path = "cli/policies.rs"]
 mod policies;
 #[path = "cli/prints.rs"]

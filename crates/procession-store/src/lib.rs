@@ -42,6 +42,7 @@ mod lock;
 mod place;
 mod reader;
 mod schema;
+mod selection;
 mod writer;
 
 pub use brief::{Brief, Cause, Order};
@@ -53,4 +54,5 @@ pub use key::{InputDigest, Key};
 pub use lock::holder;
 pub use reader::Reader;
 pub use schema::SCHEMA_VERSION;
+pub use selection::{Element, Misread, Selection, Shard, elements};
 pub use writer::Writer;
