@@ -72,6 +72,10 @@ procession_harness::cases! {
                 }
             }
         }
+        // Of what is made from a rule nothing else is made, not even to tell of a failure.
+        let last = ["map", "square", "--range", "0..1000000000000", "--select", "999999999999", "--indexed"];
+        let end = ends(&last, 1);
+        assert!(end.stderr.contains("reproduce item 999999999999 with: "), "{}", end.stderr);
         let product = ["starmap", "power_n", "--product", "[[1,2,3],[2,3]]", "--shard", "2/2", "--indexed", "--quiet"];
         assert_eq!(ends(&product, 0).lines().len(), 3);
         let commands = ["exec", "--quiet", "--range", "0..9", "--shard", "2/4", "--", "echo", "{index}", "{}"];

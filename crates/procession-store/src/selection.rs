@@ -98,6 +98,11 @@ impl Selection {
         Selection { spans: apart, shard, limit }
     }
 
+    /// The one item with this index.
+    pub fn only(index: u64) -> Selection {
+        Selection::of(Some(&[Element { at: 0..0, first: index, last: Some(index) }]), None, None)
+    }
+
     /// Whether it is the whole job.
     pub fn is_whole(&self) -> bool {
         self.chosen().is_none() && self.shard == Shard::WHOLE && self.limit.is_none()
@@ -381,6 +386,7 @@ mod tests {
         let again = selection(part.chosen().as_deref(), Some("2/4"), Some(9));
         assert_eq!(part, again);
         assert_eq!(part.base().to_string(), "--select 3,7,10-26,100-");
+        assert_eq!(Selection::only(7).indices(9).collect::<Vec<_>>(), [7]);
         assert!(selection(Some("5-,0-4"), Some("1/1"), None).is_whole());
         assert_eq!(selection(None, None, Some(3)).left_out_by(&selection(None, None, Some(2)), 9), Some(2));
         assert_eq!(selection(None, None, Some(2)).left_out_by(&selection(None, None, Some(3)), 9), None);
