@@ -16,6 +16,8 @@ mod exec;
 mod faults;
 #[path = "cli/looking_back.rs"]
 mod looking_back;
+#[path = "cli/merging.rs"]
+mod merging;
 #[cfg(not(feature = "arrow"))]
 #[path = "cli/no_tables.rs"]
 mod no_tables;

@@ -9,7 +9,7 @@ use procession::TaskInfo;
 
 use crate::cli::{
     Apply, Cli, Command, ConductFlags, Exec, ItemFlags, Map, PartFlags, PolicyFlags, PoolFlags, ResultFlags,
-    Retry, Run, RunDirFlags, Starmap, TimeLimit,
+    Retry, Run, RunDirFlags, Starmap, TimeLimit, ValueFlags,
 };
 use crate::diagnostic::{Diagnostic, Place, Text};
 use crate::exec::{self, Commands, Origin, RowForm, Streams, Wording};
@@ -44,6 +44,7 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
         Command::Failed(command) => look::failed(&command),
         Command::Show(command) => look::show(&command),
         Command::Export(command) => look::export(&command),
+        Command::Merge(command) => look::merge(&command),
         Command::Retry(command) => retry(&command),
         Command::Report(command) => report::report(&command),
         Command::Exec(command) => {
@@ -408,6 +409,17 @@ impl RunDirFlags {
 
 impl ResultFlags {
     fn adjust(&self, results: &mut ResultSettings) -> Result<(), Diagnostic> {
+        self.values.adjust(results)?;
+        if let Some(path) = &self.failures {
+            results.failures = Some(path.clone());
+        }
+        results.events = self.events.clone();
+        Ok(())
+    }
+}
+
+impl ValueFlags {
+    pub(crate) fn adjust(&self, results: &mut ResultSettings) -> Result<(), Diagnostic> {
         if let Some(path) = &self.output {
             let name = path.display().to_string();
             results.file = (name != "-").then(|| path.clone());
@@ -427,10 +439,6 @@ impl ResultFlags {
             results.format = format;
         }
         results.indexed |= self.indexed;
-        if let Some(path) = &self.failures {
-            results.failures = Some(path.clone());
-        }
-        results.events = self.events.clone();
         Ok(())
     }
 }

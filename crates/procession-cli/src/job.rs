@@ -173,7 +173,7 @@ pub(crate) fn mixes() -> Diagnostic {
 }
 
 /// Whether two names are one file, now or once both are written. Devices take what several write.
-fn is_same_file(a: &Path, b: &Path) -> bool {
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
     match (fs::metadata(a), fs::metadata(b)) {
         (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
         _ => a == b,

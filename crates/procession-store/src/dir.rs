@@ -19,7 +19,7 @@ use crate::schema::{self, State};
 use crate::writer::Writer;
 
 /// The database in a run directory.
-pub(crate) const DATABASE: &str = "run.sqlite";
+pub const DATABASE: &str = "run.sqlite";
 
 /// A directory without a run, locked for one that is about to begin there.
 #[derive(Debug)]

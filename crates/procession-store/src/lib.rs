@@ -31,6 +31,7 @@
 
 mod brief;
 mod changes;
+mod cursor;
 mod dir;
 mod error;
 mod handing;
@@ -46,7 +47,8 @@ mod selection;
 mod writer;
 
 pub use brief::{Brief, Cause, Order};
-pub use dir::{Claim, RunDir};
+pub use cursor::{Answers, Moment, Query};
+pub use dir::{Claim, DATABASE, RunDir};
 pub use error::{Error, ErrorKind};
 pub use item::{INVALID, Item, OK, Tally, UNKNOWN};
 pub use job::{Ending, Job, Session, WorkerLife};

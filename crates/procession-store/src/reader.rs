@@ -15,7 +15,7 @@ use crate::schema;
 use crate::selection::{Selection, elements};
 
 /// What `Item`s are read from, in the order in which [`item`] takes them.
-const COLUMNS: &str =
+pub(crate) const COLUMNS: &str =
     "idx, key, outcome, attempts, slot, pid, started_at, wall_s, cpu_s, peak_rss, exit, signal, error,
     args, stderr_tail, backtrace, reproduce, value, payload, flaky";
 
@@ -224,7 +224,7 @@ fn selection_of(row: &Row<'_>) -> rusqlite::Result<Selection> {
     Ok(Selection::of(chosen.as_deref(), shard.and_then(|shard| shard.parse().ok()), row.get(14)?))
 }
 
-fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
+pub(crate) fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
     let key: Option<Vec<u8>> = row.get(1)?;
     let outcome: String = row.get(2)?;
     let duration = |at| -> rusqlite::Result<Option<Duration>> {

@@ -111,6 +111,29 @@ fn of_another_input_outcomes_go_to_items_of_the_part_alone() {
 }
 
 #[test]
+fn what_is_written_meanwhile_belongs_to_another_moment() {
+    let scene = scene();
+    let mut writer =
+        RunDir::create(&scene.path, &job(9, Selection::default())).unwrap().begin("1.0", 1).unwrap();
+    let mut write = |index: u64| {
+        writer.hand_out(index).unwrap();
+        writer.item(Item::value(index, Key::of(b"args"))).unwrap();
+        writer.flush().unwrap();
+    };
+    let reader = Reader::open(&scene.path).unwrap();
+    let indices = || reader.indices().unwrap().ask().unwrap().collect::<Result<Vec<u64>, _>>().unwrap();
+    write(0);
+    let moment = reader.hold().unwrap();
+    write(1);
+    assert_eq!(indices(), [0]);
+    drop(moment);
+    assert_eq!(indices(), [0, 1]);
+    let mut items = reader.items().unwrap();
+    let items: Vec<Item> = items.ask().unwrap().map(Result::unwrap).collect();
+    assert_eq!(items, reader.page(0, 9).unwrap());
+}
+
+#[test]
 fn tables_of_version_2_are_read_and_not_written() {
     let scene = scene();
     let whole = job(3, Selection::default());

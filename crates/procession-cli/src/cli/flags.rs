@@ -42,9 +42,9 @@ pub(crate) struct PoolFlags {
     pub(crate) policy: PolicyFlags,
 }
 
-/// What concerns values and failures.
+/// What concerns values.
 #[derive(Debug, Args)]
-pub(crate) struct ResultFlags {
+pub(crate) struct ValueFlags {
     /// Write values to a file instead of stdout: .jsonl, .csv, .json, .parquet or .arrow
     #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
@@ -54,6 +54,13 @@ pub(crate) struct ResultFlags {
     /// Write {"index": i, "value": v} instead of v
     #[arg(long)]
     pub(crate) indexed: bool,
+}
+
+/// What concerns values and failures.
+#[derive(Debug, Args)]
+pub(crate) struct ResultFlags {
+    #[command(flatten)]
+    pub(crate) values: ValueFlags,
     /// Write every item without a value to a file, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) failures: Option<PathBuf>,
