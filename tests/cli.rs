@@ -16,11 +16,15 @@ mod exec;
 mod faults;
 #[path = "cli/looking_back.rs"]
 mod looking_back;
+#[path = "cli/merging.rs"]
+mod merging;
 #[cfg(not(feature = "arrow"))]
 #[path = "cli/no_tables.rs"]
 mod no_tables;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/parts.rs"]
+mod parts;
 #[path = "cli/policies.rs"]
 mod policies;
 #[path = "cli/prints.rs"]

@@ -55,6 +55,15 @@ procession_harness::cases! {
         assert_eq!(lines.next(), None);
     }
 
+    fn values_that_are_on_record_make_a_json_array_too() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = crate::program::within(&folder, "run");
+        let array = "[\n0,\n1,\n4\n]\n";
+        let end = run(&["map", "square", "--range", "0..3", "--format", "json", "--run-dir", &dir, "--quiet"]);
+        assert_eq!((end.code(), end.stdout.as_str()), (Some(0), array), "{}", end.stderr);
+        assert_eq!(run(&["export", &dir, "--format", "json"]).stdout, array);
+    }
+
     fn quiet_runs_say_nothing() {
         let end = run(&["map", "square", "1", "2", "--quiet"]);
         assert_eq!((end.code(), end.stdout.as_str(), end.stderr.as_str()), (Some(0), "1\n4\n", ""));

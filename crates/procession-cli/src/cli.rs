@@ -19,8 +19,10 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 pub(crate) use self::calls::{Apply, Map, Run, Starmap};
 pub(crate) use self::desk::{Completions, ManPages, New, Schema};
 pub(crate) use self::exec::Exec;
-pub(crate) use self::flags::{ConductFlags, ItemFlags, PoolFlags, ResultFlags, RunDirFlags};
-pub(crate) use self::look::{Export, Failed, Retry, Show, Status};
+pub(crate) use self::flags::{
+    ConductFlags, ItemFlags, PartFlags, PoolFlags, ResultFlags, RunDirFlags, ValueFlags,
+};
+pub(crate) use self::look::{Export, Failed, Merge, Retry, Show, Status};
 pub(crate) use self::policy::{PolicyFlags, TimeLimit};
 pub(crate) use self::report::Report;
 pub(crate) use self::scale::Scale;
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Write the values of a run, in the order of its items
     Export(Export),
+    /// Write the results of a job that was run in parts
+    Merge(Merge),
     /// Go on with a run, and run items again that had no value
     Retry(Retry),
     /// Draw a run: a page to look at, a trace to zoom into

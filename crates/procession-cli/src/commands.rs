@@ -8,8 +8,8 @@ use std::sync::Arc;
 use procession::TaskInfo;
 
 use crate::cli::{
-    Apply, Cli, Command, ConductFlags, Exec, ItemFlags, Map, PolicyFlags, PoolFlags, ResultFlags, Retry, Run,
-    RunDirFlags, Starmap, TimeLimit,
+    Apply, Cli, Command, ConductFlags, Exec, ItemFlags, Map, PartFlags, PolicyFlags, PoolFlags, ResultFlags,
+    Retry, Run, RunDirFlags, Starmap, TimeLimit, ValueFlags,
 };
 use crate::diagnostic::{Diagnostic, Place, Text};
 use crate::exec::{self, Commands, Origin, RowForm, Streams, Wording};
@@ -17,6 +17,7 @@ use crate::exit::{Ending, Stop};
 use crate::failures::UNKNOWN;
 use crate::input::{Cell, CellRow, Columns, File, Format, Series, Source, row};
 use crate::job::{Call, Job, PoolSettings, ResultSettings, RunDirSettings, Typed};
+use crate::part::Part;
 use crate::policy::Policies;
 use crate::run::Talk;
 use crate::{cli, listing, look, manual, new, output, plan, report, run, run_dir, scale, signals, spec};
@@ -43,6 +44,7 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
         Command::Failed(command) => look::failed(&command),
         Command::Show(command) => look::show(&command),
         Command::Export(command) => look::export(&command),
+        Command::Merge(command) => look::merge(&command),
         Command::Retry(command) => retry(&command),
         Command::Report(command) => report::report(&command),
         Command::Exec(command) => {
@@ -132,6 +134,7 @@ fn conduct_job(mut job: Job, run_dir: Option<RunDirSettings>, conduct: ConductFl
 fn run_job(command: Run) -> Result<Job, Diagnostic> {
     let mut job = spec::read(&command.spec, &command.set, |pool| command.pool.adjust(pool))?;
     command.results.adjust(&mut job.results)?;
+    job.part = Part::of(&command.part)?;
     job.skip_invalid = command.conduct.skip_invalid;
     Ok(job)
 }
@@ -157,7 +160,7 @@ fn map_job(command: Map) -> Result<Job, Diagnostic> {
         let row = |place: Place| CellRow { cells: vec![Cell::Word(place.clone())], at: place };
         Source::Rows((0..command.values.len()).map(|value| row(words.at(value + 1))).collect())
     };
-    job(task, Call::Map, source, &command.pool, &command.results, command.conduct)
+    job(task, Call::Map, (source, &command.part), &command.pool, &command.results, command.conduct)
 }
 
 fn starmap_job(command: Starmap) -> Result<Job, Diagnostic> {
@@ -177,7 +180,7 @@ fn starmap_job(command: Starmap) -> Result<Job, Diagnostic> {
         let refusal = words.at(0).error("no items");
         return Err(refusal.help("give one of --jsonl, --csv and --product"));
     };
-    job(task, Call::Starmap, source, &command.pool, &command.results, command.conduct)
+    job(task, Call::Starmap, (source, &command.part), &command.pool, &command.results, command.conduct)
 }
 
 fn product(text: &Arc<Text>) -> Result<Source, Diagnostic> {
@@ -210,6 +213,7 @@ fn apply_job(command: Apply) -> Result<Job, Diagnostic> {
         reduce: None,
         pool,
         source,
+        part: Part::default(),
         results: ResultSettings::default(),
         skip_invalid: false,
         run_dir: None,
@@ -219,7 +223,7 @@ fn apply_job(command: Apply) -> Result<Job, Diagnostic> {
 fn job(
     task: &'static TaskInfo,
     call: Call,
-    source: Source,
+    (source, part): (Source, &PartFlags),
     pool_flags: &PoolFlags,
     result_flags: &ResultFlags,
     conduct: ConductFlags,
@@ -237,6 +241,7 @@ fn job(
         reduce: None,
         pool,
         source,
+        part: Part::of(part)?,
         results,
         skip_invalid: conduct.skip_invalid,
         run_dir: None,
@@ -290,6 +295,7 @@ fn exec_job(command: Exec) -> Result<Job, Diagnostic> {
         reduce: None,
         pool,
         source: Source::Commands(commands),
+        part: Part::of(&command.part)?,
         results,
         skip_invalid: command.conduct.skip_invalid,
         run_dir: None,
@@ -403,6 +409,17 @@ impl RunDirFlags {
 
 impl ResultFlags {
     fn adjust(&self, results: &mut ResultSettings) -> Result<(), Diagnostic> {
+        self.values.adjust(results)?;
+        if let Some(path) = &self.failures {
+            results.failures = Some(path.clone());
+        }
+        results.events = self.events.clone();
+        Ok(())
+    }
+}
+
+impl ValueFlags {
+    pub(crate) fn adjust(&self, results: &mut ResultSettings) -> Result<(), Diagnostic> {
         if let Some(path) = &self.output {
             let name = path.display().to_string();
             results.file = (name != "-").then(|| path.clone());
@@ -422,10 +439,6 @@ impl ResultFlags {
             results.format = format;
         }
         results.indexed |= self.indexed;
-        if let Some(path) = &self.failures {
-            results.failures = Some(path.clone());
-        }
-        results.events = self.events.clone();
         Ok(())
     }
 }

@@ -216,11 +216,11 @@ pub(crate) fn shell_line(order: &Order) -> String {
 
 /// `--dry-run`: every command, as a shell would take it.
 pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
-    job.source.check(job.task, job.skip_invalid)?;
+    job.check()?;
     job.refuse_overwriting()?;
     job.refuse_mixing()?;
     let mut stdout = Sink::stdout();
-    for row in job.source.rows(job.task)? {
+    for row in job.rows()? {
         match row {
             Ok(args) => {
                 let line = order(&args).map(|order| shell_line(&order)).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The way of rows into the pool: those that are malformed or done already are set aside, the rest keep their item numbers.
 //!
-//! The pool counts the payloads it is given; items are counted from the input. This file is the map between the two.
+//! The pool counts the payloads it is given; items are counted from the input, of which a part may be all that runs. This file is
+//! the map between the two.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -8,6 +9,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use procession::Payload;
+use procession_store::Selection;
 
 use crate::diagnostic::Diagnostic;
 use crate::input::Rows;
@@ -59,7 +61,7 @@ pub(crate) struct Intake<'a, 's, H> {
 /// What is known of the items taken in and not yet answered. Shared with whoever reads the answers.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
-    /// Items read so far.
+    /// Items read so far; of a part of a job its own.
     items: u64,
     /// Payloads handed over so far.
     payloads: u64,
@@ -76,11 +78,12 @@ pub(crate) struct Desk {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Numbers {
     map: Arc<Mutex<NumberMap>>,
+    selection: Arc<Selection>,
 }
 
 #[derive(Debug, Default)]
 struct NumberMap {
-    /// From payload `.0` on, an item's number is `.1` more than the payload's: an entry for each run of rows set aside, or
+    /// From payload `.0` on, the number of an item among those that run is `.1` more than the payload's: an entry for each run of rows set aside, or
     /// of payloads of items that run again.
     shifts: Vec<(u64, i64)>,
     /// The items of unanswered payloads that are none of the input's.
@@ -91,7 +94,13 @@ impl Numbers {
     /// The item that payload number `payload` belongs to.
     pub(crate) fn item(&self, payload: u64) -> u64 {
         let map = self.map();
-        map.again.get(&payload).copied().unwrap_or_else(|| payload.saturating_add_signed(map.shift(payload)))
+        let read = || self.index(payload.saturating_add_signed(map.shift(payload)));
+        map.again.get(&payload).copied().unwrap_or_else(read)
+    }
+
+    /// The index of an item in the job, from its number among those that run.
+    fn index(&self, position: u64) -> u64 {
+        self.selection.nth(position).unwrap_or(position)
     }
 
     /// An item comes that has no payload: those from `payload` on belong to later ones.
@@ -145,8 +154,10 @@ impl<'a, 's, H: Hearer> Intake<'a, 's, H> {
         hearer: &'a H,
         watch: Watch,
         keep: bool,
+        selection: &Selection,
     ) -> Intake<'a, 's, H> {
-        let desk = Desk { kept: keep.then(Kept::default), ..Desk::default() };
+        let numbers = Numbers { selection: Arc::new(selection.clone()), ..Numbers::default() };
+        let desk = Desk { kept: keep.then(Kept::default), numbers, ..Desk::default() };
         Intake { rows, hearer, watch, desk: Rc::new(RefCell::new(desk)), closed: false }
     }
 
@@ -177,7 +188,7 @@ impl<H: Hearer> Iterator for Intake<'_, '_, H> {
                     return Some(None);
                 }
                 Some(Ok(payload)) => {
-                    let index = self.desk.borrow().items();
+                    let index = self.desk.borrow().next_index();
                     match self.hearer.admit(index) {
                         Admission::Run => {
                             self.desk.borrow_mut().take_in(&payload);
@@ -222,9 +233,14 @@ impl Desk {
         }
     }
 
-    /// The number of one more item.
+    /// The index of the item that is read next.
+    fn next_index(&self) -> u64 {
+        self.numbers.index(self.items)
+    }
+
+    /// The index of one more item.
     pub(crate) fn next_item(&mut self) -> u64 {
-        let index = self.items;
+        let index = self.next_index();
         self.items += 1;
         index
     }
@@ -235,7 +251,7 @@ impl Desk {
         index
     }
 
-    /// How many items were read so far.
+    /// How many items were read so far; of a part of a job its own.
     pub(crate) fn items(&self) -> u64 {
         self.items
     }
@@ -313,7 +329,7 @@ mod tests {
         let rows: RefCell<Rows<'_>> =
             RefCell::new(Box::new(good.into_iter().enumerate().map(|(i, good)| row(good, i as u8))));
         let heard = Heard::default();
-        let intake = Intake::new(&rows, &heard, Watch::default(), true);
+        let intake = Intake::new(&rows, &heard, Watch::default(), true, &Selection::default());
         let desk = intake.desk();
         let payloads: Vec<Payload> = intake.flatten().collect();
         assert_eq!(*heard.0.borrow(), [0, 3, 4, 7]);
@@ -328,6 +344,20 @@ mod tests {
         }
         let left = desk.borrow_mut().unanswered();
         assert_eq!(left, [(6, Payload::from(vec![6]))]);
+    }
+
+    #[test]
+    fn items_of_a_part_have_their_numbers_in_the_whole() {
+        let shard = Selection::of(None, Some("2/3".parse().unwrap()), None);
+        let good = [true, false, true, true];
+        let rows: RefCell<Rows<'_>> = RefCell::new(Box::new(good.into_iter().map(|good| row(good, 0))));
+        let heard = Heard::default();
+        let intake = Intake::new(&rows, &heard, Watch::default(), false, &shard);
+        let desk = intake.desk();
+        let payloads = intake.flatten().count() as u64;
+        assert_eq!(*heard.0.borrow(), [4]);
+        let items: Vec<u64> = (0..payloads).map(|payload| desk.borrow().item(payload)).collect();
+        assert_eq!((items, desk.borrow().items()), (vec![1, 7, 10], 4));
     }
 
     #[test]
@@ -379,7 +409,7 @@ mod tests {
         }
         let rows: RefCell<Rows<'_>> = RefCell::new(Box::new((0..2).map(|i| row(true, i))));
         let shy = Shy::default();
-        let mut intake = Intake::new(&rows, &shy, Watch::default(), true);
+        let mut intake = Intake::new(&rows, &shy, Watch::default(), true, &Selection::default());
         let desk = intake.desk();
         let byte = |i: u8| Some(Some(Payload::from(vec![i])));
         assert_eq!(intake.next(), byte(0));
@@ -412,7 +442,7 @@ mod tests {
             }
         }
         let rows: RefCell<Rows<'_>> = RefCell::new(Box::new((0..9).map(|i| row(i != 2, i))));
-        let intake = Intake::new(&rows, &Once, Watch::default(), false);
+        let intake = Intake::new(&rows, &Once, Watch::default(), false, &Selection::default());
         assert_eq!(intake.count(), 2);
         // The rest is still there for whoever has to account for it.
         assert_eq!(rows.borrow_mut().by_ref().count(), 6);

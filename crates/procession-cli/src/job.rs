@@ -12,8 +12,9 @@ use procession::{Output, PoolBuilder, StartMethod, TaskInfo};
 use crate::diagnostic::Diagnostic;
 use crate::echo;
 use crate::exec::Streams;
-use crate::input::Source;
+use crate::input::{Counted, Rows, Source};
 use crate::output::Format;
+use crate::part::Part;
 use crate::policy::Policies;
 use crate::progress::Screen;
 use crate::reduce::Reduction;
@@ -30,6 +31,8 @@ pub(crate) struct Job {
     pub(crate) reduce: Option<Reduction>,
     pub(crate) pool: PoolSettings,
     pub(crate) source: Source,
+    /// Which of the items run.
+    pub(crate) part: Part,
     pub(crate) results: ResultSettings,
     /// A malformed row is that item's outcome, not a refusal of the run.
     pub(crate) skip_invalid: bool,
@@ -89,6 +92,17 @@ pub(crate) struct RunDirSettings {
 }
 
 impl Job {
+    /// Checks the whole input, and says how many items there are and how many of them run.
+    pub(crate) fn check(&self) -> Result<(Counted, Counted), Diagnostic> {
+        let items = self.source.check(self.task, self.skip_invalid)?;
+        Ok((items, self.part.count(items)?))
+    }
+
+    /// The items that run, encoded one by one as they are asked for.
+    pub(crate) fn rows(&self) -> Result<Rows<'_>, Diagnostic> {
+        self.source.selected(self.task, &self.part.selection)
+    }
+
     /// What its settings promise in vain, for the one who wrote them.
     pub(crate) fn caution(&self) -> Option<String> {
         let attempts =
@@ -159,7 +173,7 @@ pub(crate) fn mixes() -> Diagnostic {
 }
 
 /// Whether two names are one file, now or once both are written. Devices take what several write.
-fn is_same_file(a: &Path, b: &Path) -> bool {
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
     match (fs::metadata(a), fs::metadata(b)) {
         (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
         _ => a == b,

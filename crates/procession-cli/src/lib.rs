@@ -48,6 +48,7 @@ mod manual;
 mod nearest;
 mod new;
 mod output;
+mod part;
 mod plan;
 mod policy;
 mod progress;

@@ -220,7 +220,9 @@ impl Values {
                 Ok(())
             }
         };
-        self.put(index, line, made)
+        let done = self.put(index, line, made);
+        self.written += u64::from(matches!(done, Ok(Ok(()))));
+        done
     }
 
     /// Lets readers see everything so far.

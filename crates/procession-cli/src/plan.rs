@@ -22,7 +22,7 @@ pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     if job.results.streams.is_some() {
         return exec::show(job);
     }
-    let total = job.source.check(job.task, job.skip_invalid)?;
+    let (all, total) = job.check()?;
     job.refuse_overwriting()?;
     job.refuse_mixing()?;
     job.caution().iter().for_each(|caution| terminal::say_warning(caution));
@@ -33,7 +33,7 @@ pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     line("job", &job.name);
     line("task", &format!("{}  {}", job.task.path(), job.task.signature()));
     line("call", job.call.name());
-    line("items", &items(job, total));
+    line("items", &items(job, all, total));
     line("workers", &job.pool.workers().to_string());
     let limits = limits(&job.pool);
     if !limits.is_empty() {
@@ -54,10 +54,15 @@ pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     Ok(Ending::Complete)
 }
 
-fn items(job: &Job, total: Option<u64>) -> String {
-    match total {
-        Some(total) => format!("{total} ({})", job.source.describe()),
-        None => format!("not counted ({})", job.source.describe()),
+fn items(job: &Job, all: Option<u64>, total: Option<u64>) -> String {
+    let selection = &job.part.selection;
+    let of = if selection.is_whole() { String::new() } else { format!("; {selection}") };
+    match (total, all) {
+        (Some(total), Some(all)) if !selection.is_whole() => {
+            format!("{total} of {all} ({}{of})", job.source.describe())
+        }
+        (Some(total), _) => format!("{total} ({})", job.source.describe()),
+        (None, _) => format!("not counted ({}{of})", job.source.describe()),
     }
 }
 
@@ -83,7 +88,7 @@ fn limits(pool: &PoolSettings) -> Vec<String> {
 
 fn rows(job: &Job, total: Option<u64>) -> Result<Vec<String>, Stop> {
     let mut shown = Vec::new();
-    for row in job.source.rows(job.task)?.take(ROWS) {
+    for row in job.rows()?.take(ROWS) {
         shown.push(match row {
             Ok(payload) => {
                 let mut json = Vec::new();

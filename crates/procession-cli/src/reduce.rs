@@ -13,6 +13,9 @@ use procession::{Payload, TaskInfo};
 
 pub(crate) use self::number::Number;
 use self::number::NumberSink;
+use crate::exit::Stop;
+use crate::output::Sink;
+use crate::summary::counted;
 
 /// What to make of the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,24 @@ impl Reducer {
         Ok(())
     }
 
+    /// Prints the result, if there is one. `say` is told what so many items `without` a value mean for it.
+    pub(crate) fn print(&self, without: u64, say: impl FnOnce(&str)) -> Result<(), Stop> {
+        if without > 0 {
+            let (values, items) = (counted(self.count, "value"), counted(without, "item"));
+            say(&match self.count {
+                0 => format!("there is no result: {items} had no value"),
+                _ => format!("the result is over {values}: {items} had none"),
+            });
+        }
+        // The sum of nothing is a number only where nothing was all there was.
+        if without > 0 && self.count == 0 {
+            return Ok(());
+        }
+        let mut stdout = Sink::stdout();
+        stdout.write(format!("{self}\n").as_bytes())?;
+        stdout.flush()
+    }
+
     fn add_number(&mut self, number: Number) {
         match self.reduction {
             Reduction::Sum | Reduction::Mean => {
@@ -106,11 +127,6 @@ impl Reducer {
         if keeps {
             self.extreme = Some(number);
         }
-    }
-
-    /// How many values it was made from.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
     }
 
     /// The number; None where there was no value to choose from.

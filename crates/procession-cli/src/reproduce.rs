@@ -6,6 +6,7 @@ use std::path::Path;
 
 use erased_serde::Serializer as Erased;
 use procession::{Payload, TaskInfo};
+use procession_store::Selection;
 use serde_json::value::RawValue;
 
 use crate::diagnostic::Text;
@@ -109,7 +110,8 @@ pub(crate) fn read_again(job: &Job, item: u64) -> Option<Payload> {
     if !job.source.is_repeatable() || !job.source.path().is_none_or(is_file) {
         return None;
     }
-    job.source.rows(job.task).ok()?.nth(usize::try_from(item).ok()?)?.ok()
+    let only = Selection::only(item);
+    job.source.selected(job.task, &only).ok()?.next()?.ok()
 }
 
 /// One argument as a word of the command line.

@@ -56,13 +56,13 @@ pub(crate) struct Talk {
 
 /// Runs `job` to its end. Nothing has started when this returns a refusal.
 pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
-    let total = job.source.check(job.task, job.skip_invalid)?;
+    let (items, total) = job.check()?;
     let policies = &job.pool.policies;
     if let Some(halt) = policies.halt.filter(|halt| halt.wants_total() && total.is_none()) {
         let refusal = Diagnostic::new(format!("--halt {halt} is a share of items that nobody has counted"));
         return Err(refusal.help("name a number of items, or leave out --skip-invalid").into());
     }
-    let rows = RefCell::new(job.source.rows(job.task)?);
+    let rows = RefCell::new(job.rows()?);
     job.refuse_overwriting()?;
     job.caution().iter().for_each(|caution| terminal::say_warning(caution));
     job.refuse_mixing()?;
@@ -74,9 +74,9 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let is_recorded = job.run_dir.is_some() || stream.is_some();
     let keep_args = failures.is_some() || is_recorded || job.results.streams.is_some() || policies.reorders();
     // Last of all that may be refused: it is there, and locked, once there is a run.
-    let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, total)).transpose()?;
+    let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, items)).transpose()?;
     let progress = Progress::new(talk.progress, total, results.go_to_terminal());
-    let books = Books::new(results, failures, progress, policies);
+    let books = Books::new((results, failures), progress, policies, &job.part.selection);
     if policies.reorders() {
         books.reorder(job.results.unordered);
     }
@@ -101,7 +101,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     })?;
     // Nor is anything lost of an earlier run's results.
     books.begin()?;
-    let intake = Intake::new(&rows, &books, watch.clone(), keep_args);
+    let intake = Intake::new(&rows, &books, watch.clone(), keep_args, &job.part.selection);
     let desk = intake.desk();
     let numbers = desk.borrow().numbers();
     let activity = Activity::of_run(pool.clone(), numbers, (&job.name, total), books.shared_tally());
@@ -131,7 +131,11 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     });
     run.end_pool(&done);
     let items = desk.borrow().items();
-    let items = (total.is_none() && is_settled).then_some(items);
+    if total.is_none() && is_settled && run.stage == Request::Run && books.why_cut_short().is_none() {
+        job.part.shortfall(items).iter().for_each(|what| terminal::say_warning(what));
+    }
+    // Of a part it is not told how many there are in all.
+    let items = (total.is_none() && is_settled && job.part.selection.is_whole()).then_some(items);
     let done = run.end_record(done, (&tally, start.elapsed()), items, is_settled);
 
     if talk.summary && done.is_ok() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procession_store::{InputDigest, Item, Job as StoredJob, Key, Reader, RunDir, Writer};
+use procession_store::{InputDigest, Item, Job as StoredJob, Key, Reader, RunDir, Selection, Writer};
 
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
@@ -61,10 +61,10 @@ impl Earlier {
         }
     }
 
-    /// The values of so many items, whoever put them on record.
-    pub(crate) fn values(&self, first: u64, items: u64) -> Result<Vec<(u64, String)>, Stop> {
+    /// The values of the items from one to another, so many at most, whoever put them on record.
+    pub(crate) fn values(&self, first: u64, last: u64, items: u64) -> Result<Vec<(u64, String)>, Stop> {
         let page = self.reader.page(first, u32::try_from(items).unwrap_or(u32::MAX))?;
-        let page = page.into_iter().take_while(|item| item.index < first + items);
+        let page = page.into_iter().take_while(|item| item.index <= last);
         Ok(page.filter_map(|item| Some((item.index, item.value?))).collect())
     }
 }
@@ -108,8 +108,8 @@ impl Opened {
 }
 
 /// Makes the run directory, or opens it and makes sure that it is this job's.
-pub(crate) fn open(job: &Job, settings: &RunDirSettings, total: Option<u64>) -> Result<Opened, Stop> {
-    let mut described = described(job, &settings.typed, total);
+pub(crate) fn open(job: &Job, settings: &RunDirSettings, items: Option<u64>) -> Result<Opened, Stop> {
+    let mut described = described(job, &settings.typed, items);
     // Before its items are read, however many there are.
     described.check_room()?;
     let dir = if settings.resume {
@@ -153,7 +153,7 @@ pub(crate) fn resuming(typed: &Typed) -> String {
 }
 
 /// What the run directory says of the job.
-fn described(job: &Job, typed: &Typed, total: Option<u64>) -> StoredJob {
+fn described(job: &Job, typed: &Typed, items: Option<u64>) -> StoredJob {
     StoredJob {
         name: job.name.clone(),
         task: job.task.path().to_owned(),
@@ -161,7 +161,8 @@ fn described(job: &Job, typed: &Typed, total: Option<u64>) -> StoredJob {
         idempotent: job.task.is_idempotent(),
         reduce: job.reduce.map(|reduction| reduction.name().to_owned()),
         source: job.source.describe(),
-        items: total,
+        items,
+        selection: job.part.selection.clone(),
         input: None,
         kept: file(job).and_then(File::kept_as).map(str::to_owned),
         spec: job.spec.as_ref().and_then(|path| fs::read_to_string(path).ok()),
@@ -244,6 +245,20 @@ fn forgets_unknown(settings: &RunDirSettings) -> bool {
 /// Goes on with a job that has changed.
 fn accept(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
     let before = dir.reader().job()?;
+    // A part may grow. What it leaves out would keep outcomes that nobody asks for any more.
+    if before.selection != described.selection
+        && let Some(item) = before
+            .selection
+            .left_out_by(&described.selection, before.items.or(described.items).unwrap_or_default())
+    {
+        let refusal = Diagnostic::new(format!(
+            "the run in {} is for {}, and {} are not all of these: item {item} is left out",
+            dir.path().display(),
+            part(&before.selection),
+            part(&described.selection)
+        ));
+        return Err(refusal.help("add items to those it has, or begin another run directory").into());
+    }
     let is_same_task = (&before.task, &before.signature) == (&described.task, &described.signature);
     if is_same_task && before.input == described.input {
         settle(dir, job, settings, described)?;
@@ -306,6 +321,10 @@ fn change(dir: &RunDir, job: &Job, described: &StoredJob) -> Result<Option<Strin
             return Ok(Some(format!("{what} `{now}` now, and was `{before}`")));
         }
     }
+    if before.selection != described.selection {
+        let (before, now) = (part(&before.selection), part(&described.selection));
+        return Ok(Some(format!("it is for {now} now, and was for {before}")));
+    }
     if let (Some(before), Some(now)) = (before.items, described.items)
         && before != now
     {
@@ -329,6 +348,11 @@ fn change(dir: &RunDir, job: &Job, described: &StoredJob) -> Result<Option<Strin
     }
     let what = "items of the input that have no outcome yet have other arguments now";
     Ok((before.input != Some(digest.finish())).then(|| what.to_owned()))
+}
+
+/// What a run is for, in words.
+fn part(selection: &Selection) -> String {
+    selection.flags().map_or_else(|| "all items".to_owned(), |flags| format!("the items of `{flags}`"))
 }
 
 fn shown(reduce: &Option<String>) -> String {

@@ -135,7 +135,8 @@ fn tiles(survey: &Survey) -> Markup {
     let unknown = || "–".to_owned();
     let workers = survey.sessions.iter().map(|session| session.workers).max().unwrap_or(0);
     let outstanding = match survey.outstanding() {
-        Some(0) => "all of the job".to_owned(),
+        Some(0) if survey.job.selection.is_whole() => "all of the job".to_owned(),
+        Some(0) => "all of its part of the job".to_owned(),
         Some(open) => format!("{} without outcome yet", words::grouped(open)),
         None => String::new(),
     };
@@ -370,6 +371,9 @@ fn about(survey: &Survey, run_dir: &Path) -> Markup {
                 dt { "command" } dd { pre class="command" { (Foreign(&job.argv.join(" "))) } }
                 dt { "typed in" } dd { code { (Foreign(&job.cwd.display().to_string())) } }
                 dt { "items from" } dd { (Foreign(&job.source)) }
+                @if let (Some(flags), Some(items)) = (job.selection.flags(), job.items) {
+                    dt { "part" } dd { (Foreign(&flags)) ", of " (words::counted(items, "item")) }
+                }
                 @if let Some(spec) = &job.spec { dt { "job spec" } dd { pre { (tables::cut(spec, SPEC_MAX)) } } }
             }
         }

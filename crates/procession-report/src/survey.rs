@@ -143,9 +143,9 @@ impl Survey {
         })
     }
 
-    /// Items of the job that have no outcome; None where nobody knows how many there are.
+    /// Items of the run that have no outcome; None where nobody knows how many there are.
     pub(crate) fn outstanding(&self) -> Option<u64> {
-        self.job.items.map(|items| items.saturating_sub(self.facts.items))
+        self.job.selected().map(|items| items.saturating_sub(self.facts.items))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::item::{OK, UNKNOWN};
 use crate::job::Job;
 use crate::key::Key;
+use crate::selection::Selection;
 
 /// With the words of the index on items without a value, which is used then.
 const FORGET: &str = "DELETE FROM item WHERE outcome = ?1 AND outcome <> 'ok'";
@@ -15,7 +16,7 @@ const FORGET: &str = "DELETE FROM item WHERE outcome = ?1 AND outcome <> 'ok'";
 /// What a killed master had handed out.
 struct Killed {
     session: i64,
-    /// Items below this index may have been begun.
+    /// So many of the run's items, from the first on, may have been begun.
     handed_out: u64,
 }
 
@@ -32,9 +33,10 @@ impl RunDir {
         if before.idempotent && now.idempotent {
             return Ok(0);
         }
-        let handed_out = handed_out.min(before.items.unwrap_or(u64::MAX));
-        let query = "SELECT count(*) FROM item WHERE idx < ?1";
-        let recorded: u64 = self.connection().query_row(query, [handed_out], |row| row.get(0))?;
+        let handed_out = handed_out.min(before.selected().unwrap_or(u64::MAX));
+        let last = handed_out.checked_sub(1).and_then(|last| before.selection.nth(last));
+        let query = "SELECT count(*) FROM item WHERE idx <= ?1";
+        let recorded: u64 = self.connection().query_row(query, [last], |row| row.get(0))?;
         Ok(handed_out - recorded)
     }
 
@@ -60,7 +62,9 @@ impl RunDir {
                  VALUES (?1, ?2, '{UNKNOWN}', 1, ?3, 'the master was killed when it may have been running')"
             );
             let mut insert = transaction.prepare(&insert)?;
-            for (index, key) in without_outcome(&transaction, killed.handed_out, keys)? {
+            // Which they are is a question of what the run was of then.
+            let keys = of_selection(&before.selection, keys).take(killed.handed_out as usize);
+            for (index, key) in without_outcome(&transaction, keys)? {
                 insert.execute(params![index, key.as_bytes(), killed.session])?;
                 unknown += 1;
             }
@@ -116,7 +120,10 @@ impl RunDir {
             transaction
                 .execute(&format!("DELETE FROM item WHERE outcome = '{OK}' AND payload IS NULL"), [])?;
         }
-        follow_keys(&transaction, keys)?;
+        // In the same input they are where they belong, also where arguments are equal.
+        if before.input.is_none() || before.input != job.input {
+            follow_keys(&transaction, of_selection(&job.selection, keys))?;
+        }
         transaction
             .execute_batch("UPDATE session SET handed_out = 0 WHERE handed_out > 0; DELETE FROM job")?;
         insert_job(&transaction, job)?;
@@ -138,20 +145,31 @@ fn killed(connection: &Connection) -> Result<Option<Killed>, Error> {
     Ok(killed.optional()?)
 }
 
-/// The items below an index that have no outcome, with their keys. A malformed row was not begun.
+/// The selected items of a job, in order, with their keys.
+fn of_selection(
+    selection: &Selection,
+    keys: impl IntoIterator<Item = Option<Key>>,
+) -> impl Iterator<Item = (u64, Option<Key>)> {
+    (0..).zip(keys).filter(move |(index, _)| selection.contains(*index))
+}
+
+/// Those of the items that have no outcome. A malformed row was not begun.
 fn without_outcome(
     connection: &Connection,
-    below: u64,
-    keys: impl IntoIterator<Item = Option<Key>>,
+    items: impl Iterator<Item = (u64, Option<Key>)>,
 ) -> Result<Vec<(u64, Key)>, Error> {
-    let mut query = connection.prepare("SELECT idx FROM item WHERE idx < ?1 ORDER BY idx")?;
-    let mut recorded = query.query_map([below], |row| row.get::<_, u64>(0))?;
+    let mut query = connection.prepare("SELECT idx FROM item ORDER BY idx")?;
+    let mut recorded = query.query_map([], |row| row.get::<_, u64>(0))?;
     let mut next = recorded.next().transpose()?;
     let mut missing = Vec::new();
-    for (index, key) in (0..below).zip(keys) {
-        if next == Some(index) {
+    for (index, key) in items {
+        while next.is_some_and(|recorded| recorded < index) {
             next = recorded.next().transpose()?;
-        } else if let Some(key) = key {
+        }
+        if next == Some(index) {
+            continue;
+        }
+        if let Some(key) = key {
             missing.push((index, key));
         }
     }
@@ -159,11 +177,14 @@ fn without_outcome(
 }
 
 /// Moves every outcome to the item that has its key now.
-fn follow_keys(transaction: &Transaction<'_>, keys: impl Iterator<Item = Option<Key>>) -> Result<(), Error> {
+fn follow_keys(
+    transaction: &Transaction<'_>,
+    keys: impl Iterator<Item = (u64, Option<Key>)>,
+) -> Result<(), Error> {
     transaction.execute_batch("CREATE TEMP TABLE wanted (idx INTEGER PRIMARY KEY, key BLOB NOT NULL)")?;
     {
         let mut insert = transaction.prepare("INSERT INTO wanted (idx, key) VALUES (?1, ?2)")?;
-        for (index, key) in (0_u64..).zip(keys) {
+        for (index, key) in keys {
             if let Some(key) = key {
                 insert.execute(params![index, key.as_bytes()])?;
             }

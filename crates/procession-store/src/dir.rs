@@ -19,7 +19,7 @@ use crate::schema::{self, State};
 use crate::writer::Writer;
 
 /// The database in a run directory.
-pub(crate) const DATABASE: &str = "run.sqlite";
+pub const DATABASE: &str = "run.sqlite";
 
 /// A directory without a run, locked for one that is about to begin there.
 #[derive(Debug)]
@@ -102,6 +102,7 @@ impl RunDir {
             return Err(no_run());
         }
         let connection = connect(&database)?;
+        schema::check_version(&connection)?;
         Ok(RunDir { path: path.to_owned(), reader: Reader::of(connection, path), lock })
     }
 
@@ -183,8 +184,9 @@ fn relax(connection: &Connection) -> Result<(), Error> {
 pub(crate) fn insert_job(connection: &Connection, job: &Job) -> Result<(), Error> {
     let argv = serde_json::to_string(&job.argv).unwrap_or_default();
     connection.execute(
-        "INSERT INTO job (id, name, task, signature, idempotent, reduce, source, items, spec, argv, cwd, input, kept)
-         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT INTO job (id, name, task, signature, idempotent, reduce, source, items, spec, argv, cwd, input, kept,
+                          chosen, shard, first)
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         params![
             job.name,
             job.task,
@@ -198,6 +200,9 @@ pub(crate) fn insert_job(connection: &Connection, job: &Job) -> Result<(), Error
             job.cwd.to_string_lossy(),
             job.input.as_ref().map(Key::as_bytes),
             job.kept,
+            job.selection.chosen(),
+            job.selection.shard().map(|shard| shard.to_string()),
+            job.selection.limit(),
         ],
     )?;
     Ok(())

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use crate::error::{Error, ErrorKind};
 use crate::key::Key;
+use crate::selection::Selection;
 
 /// The job that a run directory is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Job {
     pub source: String,
     /// How many there are, where that is known.
     pub items: Option<u64>,
+    /// Which of them are this run's.
+    pub selection: Selection,
     /// A digest of their keys, in order, where that is known: see [`InputDigest`](crate::InputDigest).
     pub input: Option<Key>,
     /// The file in the run directory that keeps the input, where it cannot be read a second time elsewhere.
@@ -36,6 +39,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// How many items this run has, where that is known.
+    pub fn selected(&self) -> Option<u64> {
+        self.items.map(|items| self.selection.count(items))
+    }
+
     /// Refuses a job of more items than a run directory has room for.
     ///
     /// # Errors

@@ -31,6 +31,7 @@
 
 mod brief;
 mod changes;
+mod cursor;
 mod dir;
 mod error;
 mod handing;
@@ -42,10 +43,12 @@ mod lock;
 mod place;
 mod reader;
 mod schema;
+mod selection;
 mod writer;
 
 pub use brief::{Brief, Cause, Order};
-pub use dir::{Claim, RunDir};
+pub use cursor::{Answers, Moment, Query};
+pub use dir::{Claim, DATABASE, RunDir};
 pub use error::{Error, ErrorKind};
 pub use item::{INVALID, Item, OK, Tally, UNKNOWN};
 pub use job::{Ending, Job, Session, WorkerLife};
@@ -53,4 +56,5 @@ pub use key::{InputDigest, Key};
 pub use lock::holder;
 pub use reader::Reader;
 pub use schema::SCHEMA_VERSION;
+pub use selection::{Element, Misread, Selection, Shard, elements};
 pub use writer::Writer;

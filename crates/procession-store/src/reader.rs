@@ -12,9 +12,10 @@ use crate::item::{Item, OK, Tally, time};
 use crate::job::{Job, Session, WorkerLife};
 use crate::key::Key;
 use crate::schema;
+use crate::selection::{Selection, elements};
 
 /// What `Item`s are read from, in the order in which [`item`] takes them.
-const COLUMNS: &str =
+pub(crate) const COLUMNS: &str =
     "idx, key, outcome, attempts, slot, pid, started_at, wall_s, cpu_s, peak_rss, exit, signal, error,
     args, stderr_tail, backtrace, reproduce, value, payload, flaky";
 
@@ -69,8 +70,12 @@ impl Reader {
     /// # Errors
     /// [`ErrorKind::NotARun`] if a master was killed before it had written that down, [`ErrorKind::Io`].
     pub fn job(&self) -> Result<Job, Error> {
-        let query = "SELECT name, task, signature, idempotent, reduce, source, items, spec, argv, cwd, input, kept FROM job";
-        let job = self.connection.query_row(query, [], |row| {
+        let selection =
+            if schema::version(&self.connection)? < 3 { "NULL, NULL, NULL" } else { "chosen, shard, first" };
+        let query = format!(
+            "SELECT name, task, signature, idempotent, reduce, source, items, spec, argv, cwd, input, kept, {selection} FROM job"
+        );
+        let job = self.connection.query_row(&query, [], |row| {
             let argv: String = row.get(8)?;
             let cwd: String = row.get(9)?;
             let input: Option<Vec<u8>> = row.get(10)?;
@@ -84,6 +89,7 @@ impl Reader {
                 items: row.get(6)?,
                 input: input.as_deref().and_then(Key::from_bytes),
                 kept: row.get(11)?,
+                selection: selection_of(row)?,
                 spec: row.get(7)?,
                 argv: serde_json::from_str(&argv).unwrap_or_default(),
                 cwd: cwd.into(),
@@ -211,7 +217,14 @@ fn number(index: u64) -> Option<i64> {
     i64::try_from(index).ok()
 }
 
-fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
+/// What a run is of, from the last three columns of its job. Whoever changed them by hand has asked for all.
+fn selection_of(row: &Row<'_>) -> rusqlite::Result<Selection> {
+    let (chosen, shard): (Option<String>, Option<String>) = (row.get(12)?, row.get(13)?);
+    let chosen = chosen.and_then(|list| elements(&list).ok());
+    Ok(Selection::of(chosen.as_deref(), shard.and_then(|shard| shard.parse().ok()), row.get(14)?))
+}
+
+pub(crate) fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
     let key: Option<Vec<u8>> = row.get(1)?;
     let outcome: String = row.get(2)?;
     let duration = |at| -> rusqlite::Result<Option<Duration>> {

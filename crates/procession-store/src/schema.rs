@@ -5,7 +5,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::error::{Error, ErrorKind};
 
 /// The version of the tables that this program writes and reads.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
+
+/// The oldest version that it still reads. Version 2 has no `chosen`, `shard` and `first`: its runs are of whole jobs.
+const OLDEST: i32 = 2;
 
 /// "PROC": tells our databases from others of SQLite's.
 const APPLICATION_ID: i32 = 0x5052_4f43;
@@ -34,6 +37,7 @@ pub(crate) fn create(
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; {TABLES}"
         ))?;
     }
+    check_version(&transaction)?;
     insert_job(&transaction)?;
     Ok(transaction.commit()?)
 }
@@ -46,6 +50,25 @@ pub(crate) fn check(connection: &Connection) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::NotARun, "the run there has not begun"))
+}
+
+/// Refuses a database that this program reads and does not write.
+pub(crate) fn check_version(connection: &Connection) -> Result<(), Error> {
+    match version(connection)? {
+        SCHEMA_VERSION => Ok(()),
+        version => Err(Error::new(
+            ErrorKind::NotARun,
+            format!(
+                "its tables are of version {version}, which this program reads and does not write (its own is {SCHEMA_VERSION}): go \
+                 on with the program that began the run, or begin it anew in another directory"
+            ),
+        )),
+    }
+}
+
+/// Which version of the tables there is.
+pub(crate) fn version(connection: &Connection) -> Result<i32, Error> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
 
 /// How far it is, within a transaction that is open.
@@ -61,8 +84,8 @@ pub(crate) fn state(connection: &Connection) -> Result<State, Error> {
     if pragma("application_id")? != APPLICATION_ID {
         return Err(Error::new(ErrorKind::NotARun, "its run.sqlite is the database of another program"));
     }
-    let version = pragma("user_version")?;
-    if version != SCHEMA_VERSION {
+    let version = version(connection)?;
+    if !(OLDEST..=SCHEMA_VERSION).contains(&version) {
         return Err(Error::new(
             ErrorKind::NotARun,
             format!("its tables are of version {version}, and this program knows version {SCHEMA_VERSION}"),

@@ -1,4 +1,4 @@
--- The run store of Procession, version 2. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
+-- The run store of Procession, version 3. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
 -- A commit is on the disk (synchronous=FULL) before an item is begun, so that also after a loss of power it is known what
 -- may have run. Where items may be run again (idempotent) the last moments may be missing then (synchronous=NORMAL).
 
@@ -12,6 +12,9 @@ CREATE TABLE job (
     reduce      TEXT,               -- sum, min, max, mean or count
     source      TEXT NOT NULL,      -- where items come from, in words
     items       INTEGER,            -- how many there are; NULL: not counted yet
+    chosen      TEXT,               -- which of them are this run's, such as 3,7,10-20,100-; NULL: all
+    shard       TEXT,               -- which part of these, as i/n: those whose idx mod n is i - 1; NULL: all
+    first       INTEGER,            -- of these the first so many; NULL: all
     input       BLOB,               -- a digest of all items' keys, in order; NULL: not known
     kept        TEXT,               -- the file in this directory that keeps standard input, if items come from there
     spec        TEXT,               -- the job spec as it was read
@@ -30,7 +33,7 @@ CREATE TABLE session (
     started_at  REAL NOT NULL,
     ended_at    REAL,               -- NULL: it runs, or was killed
     ending      TEXT,               -- complete, incomplete, signalled, broken or unwritable
-    handed_out  INTEGER NOT NULL DEFAULT 0  -- items below this index may have been begun by then
+    handed_out  INTEGER NOT NULL DEFAULT 0  -- so many of its items, from the first on, may have been begun by then
 ) STRICT;
 
 -- Each worker process.

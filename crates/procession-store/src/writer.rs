@@ -35,7 +35,7 @@ const TRANSACTION_TIME: Duration = Duration::from_millis(100);
 /// What the master sends to the thread.
 enum Message {
     Items(Vec<Item>),
-    /// Items below this index may be begun.
+    /// So many of the run's items, from the first on, may be begun.
     HandOut(u64),
     WorkerStarted {
         slot: u32,
@@ -123,22 +123,23 @@ impl Writer {
         self.session
     }
 
-    /// Item `index` is about to be handed out. Returns once it is on record that it may have been begun, so that a master
-    /// that goes on after a kill knows it. Call it in the order of the indices, from the thread that made the writer.
+    /// The item at this place among the run's items ([`Selection::position`](crate::Selection::position)) is about to be handed
+    /// out. Returns once it is on record that it may have been begun, so that a master that goes on after a kill knows it. Call it
+    /// in their order, from the thread that made the writer.
     ///
     /// Some more are put on record with it, as many as end in a moment.
     ///
     /// # Errors
     /// The store cannot be written: the item must not be handed out.
-    pub fn hand_out(&mut self, index: u64) -> Result<(), Error> {
-        if let Some(upto) = self.handing.announce(index, Instant::now()) {
+    pub fn hand_out(&mut self, position: u64) -> Result<(), Error> {
+        if let Some(upto) = self.handing.announce(position, Instant::now()) {
             self.send(Message::HandOut(upto))?;
         }
-        while !self.handing.allows(index, self.progress.announcements.load(Ordering::Acquire)) {
+        while !self.handing.allows(position, self.progress.announcements.load(Ordering::Acquire)) {
             let awaited = self.handing.awaited();
             self.wait(|progress| progress.announcements.load(Ordering::Acquire) >= awaited)?;
         }
-        self.handing.handed_out(index);
+        self.handing.handed_out(position);
         Ok(())
     }
 

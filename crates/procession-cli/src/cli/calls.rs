@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueHint};
 
-use super::flags::{ConductFlags, ItemFlags, PoolFlags, ResultFlags, RunDirFlags};
+use super::flags::{ConductFlags, ItemFlags, PartFlags, PoolFlags, ResultFlags, RunDirFlags};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   procession run examples/pi.toml
   procession run examples/squares.toml --set pool.workers=8 --set input.range.stop=1000
-  procession run examples/faults.toml --dry-run")]
+  procession run examples/faults.toml --dry-run
+  procession run examples/faults.toml --select 19-21")]
 pub(crate) struct Run {
     /// The job spec
     #[arg(value_name = "JOB.toml", value_hint = ValueHint::FilePath)]
@@ -19,6 +20,8 @@ pub(crate) struct Run {
     /// Change a key of the spec, such as pool.workers=4 (may be given more than once)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    pub(crate) part: PartFlags,
     #[command(flatten)]
     pub(crate) pool: PoolFlags,
     #[command(flatten)]
@@ -53,6 +56,8 @@ pub(crate) struct Map {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) each_line: Option<String>,
     #[command(flatten)]
+    pub(crate) part: PartFlags,
+    #[command(flatten)]
     pub(crate) pool: PoolFlags,
     #[command(flatten)]
     pub(crate) results: ResultFlags,
@@ -84,6 +89,8 @@ pub(crate) struct Starmap {
     /// All combinations of a JSON array of values for each argument
     #[arg(long, value_name = "JSON")]
     pub(crate) product: Option<String>,
+    #[command(flatten)]
+    pub(crate) part: PartFlags,
     #[command(flatten)]
     pub(crate) pool: PoolFlags,
     #[command(flatten)]

@@ -39,9 +39,22 @@ fn parts(page: &str) -> (Vec<(&str, &str)>, String) {
     (blocks, prose)
 }
 
+/// A word with a number for each of its variables.
+fn filled(word: &str) -> String {
+    let mut pieces = word.split('$');
+    let mut filled = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let rest = piece.trim_start_matches(|c: char| c.is_ascii_alphabetic() || c == '_');
+        filled.push_str(if rest.len() < piece.len() { "1" } else { "$" });
+        filled.push_str(rest);
+    }
+    filled
+}
+
 /// The calls of the program in a line of shell, each as its words.
 fn calls(line: &str) -> Vec<Vec<String>> {
     let words = shlex::split(line).unwrap_or_else(|| panic!("no shell reads this: {line}"));
+    let words: Vec<String> = words.iter().map(|word| filled(word)).collect();
     let simple = words.split(|word| ["|", "||", "&&", ";", "&", "do"].contains(&word.as_str()));
     let call = |words: &[String]| {
         let words = words.strip_prefix(&["exec".to_owned()]).unwrap_or(words);
@@ -92,5 +105,6 @@ fn what_the_documents_type_can_be_typed() {
 fn a_wrong_flag_in_a_document_is_seen() {
     let calls = calls("seq 9 | procession map square --each-line - --wrokers 2 > values.jsonl # nine");
     assert_eq!(calls, [["map", "square", "--each-line", "-", "--wrokers", "2"]]);
+    assert_eq!(filled("$i/$N of $(x) for $5"), "1/1 of $(x) for $5");
     assert!(refusal(&calls[0], false).is_some_and(|refusal| refusal.contains("--wrokers")));
 }

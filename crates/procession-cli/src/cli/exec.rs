@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueHint};
 
-use super::flags::{ConductFlags, PoolFlags};
+use super::flags::{ConductFlags, PartFlags, PoolFlags};
 use super::value;
 use crate::exec;
 
@@ -84,6 +84,8 @@ pub(crate) struct Exec {
     /// Tell everything that happens as it happens, as JSON Lines; - is stdout, where values go to a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) events: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) part: PartFlags,
     #[command(flatten)]
     pub(crate) pool: PoolFlags,
     #[command(flatten)]

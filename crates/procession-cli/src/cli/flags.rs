@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use procession::StartMethod;
+use procession_store::Shard;
 
 use super::policy::{PolicyFlags, TimeLimit};
 use super::value;
@@ -41,9 +42,9 @@ pub(crate) struct PoolFlags {
     pub(crate) policy: PolicyFlags,
 }
 
-/// What concerns values and failures.
+/// What concerns values.
 #[derive(Debug, Args)]
-pub(crate) struct ResultFlags {
+pub(crate) struct ValueFlags {
     /// Write values to a file instead of stdout: .jsonl, .csv, .json, .parquet or .arrow
     #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
@@ -53,12 +54,33 @@ pub(crate) struct ResultFlags {
     /// Write {"index": i, "value": v} instead of v
     #[arg(long)]
     pub(crate) indexed: bool,
+}
+
+/// What concerns values and failures.
+#[derive(Debug, Args)]
+pub(crate) struct ResultFlags {
+    #[command(flatten)]
+    pub(crate) values: ValueFlags,
     /// Write every item without a value to a file, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) failures: Option<PathBuf>,
     /// Tell everything that happens as it happens, as JSON Lines; - is stdout, where values go to a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) events: Option<PathBuf>,
+}
+
+/// Which items of a job run.
+#[derive(Debug, Args)]
+pub(crate) struct PartFlags {
+    /// Run only items with these indices, counted from 0: 3,7,10-20,100-
+    #[arg(long, value_name = "INDICES", allow_hyphen_values = true)]
+    pub(crate) select: Option<String>,
+    /// Run only the I-th of N shards, items I-1, I-1+N, I-1+2N and so on: of these what --select leaves
+    #[arg(long, value_name = "I/N", allow_hyphen_values = true)]
+    pub(crate) shard: Option<Shard>,
+    /// Run only the first N items, of what --select and --shard leave
+    #[arg(long, value_name = "N", value_parser = value::items)]
+    pub(crate) limit: Option<u64>,
 }
 
 /// What concerns the run directory.
@@ -70,7 +92,7 @@ pub(crate) struct RunDirFlags {
     /// Go on with the run in the run directory: only items without a final outcome run
     #[arg(long)]
     pub(crate) resume: bool,
-    /// Go on although the input or the task has changed: what is new runs, what is gone is forgotten
+    /// Go on although the input or the task has changed, or the part has grown: what is new runs, what is gone is forgotten
     #[arg(long, requires = "resume")]
     pub(crate) accept_changes: bool,
     /// Run again what may have been running when the master was killed

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::value;
-use crate::output::Format;
+use super::flags::ValueFlags;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -56,15 +55,30 @@ pub(crate) struct Export {
     /// The run directory
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
-    /// Write values to a file instead of stdout: .jsonl, .csv, .json, .parquet or .arrow
-    #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) output: Option<PathBuf>,
-    /// How values are written: jsonl, csv, json, parquet or arrow
-    #[arg(long, value_name = "FORMAT", value_parser = value::format)]
-    pub(crate) format: Option<Format>,
-    /// Write {"index": i, "value": v} instead of v
+    #[command(flatten)]
+    pub(crate) values: ValueFlags,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The parts are runs of one job with --shard or --select, each with a run directory of its own. They may overlap where they agree. \
+Nothing is written unless they are the whole job, or all of what each of them has in --select.
+
+Examples:
+  procession merge runs/1 runs/2 runs/3 --output values.jsonl --failures failed.jsonl
+  procession merge runs/1 runs/3 --partial --indexed")]
+pub(crate) struct Merge {
+    /// The run directories of the parts, in any order
+    #[arg(required = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dirs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) values: ValueFlags,
+    /// Write every item without a value to a file, as JSON Lines
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) failures: Option<PathBuf>,
+    /// Write what there is although parts are missing, unfinished or still running
     #[arg(long)]
-    pub(crate) indexed: bool,
+    pub(crate) partial: bool,
 }
 
 #[derive(Debug, Args)]

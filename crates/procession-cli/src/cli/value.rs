@@ -30,6 +30,10 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+pub(super) fn items(text: &str) -> Result<u64, String> {
+    at_least_one(text).map(|items| items as u64)
+}
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     units::duration(text).map_err(|what| format!("{what}; {}", units::DURATION_HELP))
 }

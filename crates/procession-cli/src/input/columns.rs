@@ -66,10 +66,16 @@ impl Columns {
     }
 
     pub(crate) fn rows<'a>(&'a self, task: &'static TaskInfo) -> impl Iterator<Item = Row> + 'a {
-        (0..self.count).map(move |index| {
-            let cells = self.cells(index).into_iter().cloned().collect();
-            CellRow { cells, at: self.at.clone() }.encode(task)
-        })
+        (0..self.count).map(move |index| self.row(task, index))
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn row(&self, task: &TaskInfo, index: u64) -> Row {
+        let cells = self.cells(index).into_iter().cloned().collect();
+        CellRow { cells, at: self.at.clone() }.encode(task)
     }
 
     fn cells(&self, index: u64) -> Vec<&Cell> {

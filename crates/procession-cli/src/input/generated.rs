@@ -35,7 +35,7 @@ impl Repeat {
         (0..self.count).map(move |index| self.row(task, index))
     }
 
-    fn row(&self, task: &TaskInfo, index: u64) -> Row {
+    pub(super) fn row(&self, task: &TaskInfo, index: u64) -> Row {
         let names = Names { workers: self.workers, index: Some(index) };
         let cells = self.args.iter().map(|node| match template::is_templated(node) {
             true => template::fill(node, names).map(Cell::Node),
@@ -114,7 +114,7 @@ impl Series {
         (0..self.len()).map(move |index| self.row(task, index))
     }
 
-    fn row(&self, task: &TaskInfo, index: u64) -> Row {
+    pub(super) fn row(&self, task: &TaskInfo, index: u64) -> Row {
         let mut payload = Payload::new();
         match integer_argument(task, 0, self.item(index), &mut payload) {
             Ok(()) => Ok(payload),

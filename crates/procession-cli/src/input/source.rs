@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use procession::{Payload, TaskInfo};
+use procession_store::Selection;
 
 use super::columns::Columns;
 use super::file::File;
@@ -67,6 +68,31 @@ impl Source {
         })
     }
 
+    /// Those of the items that are selected. Of what is made from a rule no other is made.
+    pub(crate) fn selected<'a>(
+        &'a self,
+        task: &'static TaskInfo,
+        selection: &'a Selection,
+    ) -> Result<Rows<'a>, Diagnostic> {
+        if selection.is_whole() {
+            return self.rows(task);
+        }
+        Ok(match self {
+            Source::Repeat(repeat) => {
+                Box::new(selection.indices(repeat.count).map(move |index| repeat.row(task, index)))
+            }
+            Source::Range(series) => {
+                Box::new(selection.indices(series.len()).map(move |index| series.row(task, index)))
+            }
+            Source::Columns(columns) => {
+                Box::new(selection.indices(columns.len()).map(move |index| columns.row(task, index)))
+            }
+            Source::Rows(_) | Source::File(_) | Source::Commands(_) => {
+                Box::new(Selected { rows: self.rows(task)?, selection, read: 0, taken: 0 })
+            }
+        })
+    }
+
     /// What is odd about it and no reason to refuse it, once its rows were asked for.
     pub(crate) fn remark(&self, task: &TaskInfo) -> Option<String> {
         match self {
@@ -107,5 +133,27 @@ impl Source {
             Source::File(file) => file.describe(),
             Source::Commands(commands) => commands.describe(),
         }
+    }
+}
+
+/// The selected ones of rows that have to be read to be passed over. Behind the last of them nothing is read.
+struct Selected<'a> {
+    rows: Rows<'a>,
+    selection: &'a Selection,
+    read: u64,
+    taken: u64,
+}
+
+impl Iterator for Selected<'_> {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        let index = self.selection.nth(self.taken)?;
+        while self.read < index {
+            self.rows.next()?.ok();
+            self.read += 1;
+        }
+        (self.read, self.taken) = (index + 1, self.taken + 1);
+        self.rows.next()
     }
 }

@@ -1,13 +1,12 @@
 //! `export`: the values of a run, in the order of its items.
 
-use procession_store::Reader;
+use procession_store::{Job, Reader};
 
 use super::PAGE;
 use crate::cli::Export;
-use crate::diagnostic::{Diagnostic, Text};
 use crate::exit::{Ending, Stop};
 use crate::job::ResultSettings;
-use crate::output::{Format, Values};
+use crate::output::Values;
 use crate::summary::counted;
 use crate::terminal;
 
@@ -15,10 +14,10 @@ use crate::terminal;
 pub(crate) fn export(command: &Export) -> Result<Ending, Stop> {
     let reader = Reader::open(&command.dir)?;
     let job = reader.job()?;
-    let settings = settings(command)?;
+    let mut settings = ResultSettings::default();
+    command.values.adjust(&mut settings)?;
     settings.format.refuse(settings.file.as_deref())?;
-    let returns = job.signature.rsplit_once(") -> ").map_or("()", |(_, returns)| returns);
-    let mut values = Values::open(&settings, returns)?;
+    let mut values = Values::open(&settings, returns(&job))?;
     values.begin()?;
     let (mut from, mut refused) = (0, 0_u64);
     loop {
@@ -42,21 +41,7 @@ pub(crate) fn export(command: &Export) -> Result<Ending, Stop> {
     Ok(Ending::Complete)
 }
 
-fn settings(command: &Export) -> Result<ResultSettings, Diagnostic> {
-    let mut settings = ResultSettings { indexed: command.indexed, ..ResultSettings::default() };
-    if let Some(path) = &command.output {
-        let name = path.display().to_string();
-        settings.file = Some(path.clone());
-        match Format::of(&name) {
-            Some(format) => settings.format = format,
-            None if command.format.is_some() => {}
-            None => {
-                let at = Text::new("--output", &*name).whole();
-                let refusal = at.error(format!("cannot tell the format of `{name}`"));
-                return Err(refusal.help(format!("end the name in {}, or add --format", Format::ENDINGS)));
-            }
-        }
-    }
-    settings.format = command.format.unwrap_or(settings.format);
-    Ok(settings)
+/// The type of a job's values, as the source of its task writes it.
+pub(super) fn returns(job: &Job) -> &str {
+    job.signature.rsplit_once(") -> ").map_or("()", |(_, returns)| returns)
 }

@@ -22,6 +22,9 @@ pub(crate) fn show(command: &Show) -> Result<Ending, Stop> {
             Some(items) if command.item >= items => {
                 format!("there is no item {}: the job has {items}, counted from 0", command.item)
             }
+            _ if !job.selection.contains(command.item) => {
+                format!("item {} is none of this run's, which has those of {}", command.item, job.selection)
+            }
             _ => format!("item {} has no outcome yet", command.item),
         };
         return Err(Diagnostic::new(what).into());

@@ -33,7 +33,7 @@ pub(crate) fn status(command: &Status) -> Result<Ending, Stop> {
 
 /// Items that have no outcome yet.
 fn left(job: &Job, tally: &Tally) -> Option<u64> {
-    job.items.map(|items| items.saturating_sub(tally.items()))
+    job.selected().map(|items| items.saturating_sub(tally.items()))
 }
 
 fn as_text(job: &Job, sessions: &[Session], tally: &Tally, holder: Option<&str>) -> String {
@@ -43,8 +43,17 @@ fn as_text(job: &Job, sessions: &[Session], tally: &Tally, holder: Option<&str>)
     };
     line("job", &job.name);
     line("task", &format!("{}  {}", job.task, job.signature));
-    let total = job.items.map_or_else(|| "not counted".to_owned(), |items| items.to_string());
-    line("items", &format!("{total} ({})", job.source));
+    let total = match (job.selected(), job.items, job.selection.flags()) {
+        (Some(selected), Some(items), Some(flags)) => {
+            format!("{selected} of {items} ({}; {flags})", job.source)
+        }
+        (Some(items), ..) => format!("{items} ({})", job.source),
+        (None, _, flags) => {
+            let flags = flags.map(|flags| format!("; {flags}")).unwrap_or_default();
+            format!("not counted ({}{flags})", job.source)
+        }
+    };
+    line("items", &total);
     let flaky = if tally.flaky > 0 { format!(" ({} flaky)", tally.flaky) } else { String::new() };
     line("values", &format!("{}{flaky}", tally.values));
     for (outcome, items) in &tally.without {
@@ -105,7 +114,9 @@ fn as_json(job: &Job, sessions: &[Session], tally: &Tally, holder: Option<&str>)
         "name": job.name,
         "task": job.task,
         "signature": job.signature,
-        "items": job.items,
+        "items": job.selected(),
+        "items_of_job": job.items,
+        "selection": job.selection.flags(),
         "values": tally.values,
         "flaky": tally.flaky,
         "without": without,

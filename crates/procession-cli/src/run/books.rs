@@ -5,7 +5,7 @@ mod hearing;
 use std::cell::{Cell, RefCell};
 
 use procession::{Error, Payload};
-use procession_store::Item;
+use procession_store::{Item, Selection};
 
 use super::again::{Again, Failure, Past};
 use super::figures::Figure;
@@ -43,6 +43,8 @@ pub(super) struct Books {
     record: RefCell<Option<Record>>,
     /// With a record, values on their way to the output.
     sequence: RefCell<Sequence>,
+    /// Which items run. The output knows them by their place among these.
+    selection: Selection,
     /// Those of them that memory has no room for, where there is no run directory.
     spill: RefCell<Spill>,
     /// Outcomes come in another order than the output has.
@@ -65,10 +67,10 @@ pub(super) struct Lost {
 
 impl Books {
     pub(super) fn new(
-        results: Results,
-        failures: Option<Failures>,
+        (results, failures): (Results, Option<Failures>),
         progress: Progress,
         policies: &Policies,
+        selection: &Selection,
     ) -> Books {
         let backoff = Backoff::new(policies.retry_delay.unwrap_or(FIRST_DELAY));
         Books {
@@ -83,6 +85,7 @@ impl Books {
             results: RefCell::new(results),
             record: RefCell::default(),
             sequence: RefCell::default(),
+            selection: selection.clone(),
             spill: RefCell::default(),
             reorders: Cell::new(false),
             again: RefCell::new(Again::new(policies.retries(), backoff)),
@@ -369,9 +372,10 @@ impl Books {
         if !self.reorders() {
             return Ok(());
         }
-        let left = self.sequence.borrow_mut().put(item, value);
+        let place = self.place(item);
+        let left = self.sequence.borrow_mut().put(place, value);
         if let Some(held) = left.filter(|_| !self.has_store()) {
-            self.spill.borrow_mut().put(item, &held)?;
+            self.spill.borrow_mut().put(place, &held)?;
         }
         self.show()
     }
@@ -383,21 +387,30 @@ impl Books {
             match next {
                 None => return Ok(()),
                 Some(Next::Nothing) => {}
-                Some(Next::Value(item, held)) => self.show_held(item, &held)?,
+                Some(Next::Value(place, held)) => self.show_held(self.item(place), &held)?,
                 Some(Next::Stored(first, items)) if !self.has_store() => {
                     let spilt = self.spill.borrow_mut().take(first, items)?;
-                    spilt.iter().try_for_each(|(item, held)| self.show_held(*item, held))?;
+                    spilt.iter().try_for_each(|(place, held)| self.show_held(self.item(*place), held))?;
                 }
                 Some(Next::Stored(first, items)) => {
                     let mut values = Vec::new();
                     self.on_record(|record| {
-                        values = record.stored(first, items)?;
+                        values = record.stored(self.item(first), self.item(first + items - 1), items)?;
                         Ok(())
                     })?;
                     values.iter().try_for_each(|(item, json)| self.show_value(*item, json))?;
                 }
             }
         }
+    }
+
+    /// The place of an item among those that run, and the item at a place.
+    fn place(&self, item: u64) -> u64 {
+        self.selection.position(item).unwrap_or(item)
+    }
+
+    fn item(&self, place: u64) -> u64 {
+        self.selection.nth(place).unwrap_or(place)
     }
 
     fn show_held(&self, item: u64, held: &Held) -> Result<(), Stop> {

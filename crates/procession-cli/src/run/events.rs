@@ -39,6 +39,9 @@ enum Line<'a> {
         name: &'a str,
         task: &'a str,
         items: Option<u64>,
+        /// Which items of the job they are, where they are not all.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        selection: Option<String>,
         workers: usize,
         pid: u32,
     },
@@ -164,6 +167,7 @@ impl Events {
             name: &job.name,
             task: job.task.path(),
             items: total,
+            selection: job.part.selection.flags(),
             workers: job.pool.workers(),
             pid: std::process::id(),
         })

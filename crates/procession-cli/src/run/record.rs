@@ -83,11 +83,11 @@ impl Record {
         Ok(item)
     }
 
-    /// The values of so many items that are on record, or about to be.
-    pub(super) fn stored(&mut self, first: u64, items: u64) -> Result<Vec<(u64, String)>, Stop> {
+    /// The values of the items from one to another, so many at most, that are on record, or about to be.
+    pub(super) fn stored(&mut self, first: u64, last: u64, items: u64) -> Result<Vec<(u64, String)>, Stop> {
         let Some((writer, earlier)) = &mut self.store else { return Ok(Vec::new()) };
         writer.flush()?;
-        earlier.values(first, items)
+        earlier.values(first, last, items)
     }
 
     pub(super) fn has_store(&self) -> bool {
@@ -108,10 +108,10 @@ impl Record {
         self.stream.as_mut().map_or(Ok(()), |stream| stream.item(row, false))
     }
 
-    /// Puts on record that the item may be begun.
-    pub(super) fn hand_out(&mut self, index: u64) -> Result<(), Stop> {
+    /// Puts on record that the item at this place among those that run may be begun.
+    pub(super) fn hand_out(&mut self, place: u64) -> Result<(), Stop> {
         match &mut self.store {
-            Some((writer, _)) => Ok(writer.hand_out(index)?),
+            Some((writer, _)) => Ok(writer.hand_out(place)?),
             None => Ok(()),
         }
     }

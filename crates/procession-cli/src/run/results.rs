@@ -5,10 +5,10 @@ use procession::{Payload, TaskInfo};
 use crate::exit::Stop;
 use crate::failures::Flaw;
 use crate::job::Job;
-use crate::output::{Sink, Values, encode_json};
+use crate::output::{Values, encode_json};
 use crate::progress::Screen;
 use crate::reduce::Reducer;
-use crate::summary::{Tally, counted};
+use crate::summary::Tally;
 
 /// Where values end: written, reduced, or both.
 pub(super) struct Results {
@@ -97,20 +97,6 @@ impl Results {
         let Some(reducer) = &self.reducer else {
             return Ok(());
         };
-        let without = tally.failures();
-        if without > 0 {
-            let (values, items) = (counted(reducer.count(), "value"), counted(without, "item"));
-            say(&match reducer.count() {
-                0 => format!("there is no result: {items} had no value"),
-                _ => format!("the result is over {values}: {items} had none"),
-            });
-        }
-        // The sum of nothing is a number only where nothing was all there was.
-        if without > 0 && reducer.count() == 0 {
-            return Ok(());
-        }
-        let mut stdout = Sink::stdout();
-        stdout.write(format!("{reducer}\n").as_bytes())?;
-        stdout.flush()
+        reducer.print(tally.failures(), say)
     }
 }

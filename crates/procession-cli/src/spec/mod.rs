@@ -28,6 +28,7 @@ use crate::diagnostic::{Diagnostic, Place, Text};
 use crate::input::row;
 use crate::job::{Call, Job, PoolSettings, ResultSettings};
 use crate::nearest;
+use crate::part::Part;
 use crate::reduce::Reduction;
 
 const KEYS: [Key; 8] = [
@@ -130,7 +131,19 @@ fn job(
     };
     results.unordered = unordered.unwrap_or(call == Call::ImapUnordered);
     let run_dir = table.get("run").map(|entry| run::read(entry.table()?)).transpose()?.flatten();
-    Ok(Job { name, spec: None, task, call, reduce, pool, source, results, skip_invalid: false, run_dir })
+    Ok(Job {
+        name,
+        spec: None,
+        task,
+        call,
+        reduce,
+        pool,
+        source,
+        part: Part::default(),
+        results,
+        skip_invalid: false,
+        run_dir,
+    })
 }
 
 fn missing(top: &Place, key: &str) -> Diagnostic {

@@ -17,7 +17,7 @@ impl Books {
         if self.is_known(index)? {
             return Ok(Admission::Known);
         }
-        self.on_record(|record| record.hand_out(index)).map(|()| Admission::Run)
+        self.on_record(|record| record.hand_out(self.place(index))).map(|()| Admission::Run)
     }
 }
 
