@@ -20,7 +20,7 @@ pub(crate) use self::calls::{Apply, Map, Run, Starmap};
 pub(crate) use self::desk::{Completions, ManPages, New, Schema};
 pub(crate) use self::exec::Exec;
 pub(crate) use self::flags::{ConductFlags, ItemFlags, PoolFlags, ResultFlags, RunDirFlags};
-pub(crate) use self::look::{Export, Failed, Retry, Show, Status};
+pub(crate) use self::look::{Export, ExportFormat, Failed, Retry, Show, Status};
 pub(crate) use self::policy::{PolicyFlags, TimeLimit};
 pub(crate) use self::report::Report;
 pub(crate) use self::scale::Scale;

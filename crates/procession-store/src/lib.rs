@@ -41,13 +41,14 @@ mod key;
 mod lock;
 mod place;
 mod reader;
+mod row;
 mod schema;
 mod writer;
 
 pub use brief::{Brief, Cause, Order};
 pub use dir::{Claim, RunDir};
 pub use error::{Error, ErrorKind};
-pub use item::{INVALID, Item, OK, Tally, UNKNOWN};
+pub use item::{INVALID, Item, OK, Printed, Tally, UNKNOWN};
 pub use job::{Ending, Job, Session, WorkerLife};
 pub use key::{InputDigest, Key};
 pub use lock::holder;

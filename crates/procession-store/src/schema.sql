@@ -1,4 +1,4 @@
--- The run store of Procession, version 2. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
+-- The run store of Procession, version 3. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
 -- A commit is on the disk (synchronous=FULL) before an item is begun, so that also after a loss of power it is known what
 -- may have run. Where items may be run again (idempotent) the last moments may be missing then (synchronous=NORMAL).
 
@@ -63,12 +63,14 @@ CREATE TABLE item (
     exit        INTEGER,
     signal      INTEGER,
     error       TEXT,
-    args        TEXT,               -- a JSON array; of items without a value only
+    args        TEXT,               -- a JSON array; of commands, and of items without a value
     stderr_tail TEXT,
     backtrace   TEXT,
     reproduce   TEXT,               -- the command that runs it alone
     value       TEXT,               -- JSON
-    payload     BLOB                -- the value as the program encodes it, where the job reduces
+    payload     BLOB,               -- the value as the program encodes it, where the job reduces
+    stdout      BLOB,               -- what a command printed, whether it failed or not
+    stderr      BLOB
 ) STRICT;
 
 -- What becomes of an item that had no value is looked for often, and is rare.

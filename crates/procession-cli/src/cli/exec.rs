@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueHint};
 
-use super::flags::{ConductFlags, PoolFlags};
+use super::flags::{ConductFlags, PoolFlags, RunDirFlags};
 use super::value;
 use crate::exec;
 
@@ -86,6 +86,8 @@ pub(crate) struct Exec {
     pub(crate) events: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) pool: PoolFlags,
+    #[command(flatten)]
+    pub(crate) store: RunDirFlags,
     #[command(flatten)]
     pub(crate) conduct: ConductFlags,
 }

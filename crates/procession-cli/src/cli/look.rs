@@ -47,6 +47,14 @@ pub(crate) struct Show {
     pub(crate) item: u64,
 }
 
+/// How what a run directory has is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExportFormat {
+    Values(Format),
+    /// What commands printed, byte by byte.
+    Raw,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -59,9 +67,9 @@ pub(crate) struct Export {
     /// Write values to a file instead of stdout: .jsonl, .csv, .json, .parquet or .arrow
     #[arg(long, short = 'o', value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
-    /// How values are written: jsonl, csv, json, parquet or arrow
-    #[arg(long, value_name = "FORMAT", value_parser = value::format)]
-    pub(crate) format: Option<Format>,
+    /// How values are written: jsonl, csv, json, parquet or arrow; of commands also raw, which is what they printed to stdout
+    #[arg(long, value_name = "FORMAT", value_parser = value::export_format)]
+    pub(crate) format: Option<ExportFormat>,
     /// Write {"index": i, "value": v} instead of v
     #[arg(long)]
     pub(crate) indexed: bool,

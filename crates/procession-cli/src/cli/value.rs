@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use procession::StartMethod;
 
+use super::look::ExportFormat;
 use super::policy::TimeLimit;
 use crate::exec;
 use crate::job::Call;
@@ -55,6 +56,11 @@ pub(super) fn call(text: &str) -> Result<Call, String> {
 
 pub(super) fn format(text: &str) -> Result<Format, String> {
     choice(text, &Format::NAMES)
+}
+
+pub(super) fn export_format(text: &str) -> Result<ExportFormat, String> {
+    let values = Format::NAMES.map(|(name, format)| (name, ExportFormat::Values(format)));
+    choice(text, &[&values[..], &[("raw", ExportFormat::Raw)]].concat())
 }
 
 pub(super) fn stream_format(text: &str) -> Result<exec::Format, String> {

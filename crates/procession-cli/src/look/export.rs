@@ -2,9 +2,10 @@
 
 use procession_store::Reader;
 
-use super::PAGE;
-use crate::cli::Export;
+use super::{PAGE, printed};
+use crate::cli::{Export, ExportFormat};
 use crate::diagnostic::{Diagnostic, Text};
+use crate::exec;
 use crate::exit::{Ending, Stop};
 use crate::job::ResultSettings;
 use crate::output::{Format, Values};
@@ -17,6 +18,10 @@ pub(crate) fn export(command: &Export) -> Result<Ending, Stop> {
     let job = reader.job()?;
     let settings = settings(command)?;
     settings.format.refuse(settings.file.as_deref())?;
+    if command.format == Some(ExportFormat::Raw) {
+        return printed::export(&reader, &job, settings.file.as_deref());
+    }
+    let are_commands = exec::are_commands(&job.task);
     let returns = job.signature.rsplit_once(") -> ").map_or("()", |(_, returns)| returns);
     let mut values = Values::open(&settings, returns)?;
     values.begin()?;
@@ -26,7 +31,8 @@ pub(crate) fn export(command: &Export) -> Result<Ending, Stop> {
         let Some(last) = page.last() else { break };
         from = last.index + 1;
         for item in &page {
-            if let Some(value) = &item.value
+            let value = if are_commands { printed::record(&reader, item)? } else { item.value.clone() };
+            if let Some(value) = &value
                 && let Err(what) = values.write_json(item.index, value)?
             {
                 refused += 1;
@@ -57,6 +63,8 @@ fn settings(command: &Export) -> Result<ResultSettings, Diagnostic> {
             }
         }
     }
-    settings.format = command.format.unwrap_or(settings.format);
+    if let Some(ExportFormat::Values(format)) = command.format {
+        settings.format = format;
+    }
     Ok(settings)
 }

@@ -5,6 +5,7 @@
 mod export;
 mod failed;
 mod moment;
+mod printed;
 mod show;
 mod status;
 

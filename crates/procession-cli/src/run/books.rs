@@ -154,6 +154,11 @@ impl Books {
         self.record.borrow().as_ref().is_some_and(Record::has_store)
     }
 
+    /// Whether items are commands that a run directory keeps.
+    pub(super) fn keeps_commands(&self) -> bool {
+        self.has_store() && self.results.borrow().are_raw()
+    }
+
     pub(super) fn take_record(&self) -> Option<Record> {
         self.record.take()
     }
@@ -166,7 +171,11 @@ impl Books {
 
     /// An item has a value, and it is its turn.
     pub(super) fn value(&self, item: u64, args: Option<&Payload>, value: &Payload) -> Result<(), Stop> {
-        let taken = self.results.borrow_mut().take(item, value, args, &self.screen())?;
+        let take = || self.results.borrow_mut().take(item, value, args, &self.screen());
+        let taken = match self.mute_if_unread(take())? {
+            Some(taken) => taken,
+            None => take()?,
+        };
         self.written(item, args, taken)
     }
 
@@ -204,10 +213,7 @@ impl Books {
             // What was printed is not JSON, and whether it counts as a failure is known all the same.
             drop(results);
             let flaw = exec::flaw_of(args, value);
-            self.on_record(|record| match &flaw {
-                Some(flaw) => record.flawed(item, told, args, flaw),
-                None => record.value(item, told, args, value, ""),
-            })?;
+            self.on_record(|record| record.command((item, told), (args, value), flaw.as_ref()))?;
             return self.pass(item, Some(Held::Raw { args: args.clone(), value: value.clone() }));
         }
         let encoded = results.json(value).and_then(|json| results.reduce(value).map(|()| json));
@@ -348,12 +354,24 @@ impl Books {
     }
 
     /// An item has its outcome from an earlier session.
-    fn known(&self, item: Item) -> Result<(), Stop> {
+    fn known(&self, item: Item, args: Option<&Payload>) -> Result<(), Stop> {
         self.tally.lock().earlier += 1;
         self.tally.lock().flaky += u64::from(item.is_flaky);
+        let is_command = self.results.borrow().are_raw();
         if !item.is_ok() {
             self.tally.lock().fail(failures::named(&item.outcome));
             self.write(|failures| failures.earlier(&item))?;
+        }
+        if is_command {
+            let mut printed = None;
+            self.on_record(|record| {
+                printed = record.printed(item.index)?;
+                Ok(())
+            })?;
+            let held = self.results.borrow().again(&item, args, printed);
+            return self.pass(item.index, held);
+        }
+        if !item.is_ok() {
             return self.pass(item.index, None);
         }
         if let Some(payload) = item.payload.map(Payload::from)
@@ -370,7 +388,8 @@ impl Books {
             return Ok(());
         }
         let left = self.sequence.borrow_mut().put(item, value);
-        if let Some(held) = left.filter(|_| !self.has_store()) {
+        // What commands printed depends on their arguments, too, which the run directory has not.
+        if let Some(held) = left.filter(|held| !self.has_store() || !matches!(held, Held::Json(_))) {
             self.spill.borrow_mut().put(item, &held)?;
         }
         self.show()
@@ -384,7 +403,7 @@ impl Books {
                 None => return Ok(()),
                 Some(Next::Nothing) => {}
                 Some(Next::Value(item, held)) => self.show_held(item, &held)?,
-                Some(Next::Stored(first, items)) if !self.has_store() => {
+                Some(Next::Stored(first, items)) if !self.has_store() || self.keeps_commands() => {
                     let spilt = self.spill.borrow_mut().take(first, items)?;
                     spilt.iter().try_for_each(|(item, held)| self.show_held(*item, held))?;
                 }
@@ -404,6 +423,11 @@ impl Books {
         match held {
             Held::Json(json) => self.show_value(item, json),
             Held::Raw { args, value } => self.value(item, Some(args), value),
+            Held::Printed { out, err, is_value } => {
+                let shown = self.results.borrow_mut().repeat((out, err), *is_value, &self.screen());
+                self.mute_if_unread(shown)?;
+                if *is_value { self.written(item, None, Ok(())) } else { Ok(()) }
+            }
         }
     }
 
@@ -450,12 +474,12 @@ impl Books {
     }
 
     /// The outcome that an item has already goes where it would have gone; false: it has none.
-    pub(super) fn is_known(&self, index: u64) -> Result<bool, Stop> {
+    pub(super) fn is_known(&self, index: u64, args: Option<&Payload>) -> Result<bool, Stop> {
         let earlier = match &mut *self.record.borrow_mut() {
             None => return Ok(false),
             Some(record) => record.earlier(index)?,
         };
-        earlier.map_or(Ok(false), |item| self.known(item).map(|()| true))
+        earlier.map_or(Ok(false), |item| self.known(item, args).map(|()| true))
     }
 
     fn write(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {
