@@ -93,6 +93,8 @@ procession_harness::cases! {
         let words = [&words[..], &["--", "sh", "-c", SCRIPT, "sh", "{}", &noted_in]].concat();
         let mut kills = 0;
         let end = loop {
+            let method = ["forkserver", "spawn", "fork"][random.usize(..3)];
+            let words = [&["exec", "--start-method", method], &words[1..]].concat();
             // Whoever does not read a pipe stops the run when that is full.
             let mut command = procession(&words);
             // One that is starting has a directory, which nobody can remove if it is killed.
@@ -181,6 +183,16 @@ procession_harness::cases! {
         }
         refused(&resuming(&shell(script), &["--resume", "--cwd", "/"]), "item 0 is `cd / && ");
         refused(&resuming(&shell(script), &["--resume", "--values", "a"]), "the input has 1 item now, and had 2");
+        // Where they run matters, and is no reason to run them again.
+        let elsewhere = |more: &[&str]| {
+            let mut command = procession(&[&["exec"], more, &shell(script)[1..]].concat());
+            command.current_dir(folder.path());
+            start(command).finish()
+        };
+        refused(&elsewhere(&["--resume"]), "commands run in ");
+        let end = elsewhere(&["--resume", "--accept-changes"]);
+        check(&end, 0);
+        assert!(end.stdout == first.stdout && end.stderr.contains("2 outcomes kept"), "{}", end.stderr);
         let mut words = shell("echo {}").to_vec();
         words.splice(1..1, ["--resume", "--accept-changes"]);
         let end = run(&words);
@@ -337,5 +349,48 @@ procession_harness::cases! {
         fs::write(within(&folder, "run/run.sqlite"), "no database").expect("it can be written");
         let end = run(&["run", &spec, "--resume-or-start"]);
         assert!(end.code() != Some(0) && end.stdout.is_empty(), "{}", end.stderr);
+    }
+
+    fn what_was_stopped_halted_or_tried_again_goes_on() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (ledger, gate) = (Ledger::new("ledger"), within(&folder, "gate"));
+        let noted_in = ledger.path();
+        let script = "echo \"$1 start\" >> $2; while ! test -e $3; do sleep 0.01; done; echo $1; test $1 != 3";
+        let words = |dir: &str, workers: &str, more: &[&str]| -> Vec<String> {
+            let begin = ["exec", "-j", workers, "--range", "0..6", "--run-dir", dir, "--no-progress"];
+            let end = ["--", "sh", "-c", script, "sh", "{}", &noted_in, &gate];
+            [&begin[..], more, &end[..]].concat().into_iter().map(str::to_owned).collect()
+        };
+        let begin = |words: &[String]| start(procession(&words.iter().map(String::as_str).collect::<Vec<_>>()));
+        let all = "0\n1\n2\n3\n4\n5\n";
+
+        // What runs when the first signal comes is finished, and nothing is unknown.
+        let dir = within(&folder, "stopped");
+        let mut running = begin(&words(&dir, "2", &[]));
+        assert!(goes_on(&mut running, || noted(&ledger, "start").len() == 2));
+        running.signal(Signal::SIGTERM);
+        running.wait_for("finishing what runs");
+        fs::write(&gate, "").expect("the folder can be written");
+        let end = running.finish();
+        assert_eq!((end.signal(), end.stdout.as_str()), (Some(Signal::SIGTERM), "0\n1\n"), "{}", end.stderr);
+        assert!(end.stderr.contains("go on with: procession exec -j 2 ") && end.stderr.contains(" --resume -- sh -c "), "{}", end.stderr);
+        let end = begin(&words(&dir, "2", &["--resume"])).finish();
+        check(&end, 1);
+        assert!(end.stdout == all && end.stderr.contains("2 of them from before"), "{}", end.stderr);
+        assert!(noted(&ledger, "start").values().all(|times| *times == 1));
+
+        let dir = within(&folder, "halted");
+        let end = begin(&words(&dir, "1", &["--halt", "soon,fail=1"])).finish();
+        check(&end, 1);
+        assert!(end.stdout == "0\n1\n2\n3\n" && end.stderr.contains("go on with: "), "{}", end.stderr);
+        let end = begin(&words(&dir, "2", &["--resume"])).finish();
+        assert_eq!((end.code(), end.stdout.as_str()), (Some(1), all), "{}", end.stderr);
+
+        let dir = within(&folder, "tried");
+        let end = begin(&words(&dir, "2", &["--retries", "2", "--retry-delay", "10ms"])).finish();
+        assert_eq!((end.code(), end.stdout.as_str()), (Some(1), all), "{}", end.stderr);
+        let shown = run(&["show", &dir, "3"]).stdout;
+        assert!(shown.contains("attempts  3\n"), "{shown}");
+        assert_eq!(noted(&ledger, "start")[&3], 1 + 1 + 3);
     }
 }

@@ -341,6 +341,10 @@ fn change(dir: &RunDir, job: &Job, described: &StoredJob) -> Result<Option<Strin
     {
         return Ok(Some(format!("the input has {} now, and had {before}", counted(now, "item"))));
     }
+    if exec::runs_commands(job.task) && before.cwd != described.cwd {
+        let [now, before] = [&described.cwd, &before.cwd].map(|cwd| cwd.display());
+        return Ok(Some(format!("commands run in {now} now, and ran in {before}")));
+    }
     if before.input.is_none() || before.input == described.input {
         return Ok(None);
     }
