@@ -300,7 +300,7 @@ procession_harness::cases! {
         let (ledger, dir) = (Ledger::new("ledger"), within(&folder, "run"));
         let (gate, noted_in) = (within(&folder, "gate"), ledger.path());
         let script = "echo \"$1 start\" >> $2; while ! test -e $3; do sleep 0.01; done; echo \"$1 end\" >> $2";
-        let words = ["exec", "-j", "1", "--range", "0..2", "--run-dir", &dir, "--resume-or-start"];
+        let words = ["exec", "-j", "1", "--range", "0..2", "--run-dir", &dir, "--resume-or-start", "--no-progress"];
         let words = [&words[..], &["--", "sh", "-c", script, "sh", "{}", &noted_in, &gate]].concat();
         let mut command = procession(&words);
         command.env("TMPDIR", folder.path());

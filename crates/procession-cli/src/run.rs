@@ -94,6 +94,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     // Only now: it has a thread, and a pool may have to be started without.
     if is_recorded {
         books.keep_record(Record::begin((opened, stream), (job, total), events)?, job.results.unordered);
+        books.on_record(|record| record.note_workers(&pool.worker_pids()))?;
     }
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {

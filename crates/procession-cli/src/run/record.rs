@@ -74,6 +74,21 @@ impl Record {
         })
     }
 
+    /// Puts the workers that stand on record before they are given anything: should they, or what they start, outlive this
+    /// process, the next one waits for them.
+    pub(super) fn note_workers(&mut self, pids: &[u32]) -> Result<(), Stop> {
+        while self.store.is_some()
+            && !pids.iter().all(|pid| self.slots.contains_key(pid))
+            && let Ok(event) = self.events.recv_timeout(TOLD_WITHIN)
+        {
+            self.heard(event)?;
+        }
+        match &mut self.store {
+            Some((writer, _)) => Ok(writer.flush()?),
+            None => Ok(()),
+        }
+    }
+
     /// The outcome that an item has from an earlier session, if it has one that stands.
     pub(super) fn earlier(&mut self, index: u64) -> Result<Option<Item>, Stop> {
         let Some((_, earlier)) = &mut self.store else { return Ok(None) };
