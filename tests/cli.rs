@@ -12,6 +12,8 @@ mod beginnings;
 mod events;
 #[path = "cli/exec.rs"]
 mod exec;
+#[path = "cli/exec_dirs.rs"]
+mod exec_dirs;
 #[path = "cli/faults.rs"]
 mod faults;
 #[path = "cli/looking_back.rs"]

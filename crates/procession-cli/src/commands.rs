@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::IsTerminal as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use procession::TaskInfo;
+use procession_store::RunDir;
 
 use crate::cli::{
     Apply, Cli, Command, ConductFlags, Exec, ItemFlags, Map, PartFlags, PolicyFlags, PoolFlags, ResultFlags,
@@ -26,16 +27,16 @@ use crate::{cli, listing, look, manual, new, output, plan, report, run, run_dir,
 pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
     match cli.command {
         Command::Run(command) => {
-            let (conduct, run_dir) = (command.conduct, command.store.settings()?);
-            conduct_job(run_job(command)?, run_dir, conduct)
+            let (conduct, store) = (command.conduct, command.store.clone());
+            conduct_job(store.put_into(run_job(command)?, &[])?, conduct)
         }
         Command::Map(command) => {
-            let (conduct, run_dir) = (command.conduct, command.store.settings()?);
-            conduct_job(map_job(command)?, run_dir, conduct)
+            let (conduct, store) = (command.conduct, command.store.clone());
+            conduct_job(store.put_into(map_job(command)?, &[])?, conduct)
         }
         Command::Starmap(command) => {
-            let (conduct, run_dir) = (command.conduct, command.store.settings()?);
-            conduct_job(starmap_job(command)?, run_dir, conduct)
+            let (conduct, store) = (command.conduct, command.store.clone());
+            conduct_job(store.put_into(starmap_job(command)?, &[])?, conduct)
         }
         Command::Apply(command) => {
             run::run(&apply_job(command)?, Talk { progress: false, summary: false, backtrace: true })
@@ -48,8 +49,8 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
         Command::Retry(command) => retry(&command),
         Command::Report(command) => report::report(&command),
         Command::Exec(command) => {
-            let conduct = command.conduct;
-            conduct_job(exec_job(command)?, None, conduct)
+            let (conduct, store, words) = (command.conduct, command.store.clone(), command.words.clone());
+            conduct_job(store.put_into(exec_job(command)?, &words)?, conduct)
         }
         Command::Scale(command) => scale::scale(&command),
         Command::Tasks(command) => listing::show(command.json),
@@ -77,25 +78,22 @@ fn retry(command: &Retry) -> Result<Ending, Stop> {
     let settle = |store: &RunDirFlags| RunDirSettings {
         path: path.clone(),
         resume: true,
+        or_start: false,
         accept_changes: store.accept_changes,
         forget,
         typed: typed.clone(),
     };
-    match again.command {
-        Command::Run(command) => {
-            let (conduct, run_dir) = (command.conduct, settle(&command.store));
-            conduct_job(run_job(command)?, Some(run_dir), conduct)
+    let (conduct, run_dir, job) = match again.command {
+        Command::Run(command) => (command.conduct, settle(&command.store), run_job(command)?),
+        Command::Map(command) => (command.conduct, settle(&command.store), map_job(command)?),
+        Command::Starmap(command) => (command.conduct, settle(&command.store), starmap_job(command)?),
+        Command::Exec(mut command) => {
+            command.store.resume = true;
+            (command.conduct, settle(&command.store), exec_job(command)?)
         }
-        Command::Map(command) => {
-            let (conduct, run_dir) = (command.conduct, settle(&command.store));
-            conduct_job(map_job(command)?, Some(run_dir), conduct)
-        }
-        Command::Starmap(command) => {
-            let (conduct, run_dir) = (command.conduct, settle(&command.store));
-            conduct_job(starmap_job(command)?, Some(run_dir), conduct)
-        }
-        _ => Err(Diagnostic::new("the run was begun by a command that cannot be resumed").into()),
-    }
+        _ => return Err(Diagnostic::new("the run was begun by a command that cannot be resumed").into()),
+    };
+    conduct_job(Job { run_dir: Some(run_dir), ..job }, conduct)
 }
 
 impl Retry {
@@ -119,12 +117,12 @@ impl Retry {
     }
 }
 
-fn conduct_job(mut job: Job, run_dir: Option<RunDirSettings>, conduct: ConductFlags) -> Result<Ending, Stop> {
-    job.run_dir = run_dir.or(job.run_dir);
+fn conduct_job(mut job: Job, conduct: ConductFlags) -> Result<Ending, Stop> {
     if conduct.dry_run {
         return plan::show(&job);
     }
     signals::spare();
+    run_dir::decide(&mut job)?;
     run_dir::keep_input(&mut job)?;
     let loud = !conduct.quiet;
     let talk = Talk { progress: loud && !conduct.no_progress, summary: loud, backtrace: loud };
@@ -249,7 +247,10 @@ fn job(
 }
 
 fn exec_job(command: Exec) -> Result<Job, Diagnostic> {
-    let origin = exec_origin(&command)?;
+    let has_run = |dir: &PathBuf| RunDir::is_begun(dir).unwrap_or(true);
+    let store = &command.store;
+    let resumes = store.resume || (store.resume_or_start && store.run_dir.as_ref().is_some_and(has_run));
+    let origin = exec_origin(&command, resumes)?;
     let words = Words::new(&command.words[0], &command.words[1..]);
     let flag =
         |name: &str, text: &Option<String>| text.as_ref().map(|text| Text::new(name, text.as_str()).whole());
@@ -302,7 +303,8 @@ fn exec_job(command: Exec) -> Result<Job, Diagnostic> {
     })
 }
 
-fn exec_origin(command: &Exec) -> Result<Origin, Diagnostic> {
+/// `resumes`: the run directory may have kept what was piped in.
+fn exec_origin(command: &Exec, resumes: bool) -> Result<Origin, Diagnostic> {
     let file = |flag: &str, path: &str, form| {
         let file = File::new(path, Format::Lines, true, Text::new(flag, path).whole());
         Origin::File(Box::new(file), form)
@@ -320,7 +322,7 @@ fn exec_origin(command: &Exec) -> Result<Origin, Diagnostic> {
         Origin::product(&Text::new("--product", json.as_str()).whole())?
     } else if !command.values.is_empty() {
         Origin::Words(command.values.clone())
-    } else if std::io::stdin().is_terminal() {
+    } else if std::io::stdin().is_terminal() && !resumes {
         let refusal = Diagnostic::new("no items: standard input is a terminal");
         return Err(refusal.help(
             "pipe lines in, or give one of --each-line, --jsonl, --csv, --product, --range and --values",
@@ -394,16 +396,28 @@ impl ItemFlags {
 }
 
 impl RunDirFlags {
-    fn settings(&self) -> Result<Option<RunDirSettings>, Diagnostic> {
-        let Some(path) = self.run_dir.clone() else {
-            let is_asked = self.resume || self.rerun_unknown;
-            let refusal =
-                || Diagnostic::new("--resume goes on with a run, and there is none without its directory");
-            return if is_asked { Err(refusal().help("add --run-dir DIR")) } else { Ok(None) };
-        };
-        let forget = if self.rerun_unknown { vec![UNKNOWN.id.to_owned()] } else { Vec::new() };
-        let (resume, accept_changes, typed) = (self.resume, self.accept_changes, Typed::here()?);
-        Ok(Some(RunDirSettings { path, resume, accept_changes, forget, typed }))
+    /// The job with the run directory that is meant: the one that was typed, or the job's own. `last` are words that came
+    /// behind all flags.
+    fn put_into(&self, mut job: Job, last: &[String]) -> Result<Job, Diagnostic> {
+        if let Some(path) = self.run_dir.clone() {
+            job.run_dir =
+                Some(RunDirSettings { path, typed: Typed::before(last)?, ..RunDirSettings::default() });
+        }
+        match &mut job.run_dir {
+            Some(settings) => {
+                settings.resume = self.resume;
+                settings.or_start = self.resume_or_start;
+                settings.accept_changes = self.accept_changes;
+                settings.forget = if self.rerun_unknown { vec![UNKNOWN.id.to_owned()] } else { Vec::new() };
+            }
+            None if self.resume || self.resume_or_start => {
+                let flag = if self.resume { "--resume" } else { "--resume-or-start" };
+                let what = format!("{flag} goes on with a run, and there is none without its directory");
+                return Err(Diagnostic::new(what).help("add --run-dir DIR"));
+            }
+            None => {}
+        }
+        Ok(job)
     }
 }
 

@@ -7,22 +7,23 @@ mod script;
 mod streams;
 mod template;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use procession::{Payload, TaskInfo};
+use procession_store::Key;
 use procession_tasks::exec::{Order, command, idempotent_command};
 
 use crate::diagnostic::{Diagnostic, Place};
 use crate::exit::{Ending, Stop};
-use crate::input::{Counted, Rows};
+use crate::input::{Counted, File, Rows};
 use crate::job::Job;
 use crate::output::Sink;
 use crate::reproduce::quoted;
 use crate::terminal;
 
 pub(crate) use rows::{Form as RowForm, Origin};
-pub(crate) use streams::{CUT, Format, Streams, flaw_of};
+pub(crate) use streams::{CUT, Format, OUTCOMES, Streams, earlier, flaw_of, kept, put, record, shortened};
 
 use rows::TextRow;
 use template::{Fields, Known, Template};
@@ -106,7 +107,7 @@ impl Commands {
         match self.origin.file() {
             Some((file, _)) if lenient => file.check_exists().map(|()| None),
             Some((file, form)) => file
-                .check_as(|reader| Ok(Box::new(self.payloads(form.rows(reader, file.name(), self)?))))
+                .check_as(key, |reader| Ok(Box::new(self.payloads(form.rows(reader, file.name(), self)?))))
                 .map(Some),
             None => Ok(Some(self.origin.count())),
         }
@@ -117,12 +118,12 @@ impl Commands {
         Ok(Box::new(self.payloads(self.origin.rows(self)?)))
     }
 
-    pub(crate) fn path(&self) -> Option<&Path> {
-        self.origin.file()?.0.path()
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.origin.file().map(|(file, _)| file)
     }
 
-    pub(crate) fn is_repeatable(&self) -> bool {
-        self.origin.file().is_none_or(|(file, _)| file.path().is_some())
+    pub(crate) fn file_mut(&mut self) -> Option<&mut File> {
+        self.origin.file_mut()
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -194,9 +195,30 @@ pub(crate) fn order(args: &Payload) -> Option<Order> {
     serde_json::from_slice::<(Order,)>(&json).ok().map(|(order,)| order)
 }
 
+/// What a command is known by from one run to the next: what it does. Limits and where its output goes may change.
+fn key(args: &Payload) -> Key {
+    match order(args) {
+        // JSON, so that an order may have more fields one day.
+        Some(Order { argv, cwd, env, stdin, .. }) => {
+            Key::of(&serde_json::to_vec(&(argv, cwd, env, stdin)).unwrap_or_default())
+        }
+        None => Key::of(args.as_bytes()),
+    }
+}
+
+/// What an item of any task is known by.
+pub(crate) fn key_of(task: &TaskInfo, args: &Payload) -> Key {
+    if runs_commands(task) { key(args) } else { Key::of(args.as_bytes()) }
+}
+
 /// Whether items of this task are commands.
 pub(crate) fn runs_commands(task: &TaskInfo) -> bool {
-    [command.info(), idempotent_command.info()].iter().any(|info| info.path() == task.path())
+    are_commands(task.path())
+}
+
+/// Whether items of the task with this path are.
+pub(crate) fn are_commands(path: &str) -> bool {
+    [command.info(), idempotent_command.info()].iter().any(|info| info.path() == path)
 }
 
 /// A command as it would be typed into a shell.

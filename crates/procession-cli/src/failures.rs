@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::diagnostic::Diagnostic;
+use crate::exec;
 use crate::exit::Stop;
 use crate::job::Job;
 use crate::output::Sink;
@@ -305,7 +306,7 @@ pub(crate) fn outcome(error: &Error) -> Outcome {
 
 /// The outcome of that name.
 pub(crate) fn named(id: &str) -> Outcome {
-    NAMED.into_iter().find(|outcome| outcome.id == id).unwrap_or(FAILED)
+    NAMED.into_iter().chain(exec::OUTCOMES).find(|outcome| outcome.id == id).unwrap_or(FAILED)
 }
 
 /// How a process ended: its exit status, or its signal. The error says in words what neither can.

@@ -27,8 +27,8 @@ pub(crate) enum Admission {
 
 /// Who decides of rows, and hears of malformed ones.
 pub(crate) trait Hearer {
-    /// Item `index` has arguments.
-    fn admit(&self, index: u64) -> Admission;
+    /// Item `index` has these arguments.
+    fn admit(&self, index: u64, args: &Payload) -> Admission;
     /// Whether nothing may be begun for now.
     fn holds(&self) -> bool {
         false
@@ -189,7 +189,7 @@ impl<H: Hearer> Iterator for Intake<'_, '_, H> {
                 }
                 Some(Ok(payload)) => {
                     let index = self.desk.borrow().next_index();
-                    match self.hearer.admit(index) {
+                    match self.hearer.admit(index, &payload) {
                         Admission::Run => {
                             self.desk.borrow_mut().take_in(&payload);
                             return Some(Some(payload));
@@ -309,7 +309,7 @@ mod tests {
     struct Heard(RefCell<Vec<u64>>);
 
     impl Hearer for Heard {
-        fn admit(&self, _: u64) -> Admission {
+        fn admit(&self, _: u64, _: &Payload) -> Admission {
             Admission::Run
         }
 
@@ -387,7 +387,7 @@ mod tests {
             again: RefCell<Option<(u64, Payload)>>,
         }
         impl Hearer for Shy {
-            fn admit(&self, _: u64) -> Admission {
+            fn admit(&self, _: u64, _: &Payload) -> Admission {
                 Admission::Run
             }
 
@@ -432,7 +432,7 @@ mod tests {
     fn a_hearer_that_has_heard_enough_ends_the_input() {
         struct Once;
         impl Hearer for Once {
-            fn admit(&self, index: u64) -> Admission {
+            fn admit(&self, index: u64, _: &Payload) -> Admission {
                 assert!(index < 9);
                 Admission::Run
             }

@@ -52,6 +52,11 @@ pub(crate) struct Typed {
 impl Typed {
     /// What was typed to start this process, as it would be typed to begin the run.
     pub(crate) fn here() -> Result<Typed, Diagnostic> {
+        Typed::before(&[])
+    }
+
+    /// The same where these words, which are no flags of ours, came last.
+    pub(crate) fn before(last: &[String]) -> Result<Typed, Diagnostic> {
         let words: Result<Vec<String>, _> =
             std::env::args_os().map(std::ffi::OsString::into_string).collect();
         let mut argv = words.map_err(|word| {
@@ -60,11 +65,18 @@ impl Typed {
                 "a run directory keeps the command line, so that it can be used again: name it otherwise",
             )
         })?;
+        // Whatever stands behind the first `--` is no flag of ours, so that more of them can be put before it.
+        if !last.is_empty() && argv.ends_with(last) {
+            let flags = argv.len() - last.len();
+            if argv[flags - 1] != "--" {
+                argv.insert(flags, "--".to_owned());
+            }
+        }
         let flags = argv.iter().position(|word| word == "--").unwrap_or(argv.len());
         let mut at = 0;
         argv.retain(|word| {
             at += 1;
-            at > flags || !["--resume", "--accept-changes", "--rerun-unknown"].contains(&word.as_str())
+            at > flags || !RESUMING.contains(&word.as_str())
         });
         let cwd = std::env::current_dir().unwrap_or_default();
         Ok(Typed { argv, cwd, is_elsewhere: false })
@@ -77,12 +89,17 @@ impl Typed {
     }
 }
 
+/// Flags of a command line that goes on with a run and that the one which began it had not.
+const RESUMING: [&str; 4] = ["--resume", "--resume-or-start", "--accept-changes", "--rerun-unknown"];
+
 /// The run directory of a job, and what is to be done with what it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RunDirSettings {
     pub(crate) path: PathBuf,
     /// Go on with the run that is there.
     pub(crate) resume: bool,
+    /// Go on with it if there is one.
+    pub(crate) or_start: bool,
     /// Go on although the job has changed.
     pub(crate) accept_changes: bool,
     /// Outcomes that are to be forgotten first, so that their items run again.

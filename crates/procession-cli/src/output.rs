@@ -19,7 +19,7 @@ use procession::{Payload, TaskInfo};
 
 pub(crate) use self::format::Format;
 use self::table::Table;
-use crate::exec::Streams;
+use crate::exec::{self, Streams};
 use crate::exit::Stop;
 use crate::failures::Flaw;
 use crate::input;
@@ -171,6 +171,20 @@ impl Values {
         };
         self.written += u64::from(matches!(done, Ok(Ok(()))));
         done
+    }
+
+    /// Writes what a command printed in an earlier session.
+    pub(crate) fn repeat(
+        &mut self,
+        (out, err): (&[u8], &[u8]),
+        is_value: bool,
+        screen: &Screen,
+    ) -> Result<(), Stop> {
+        if let Target::Text(sink) = &mut self.target {
+            exec::put(sink, out, err, screen).map_err(|stop| self.count_lost(stop))?;
+        }
+        self.written += u64::from(is_value);
+        Ok(())
     }
 
     fn write_value(

@@ -94,6 +94,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     // Only now: it has a thread, and a pool may have to be started without.
     if is_recorded {
         books.keep_record(Record::begin((opened, stream), (job, total), events)?, job.results.unordered);
+        books.on_record(|record| record.note_workers(&pool.worker_pids()))?;
     }
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {
@@ -196,8 +197,9 @@ impl Run<'_> {
         if policies.timeout_percent.is_some() {
             options.timeout = Some(Duration::MAX);
         }
-        if !policies.gates.is_empty() {
-            // Each start is asked for: what the pool holds ready would be begun whatever the machine does.
+        if !policies.gates.is_empty() || self.books.keeps_commands() {
+            // Each start is asked for: what the pool holds ready would be begun whatever the machine does, and of commands
+            // nobody would know after a kill which of them have run.
             options.buffer = options.buffer.or(Some(self.job.pool.workers()));
         }
         let mut stream = self.pool.stream(self.job.task, intake, options);
@@ -320,7 +322,7 @@ impl Run<'_> {
         let held = desk.borrow_mut().take_held().map(Ok);
         for row in held.into_iter().chain(rows.borrow_mut().by_ref()) {
             let item = desk.borrow_mut().next_item();
-            if self.books.is_known(item)? {
+            if self.books.is_known(item, row.as_ref().ok())? {
                 continue;
             }
             self.books.not_run(item, row.as_ref().ok(), &why)?;

@@ -7,19 +7,25 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procession_store::{InputDigest, Item, Job as StoredJob, Key, Reader, RunDir, Selection, Writer};
+use procession_store::{
+    InputDigest, Item, Job as StoredJob, Key, Printed, Reader, RunDir, Selection, Writer,
+};
 
 use crate::diagnostic::Diagnostic;
+use crate::exec::{self, Commands};
 use crate::exit::Stop;
 use crate::failures::{INVALID, NOT_RUN, UNKNOWN};
-use crate::input::{File, Source};
+use crate::input::File;
 use crate::job::{Job, RunDirSettings, Typed};
-use crate::reproduce::quoted;
+use crate::reproduce::{self, Reproduction, quoted};
 use crate::summary::counted;
 use crate::terminal;
 
 /// Workers of a killed master are gone within two seconds; a machine that is very busy gets more time.
 const SURVIVORS_LEAVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Who waits for them longer than this is told so.
+const SAY_AFTER: Duration = Duration::from_millis(500);
 
 /// Rows that are read at a time.
 const PAGE: u32 = 4_096;
@@ -61,6 +67,11 @@ impl Earlier {
         }
     }
 
+    /// What an item printed, if it is a command that has ended.
+    pub(crate) fn printed(&self, index: u64) -> Result<Option<Printed>, Stop> {
+        Ok(self.reader.printed(index)?)
+    }
+
     /// The values of the items from one to another, so many at most, whoever put them on record.
     pub(crate) fn values(&self, first: u64, last: u64, items: u64) -> Result<Vec<(u64, String)>, Stop> {
         let page = self.reader.page(first, u32::try_from(items).unwrap_or(u32::MAX))?;
@@ -69,10 +80,18 @@ impl Earlier {
     }
 }
 
+/// Whether the run goes on, where that depends on what is in its directory.
+pub(crate) fn decide(job: &mut Job) -> Result<(), Stop> {
+    if let Some(settings) = job.run_dir.as_mut().filter(|settings| settings.or_start) {
+        settings.resume = RunDir::is_begun(&settings.path)?;
+    }
+    Ok(())
+}
+
 /// Keeps what can be read only once, such as standard input, in the run directory, and reads it from there. The directory is
 /// this run's from now on.
 pub(crate) fn keep_input(job: &mut Job) -> Result<(), Stop> {
-    let (Some(settings), Source::File(file)) = (&job.run_dir, &mut job.source) else {
+    let (Some(settings), Some(file)) = (&job.run_dir, job.source.file_mut()) else {
         return Ok(());
     };
     if !settings.resume {
@@ -118,7 +137,7 @@ pub(crate) fn open(job: &Job, settings: &RunDirSettings, items: Option<u64>) -> 
         resume(&dir, job, settings, &described)?;
         dir
     } else {
-        let claim = match file(job).and_then(File::take_claim) {
+        let claim = match job.source.file().and_then(File::take_claim) {
             Some(claim) => claim,
             None => RunDir::claim(&settings.path)?,
         };
@@ -154,17 +173,19 @@ pub(crate) fn resuming(typed: &Typed) -> String {
 
 /// What the run directory says of the job.
 fn described(job: &Job, typed: &Typed, items: Option<u64>) -> StoredJob {
+    // That commands may be started again makes them no others.
+    let task = if exec::runs_commands(job.task) { Commands::task(false) } else { job.task };
     StoredJob {
         name: job.name.clone(),
-        task: job.task.path().to_owned(),
-        signature: job.task.signature(),
+        task: task.path().to_owned(),
+        signature: task.signature(),
         idempotent: job.task.is_idempotent(),
         reduce: job.reduce.map(|reduction| reduction.name().to_owned()),
         source: job.source.describe(),
         items,
         selection: job.part.selection.clone(),
         input: None,
-        kept: file(job).and_then(File::kept_as).map(str::to_owned),
+        kept: job.source.file().and_then(File::kept_as).map(str::to_owned),
         spec: job.spec.as_ref().and_then(|path| fs::read_to_string(path).ok()),
         argv: typed.argv.clone(),
         cwd: typed.cwd.clone(),
@@ -173,7 +194,7 @@ fn described(job: &Job, typed: &Typed, items: Option<u64>) -> StoredJob {
 
 /// Adds what only reading every item tells: how many there are, and which.
 fn describe_input(job: &Job, described: &mut StoredJob) -> Result<(), Stop> {
-    let digest = match file(job).and_then(File::digest) {
+    let digest = match job.source.file().and_then(File::digest) {
         Some(digest) => digest,
         None => {
             let mut digest = InputDigest::default();
@@ -185,20 +206,10 @@ fn describe_input(job: &Job, described: &mut StoredJob) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The file that items come from, if they come from one.
-fn file(job: &Job) -> Option<&File> {
-    match &job.source {
-        Source::File(file) => Some(file),
-        Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) | Source::Commands(_) => {
-            None
-        }
-    }
-}
-
 /// What items are known by, in order; none is a malformed row.
 fn keys(job: &Job) -> Result<impl Iterator<Item = Option<Key>> + '_, Stop> {
     let rows = job.source.rows(job.task)?;
-    Ok(rows.map(|row| row.ok().map(|args| Key::of(args.as_bytes()))))
+    Ok(rows.map(|row| row.ok().map(|args| exec::key_of(job.task, &args))))
 }
 
 fn resume(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
@@ -224,6 +235,7 @@ fn resume(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
 /// Gives items that a killed master may have begun their outcome. The input is as it was then.
 fn settle(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
     let unknown = dir.settle_unknown(described, keys(job)?)?;
+    describe_unknown(dir, job)?;
     if unknown > 0 {
         let items = counted(unknown, "item");
         let what = if forgets_unknown(settings) {
@@ -236,6 +248,21 @@ fn settle(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
         ));
     }
     Ok(())
+}
+
+/// Notes what those items were, for whoever looks at them: a killed master has left no more than their numbers.
+fn describe_unknown(dir: &RunDir, job: &Job) -> Result<(), Stop> {
+    let mut wanted = dir.undescribed()?.into_iter();
+    let reproduction = Reproduction::new(job);
+    let mut rows = (0..).zip(job.source.rows(job.task)?);
+    let described = std::iter::from_fn(|| {
+        let index = wanted.next()?;
+        let (_, row) = rows.find(|(row, _)| *row == index)?;
+        let args = row.ok();
+        let json = args.as_ref().and_then(|args| reproduce::args_json(job.task, args));
+        Some((index, json.map(|json| json.get().to_owned()), args.and_then(|args| reproduction.line(&args))))
+    });
+    Ok(dir.describe(described)?)
 }
 
 fn forgets_unknown(settings: &RunDirSettings) -> bool {
@@ -291,17 +318,22 @@ fn accept(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
 /// Workers that outlive their master by a moment must not run beside ours.
 fn await_survivors(dir: &RunDir) -> Result<(), Stop> {
     let start = Instant::now();
+    let mut is_said = false;
     loop {
         let alive = dir.survivors()?;
         if alive.is_empty() {
             return Ok(());
         }
+        let alive = alive.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        if start.elapsed() > SAY_AFTER && !is_said {
+            is_said = true;
+            terminal::say_warning(&format!("waiting for what the killed master has left: process {alive}"));
+        }
         if start.elapsed() > SURVIVORS_LEAVE_WITHIN {
-            let alive: Vec<String> = alive.iter().map(u32::to_string).collect();
             return Err(Stop::InUse(format!(
-                "workers of the run in {} still live although their master is gone: {}",
+                "processes of the run in {} still live although their master is gone: {}; wait for them, or end them",
                 dir.path().display(),
-                alive.join(", ")
+                alive
             )));
         }
         thread::sleep(Duration::from_millis(20));
@@ -330,6 +362,10 @@ fn change(dir: &RunDir, job: &Job, described: &StoredJob) -> Result<Option<Strin
     {
         return Ok(Some(format!("the input has {} now, and had {before}", counted(now, "item"))));
     }
+    if exec::runs_commands(job.task) && before.cwd != described.cwd {
+        let [now, before] = [&described.cwd, &before.cwd].map(|cwd| cwd.display());
+        return Ok(Some(format!("commands run in {now} now, and ran in {before}")));
+    }
     if before.input.is_none() || before.input == described.input {
         return Ok(None);
     }
@@ -340,7 +376,7 @@ fn change(dir: &RunDir, job: &Job, described: &StoredJob) -> Result<Option<Strin
         let item = earlier.take(index)?;
         match (item.as_ref().and_then(|item| item.key), key) {
             (Some(before), Some(now)) if before != now => {
-                return Ok(Some(format!("item {index} of the input has other arguments now")));
+                return Ok(Some(otherwise(job, item.as_ref(), index)));
             }
             (Some(_), None) => return Ok(Some(format!("item {index} of the input is malformed now"))),
             _ => digest.add(key.filter(|_| item.as_ref().is_none_or(stands)).as_ref()),
@@ -353,6 +389,20 @@ fn change(dir: &RunDir, job: &Job, described: &StoredJob) -> Result<Option<Strin
 /// What a run is for, in words.
 fn part(selection: &Selection) -> String {
     selection.flags().map_or_else(|| "all items".to_owned(), |flags| format!("the items of `{flags}`"))
+}
+
+/// How an item is another than it was.
+fn otherwise(job: &Job, before: Option<&Item>, index: u64) -> String {
+    let before = before.and_then(|item| item.reproduce.as_ref().or(item.args.as_ref()));
+    let now = reproduce::read_again(job, index).filter(|_| exec::runs_commands(job.task));
+    match (before, now.as_ref().and_then(exec::order)) {
+        (Some(before), Some(order)) => {
+            let now = exec::shell_line(&order);
+            let [now, before] = [&now, before].map(|line| exec::shortened(&terminal::printable(line)));
+            format!("item {index} is `{now}` now, and was `{before}`")
+        }
+        _ => format!("item {index} of the input has other arguments now"),
+    }
 }
 
 fn shown(reduce: &Option<String>) -> String {

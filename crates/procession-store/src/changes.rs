@@ -74,6 +74,36 @@ impl RunDir {
         Ok(unknown)
     }
 
+    /// The items of unknown outcome of which nothing but their place is on record, in order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
+    pub fn undescribed(&self) -> Result<Vec<u64>, Error> {
+        let query = format!(
+            "SELECT idx FROM item WHERE outcome = '{UNKNOWN}' AND outcome <> 'ok' AND args IS NULL ORDER BY idx"
+        );
+        let mut query = self.connection().prepare(&query)?;
+        Ok(query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+    }
+
+    /// Puts the arguments of items on record, and the commands that run them alone: what [`undescribed`] ones lack.
+    ///
+    /// [`undescribed`]: RunDir::undescribed
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
+    pub fn describe(
+        &self,
+        items: impl IntoIterator<Item = (u64, Option<String>, Option<String>)>,
+    ) -> Result<(), Error> {
+        let transaction = self.connection().unchecked_transaction()?;
+        for (index, args, reproduce) in items {
+            let update = "UPDATE item SET args = ?2, reproduce = ?3 WHERE idx = ?1";
+            transaction.prepare_cached(update)?.execute(params![index, args, reproduce])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
     /// Forgets the outcomes of these names, other than `ok`, so that their items run again. Returns how many those are.
     ///
     /// # Errors

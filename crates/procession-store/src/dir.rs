@@ -1,9 +1,10 @@
 //! A run directory that this process has to itself: made, or opened to go on with.
 
+use std::collections::HashSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, params};
 
@@ -20,6 +21,9 @@ use crate::writer::Writer;
 
 /// The database in a run directory.
 pub const DATABASE: &str = "run.sqlite";
+
+/// A transaction of somebody else lasts no longer.
+const BUSY_WITHIN: Duration = Duration::from_secs(5);
 
 /// A directory without a run, locked for one that is about to begin there.
 #[derive(Debug)]
@@ -106,6 +110,14 @@ impl RunDir {
         Ok(RunDir { path: path.to_owned(), reader: Reader::of(connection, path), lock })
     }
 
+    /// Whether a run has begun there, so that one would go on with it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotARun`] if there is a database of another program, or [`ErrorKind::Io`].
+    pub fn is_begun(path: &Path) -> Result<bool, Error> {
+        is_begun(&path.join(DATABASE))
+    }
+
     /// What is in it.
     pub fn reader(&self) -> &Reader {
         &self.reader
@@ -121,7 +133,8 @@ impl RunDir {
         host::shared_file_system(&self.path)
     }
 
-    /// The processes that a killed master left and that still live. They end by themselves within moments.
+    /// The processes that a killed master left and that still live: workers, and what they have started. They end by
+    /// themselves within moments, unless somebody else than the master was killed as well.
     pub fn survivors(&self) -> Result<Vec<u32>, Error> {
         let mut query = self.reader.connection().prepare(
             "SELECT worker.pid, worker.birth FROM worker JOIN session ON session.id = worker.session
@@ -129,14 +142,11 @@ impl RunDir {
         )?;
         let rows =
             query.query_map([host::boot()], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, i64>(1)?)))?;
-        let mut alive = Vec::new();
-        for row in rows {
-            let (pid, birth) = row?;
-            if birth_of(pid) == Some(birth) {
-                alive.push(pid);
-            }
-        }
-        Ok(alive)
+        let workers = rows.collect::<Result<Vec<_>, _>>()?;
+        // A number that is still a group's is given to no other process.
+        let is_theirs = |(pid, birth): &(u32, i64)| birth_of(*pid).is_none_or(|born| born == *birth);
+        let groups: HashSet<u32> = workers.into_iter().filter(is_theirs).map(|(pid, _)| pid).collect();
+        Ok(if groups.is_empty() { Vec::new() } else { host::members_of(&groups) })
     }
 
     /// Begins a session: rows are taken from now on. `version` is that of the program.
@@ -160,6 +170,7 @@ fn is_begun(database: &Path) -> Result<bool, Error> {
         return Ok(false);
     }
     let connection = Connection::open(database)?;
+    connection.busy_timeout(BUSY_WITHIN)?;
     Ok(schema::state(&connection)? == State::Begun)
 }
 

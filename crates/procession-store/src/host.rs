@@ -1,5 +1,6 @@
 //! The machine: its name, its life, its processes, and whether a file system is shared with others.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -48,6 +49,18 @@ pub(crate) fn boot() -> String {
 
 /// When a process began, in ticks since the machine did: with its id, that names a process for good.
 pub(crate) fn birth_of(pid: u32) -> Option<i64> {
+    alive(pid).map(|(_, birth)| birth)
+}
+
+/// The processes that live in these process groups.
+pub(crate) fn members_of(groups: &HashSet<u32>) -> Vec<u32> {
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let pids = names.filter_map(|name| name.to_str()?.parse().ok());
+    pids.filter(|pid| alive(*pid).is_some_and(|(group, _)| groups.contains(&group))).collect()
+}
+
+/// The process group and the birth of a process that lives.
+fn alive(pid: u32) -> Option<(u32, i64)> {
     let stat: io::Result<String> = fs::read_to_string(format!("/proc/{pid}/stat"));
     let stat = stat.ok()?;
     // The name comes second and may contain anything; what follows its last parenthesis are numbers.
@@ -58,7 +71,8 @@ pub(crate) fn birth_of(pid: u32) -> Option<i64> {
     if state == "Z" || state == "X" {
         return None;
     }
-    fields.nth(18)?.parse().ok()
+    let group = fields.nth(1)?.parse().ok()?;
+    Some((group, fields.nth(16)?.parse().ok()?))
 }
 
 #[cfg(test)]

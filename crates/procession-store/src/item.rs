@@ -45,7 +45,7 @@ pub struct Item {
     pub signal: Option<i32>,
     /// Why it has no value.
     pub error: Option<String>,
-    /// Its arguments as a JSON array, if it has no value.
+    /// Its arguments as a JSON array, if it is a command or has no value.
     pub args: Option<String>,
     /// The last that its worker wrote to standard error.
     pub stderr_tail: Option<String>,
@@ -57,12 +57,31 @@ pub struct Item {
     pub value: Option<String>,
     /// Its value as the program encodes it, where that is kept.
     pub payload: Option<Vec<u8>>,
+    /// What it printed, if it is a command. It is written with the rest, and read by
+    /// [`Reader::printed`](crate::Reader::printed) alone: many of them may not fit in memory.
+    pub printed: Option<Printed>,
+}
+
+/// What a command printed, byte by byte.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Printed {
+    /// To its standard output.
+    pub stdout: Vec<u8>,
+    /// To its standard error.
+    pub stderr: Vec<u8>,
 }
 
 impl Item {
     /// An item that has a value, at its first attempt.
     pub fn value(index: u64, key: Key) -> Item {
         Item { index, key: Some(key), outcome: Cow::Borrowed(OK), attempts: 1, ..Item::default() }
+    }
+
+    /// The parts of it that may be large, in bytes.
+    pub(crate) fn bulk(&self) -> usize {
+        let printed = self.printed.as_ref().map_or(0, |printed| printed.stdout.len() + printed.stderr.len());
+        let value = self.value.as_ref().map_or(0, String::len);
+        printed + value + self.payload.as_ref().map_or(0, Vec::len)
     }
 
     /// Whether it has a value.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
 
 use crate::dir::DATABASE;
 use crate::error::{Error, ErrorKind};
-use crate::item::{Item, OK, Tally, time};
+use crate::item::{Item, OK, Printed, Tally, time};
 use crate::job::{Job, Session, WorkerLife};
 use crate::key::Key;
 use crate::schema;
@@ -169,6 +169,19 @@ impl Reader {
         Ok(self.connection.prepare_cached(&query)?.query_row([index], item).optional()?)
     }
 
+    /// What an item printed, if it is a command that ran to its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn printed(&self, index: u64) -> Result<Option<Printed>, Error> {
+        let query = "SELECT stdout, stderr FROM item WHERE idx = ?1 AND stdout IS NOT NULL";
+        let Some(index) = number(index) else { return Ok(None) };
+        let printed = self.connection.prepare_cached(query)?.query_row([index], |row| {
+            Ok(Printed { stdout: row.get(0)?, stderr: row.get::<_, Option<_>>(1)?.unwrap_or_default() })
+        });
+        Ok(printed.optional()?)
+    }
+
     /// The rows of at most `limit` items from index `from` on, in order.
     ///
     /// # Errors
@@ -251,5 +264,6 @@ pub(crate) fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
         value: row.get(17)?,
         payload: row.get(18)?,
         is_flaky: row.get(19)?,
+        printed: None,
     })
 }

@@ -66,12 +66,14 @@ CREATE TABLE item (
     exit        INTEGER,
     signal      INTEGER,
     error       TEXT,
-    args        TEXT,               -- a JSON array; of items without a value only
+    args        TEXT,               -- a JSON array; of commands, and of items without a value
     stderr_tail TEXT,
     backtrace   TEXT,
     reproduce   TEXT,               -- the command that runs it alone
     value       TEXT,               -- JSON
-    payload     BLOB                -- the value as the program encodes it, where the job reduces
+    payload     BLOB,               -- the value as the program encodes it, where the job reduces
+    stdout      BLOB,               -- what a command printed, whether it failed or not
+    stderr      BLOB
 ) STRICT;
 
 -- What becomes of an item that had no value is looked for often, and is rare.

@@ -14,13 +14,16 @@ use rusqlite::{CachedStatement, Connection, params};
 use crate::error::{Error, ErrorKind};
 use crate::handing::Handing;
 use crate::host::birth_of;
-use crate::item::{INVALID, Item, seconds};
+use crate::item::{Item, seconds};
 use crate::job::Ending;
-use crate::key::Key;
 use crate::place::Place;
+use crate::row;
 
 /// Rows that travel together.
 const BATCH_ROWS: usize = 512;
+
+/// A batch with so many bytes in large values is on record before more is taken: memory holds one of them.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// They wait for company for so long at most.
 const BATCH_TIME: Duration = Duration::from_millis(10);
@@ -77,6 +80,8 @@ pub struct Writer {
     thread: Option<JoinHandle<()>>,
     progress: Arc<Progress>,
     batch: Vec<Item>,
+    /// In its large values.
+    batch_bytes: usize,
     batch_since: Instant,
     given: u64,
     flushes: u64,
@@ -109,6 +114,7 @@ impl Writer {
             thread: Some(thread),
             progress,
             batch: Vec::with_capacity(BATCH_ROWS),
+            batch_bytes: 0,
             batch_since: Instant::now(),
             given: 0,
             flushes: 0,
@@ -144,7 +150,7 @@ impl Writer {
     }
 
     /// Takes an outcome. It is on record within about a tenth of a second, and replaces the one that the item had; but that its
-    /// arguments cannot be read ([`INVALID`]) replaces no other outcome.
+    /// arguments cannot be read ([`INVALID`](crate::INVALID)) replaces no other outcome.
     ///
     /// # Errors
     /// The store could not be written some time ago.
@@ -152,9 +158,13 @@ impl Writer {
         if self.batch.is_empty() {
             self.batch_since = Instant::now();
         }
+        self.batch_bytes += item.bulk();
         self.batch.push(item);
         self.given += 1;
         self.handing.ended();
+        if self.batch_bytes >= BATCH_BYTES {
+            return self.flush();
+        }
         if self.batch.len() >= BATCH_ROWS { self.send_batch() } else { Ok(()) }
     }
 
@@ -253,6 +263,7 @@ impl Writer {
         if self.batch.is_empty() {
             return self.check();
         }
+        self.batch_bytes = 0;
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_ROWS));
         self.send(Message::Items(batch))
     }
@@ -360,7 +371,7 @@ impl Scribe<'_> {
         match message {
             Message::Items(items) => {
                 open.items += items.len() as u64;
-                items.iter().try_for_each(|item| self.insert(item))?;
+                items.iter().try_for_each(|item| row::insert(self.connection, session, item))?;
             }
             Message::HandOut(upto) => {
                 open.announcements += 1;
@@ -391,69 +402,6 @@ impl Scribe<'_> {
                 self.statement(update)?.execute(params![session, at, ending.name()])?;
                 open.ends = true;
             }
-        }
-        Ok(())
-    }
-
-    fn insert(&self, item: &Item) -> Result<(), Error> {
-        let Item { index, outcome, attempts, slot, pid, value, payload, .. } = item;
-        let key = item.key.as_ref().map(Key::as_bytes);
-        let started_at = item.started_at.map(seconds);
-        let (wall, cpu) = (item.wall.map(|wall| wall.as_secs_f64()), item.cpu.map(|cpu| cpu.as_secs_f64()));
-        let (session, peak_rss) = (self.session, item.peak_rss);
-        if item.outcome == INVALID {
-            // What the row was before it was malformed stands: it may have been run.
-            let insert =
-                "INSERT INTO item (idx, outcome, attempts, session, error) VALUES (?1, ?2, ?3, ?4, ?5)
-                ON CONFLICT (idx) DO UPDATE SET session = excluded.session, error = excluded.error
-                WHERE item.outcome = excluded.outcome";
-            self.statement(insert)?.execute(params![index, outcome, attempts, session, item.error])?;
-        } else if item.is_ok() {
-            let insert = "INSERT OR REPLACE INTO item
-                (idx, key, outcome, attempts, session, slot, pid, started_at, wall_s, cpu_s, peak_rss, value, payload, flaky)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-            self.statement(insert)?.execute(params![
-                index,
-                key,
-                outcome,
-                attempts,
-                session,
-                slot,
-                pid,
-                started_at,
-                wall,
-                cpu,
-                peak_rss,
-                value,
-                payload,
-                item.is_flaky
-            ])?;
-        } else {
-            let insert = "INSERT OR REPLACE INTO item
-                (idx, key, outcome, attempts, session, slot, pid, started_at, wall_s, cpu_s, peak_rss,
-                 exit, signal, error, args, stderr_tail, backtrace, reproduce)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
-            let Item { exit, signal, error, args, stderr_tail, backtrace, reproduce, .. } = item;
-            self.statement(insert)?.execute(params![
-                index,
-                key,
-                outcome,
-                attempts,
-                session,
-                slot,
-                pid,
-                started_at,
-                wall,
-                cpu,
-                peak_rss,
-                exit,
-                signal,
-                error,
-                args,
-                stderr_tail,
-                backtrace,
-                reproduce
-            ])?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueHint};
 
-use super::flags::{ConductFlags, PartFlags, PoolFlags};
+use super::flags::{ConductFlags, PartFlags, PoolFlags, RunDirFlags};
 use super::value;
 use crate::exec;
 
@@ -88,6 +88,8 @@ pub(crate) struct Exec {
     pub(crate) part: PartFlags,
     #[command(flatten)]
     pub(crate) pool: PoolFlags,
+    #[command(flatten)]
+    pub(crate) store: RunDirFlags,
     #[command(flatten)]
     pub(crate) conduct: ConductFlags,
 }

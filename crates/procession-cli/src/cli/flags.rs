@@ -84,19 +84,22 @@ pub(crate) struct PartFlags {
 }
 
 /// What concerns the run directory.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct RunDirFlags {
     /// Keep every outcome in this directory, so that the run can be resumed and asked about
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) run_dir: Option<PathBuf>,
     /// Go on with the run in the run directory: only items without a final outcome run
-    #[arg(long)]
+    #[arg(long, group = "resuming")]
     pub(crate) resume: bool,
+    /// Go on with the run in the run directory, or begin one if there is none: the same line each time, for services and batch jobs
+    #[arg(long, group = "resuming")]
+    pub(crate) resume_or_start: bool,
     /// Go on although the input or the task has changed, or the part has grown: what is new runs, what is gone is forgotten
-    #[arg(long, requires = "resume")]
+    #[arg(long, requires = "resuming")]
     pub(crate) accept_changes: bool,
     /// Run again what may have been running when the master was killed
-    #[arg(long, requires = "resume")]
+    #[arg(long, requires = "resuming")]
     pub(crate) rerun_unknown: bool,
 }
 

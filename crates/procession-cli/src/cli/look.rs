@@ -57,6 +57,9 @@ pub(crate) struct Export {
     pub(crate) dir: PathBuf,
     #[command(flatten)]
     pub(crate) values: ValueFlags,
+    /// Write what commands printed to stdout, byte by byte, instead of a record of each
+    #[arg(long, conflicts_with_all = ["format", "indexed"])]
+    pub(crate) raw: bool,
 }
 
 #[derive(Debug, Args)]

@@ -102,6 +102,14 @@ impl Origin {
         }
     }
 
+    /// The file, to read it from elsewhere.
+    pub(crate) fn file_mut(&mut self) -> Option<&mut File> {
+        match self {
+            Origin::File(file, _) => Some(file),
+            Origin::Words(_) | Origin::Range(_) | Origin::Product(_) => None,
+        }
+    }
+
     /// How many items there are, where that is known without reading.
     pub(crate) fn count(&self) -> u64 {
         match self {

@@ -1,11 +1,13 @@
 //! What commands printed, on its way out: stdout to where values go, stderr to ours, whole and in order; and which of them
 //! failed. It knows no pool.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 
 use procession::Payload;
-use procession_tasks::exec::{Ended, Finished, Order, Report, command};
+use procession_store::{Item, Printed};
+use procession_tasks::exec::{CAPTURED_BYTES_MAX, Captured, Ended, Finished, Order, Report, command};
 use serde::Serialize;
 
 use super::{order, shell_line};
@@ -30,6 +32,9 @@ const NOT_STARTED: Outcome = Outcome { id: "not_started", words: "not started" }
 /// It ended well, and some of what it printed is missing.
 pub(crate) const CUT: Outcome = Outcome { id: "output_cut", words: "output cut" };
 
+/// What commands come to, beside what becomes of any item.
+pub(crate) const OUTCOMES: [Outcome; 4] = [EXITED, KILLED, NOT_STARTED, CUT];
+
 /// How it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -52,17 +57,14 @@ pub(crate) struct Streams {
     pub(crate) tag: bool,
 }
 
-/// One line of JSON.
+/// One line of JSON. Each has all fields: what there is not is `null`.
 #[derive(Serialize)]
 struct Line<'a> {
     index: u64,
     argv: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
     exit: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<i32>,
     timed_out: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     run_s: f64,
     stdout: &'a str,
@@ -71,6 +73,23 @@ struct Line<'a> {
 }
 
 impl Streams {
+    /// What is written to stdout and to stderr of a command that ended so.
+    pub(crate) fn texts<'a>(
+        self,
+        index: u64,
+        order: &Order,
+        result: &'a Result<Report, String>,
+    ) -> [Cow<'a, [u8]>; 2] {
+        match (self.format, result) {
+            (Format::Jsonl, _) => [json_line(index, order, result).into(), Cow::default()],
+            (Format::Raw, Ok(Report { finished: Finished { stdout, stderr, .. }, .. })) => {
+                let tag = order.tag.as_deref().filter(|_| self.tag);
+                [stdout, stderr].map(|stream| tagged(stream.as_bytes(), tag))
+            }
+            (Format::Raw, Err(_)) => [Cow::default(), Cow::default()],
+        }
+    }
+
     /// Writes what item `index` printed. The inner error is the item's own: it failed.
     pub(crate) fn write(
         self,
@@ -84,22 +103,8 @@ impl Streams {
             Ok(result) => result,
             Err(error) => Err(error.to_string()),
         };
-        match self.format {
-            Format::Jsonl => sink.write(&json_line(index, &order, &result))?,
-            Format::Raw => {
-                if let Ok(Report { finished: Finished { stdout, stderr, .. }, .. }) = &result {
-                    let tag = order.tag.as_deref().filter(|_| self.tag);
-                    sink.write(&tagged(stdout.as_bytes(), tag))?;
-                    if !stderr.as_bytes().is_empty() {
-                        // On a terminal both come in order.
-                        sink.flush()?;
-                        let bytes = tagged(stderr.as_bytes(), tag);
-                        // A closed stderr is no reason to stop.
-                        screen.aside(|| drop(io::stderr().lock().write_all(&bytes)));
-                    }
-                }
-            }
-        }
+        let [out, err] = self.texts(index, &order, &result);
+        put(sink, &out, &err, screen)?;
         match flaw(&order, result) {
             Some(flaw) => {
                 // What is said of it comes behind what it printed.
@@ -109,6 +114,50 @@ impl Streams {
             None => Ok(Ok(())),
         }
     }
+}
+
+/// Writes what goes to stdout and what goes to stderr.
+pub(crate) fn put(sink: &mut Sink, out: &[u8], err: &[u8], screen: &Screen) -> Result<(), Stop> {
+    sink.write(out)?;
+    if !err.is_empty() {
+        // On a terminal both come in order.
+        sink.flush()?;
+        // A closed stderr is no reason to stop.
+        screen.aside(|| drop(io::stderr().lock().write_all(err)));
+    }
+    Ok(())
+}
+
+/// The row of a command that has ended, with what it printed.
+pub(crate) fn kept(row: Item, value: &Payload) -> Item {
+    let Ok(Ok(Report { finished, ran, .. })) = command.value(value) else { return row };
+    let (exit, signal) = how(finished.ended);
+    let [stdout, stderr] = [finished.stdout, finished.stderr].map(Captured::into_bytes);
+    Item { exit, signal, wall: Some(ran), printed: Some(Printed { stdout, stderr }), ..row }
+}
+
+/// What became of a command that a run directory has; `None`: it ran to no end of its own, and nothing of it is written.
+pub(crate) fn earlier(item: &Item, printed: Option<Printed>) -> Option<Result<Report, String>> {
+    if item.outcome == NOT_STARTED.id {
+        return Some(Err(item.error.clone().unwrap_or_default()));
+    }
+    let Printed { stdout, stderr } = printed?;
+    let is_full = stdout.len().max(stderr.len()) >= CAPTURED_BYTES_MAX;
+    let finished = Finished {
+        ended: item.signal.map_or(Ended::Code(item.exit.unwrap_or_default()), Ended::Signal),
+        truncated: is_full && !item.is_ok(),
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+    };
+    let timed_out = item.outcome == failures::TIMED_OUT.id;
+    Some(Ok(Report { finished, timed_out, ran: item.wall.unwrap_or_default() }))
+}
+
+/// The record of a command that a run directory has, as JSON.
+pub(crate) fn record(item: &Item, result: &Result<Report, String>) -> String {
+    let argv = item.args.as_ref().and_then(|args| serde_json::from_str(args).ok()).unwrap_or_default();
+    let line = json_line(item.index, &Order::new(argv), result);
+    String::from_utf8_lossy(&line).trim_end().to_owned()
 }
 
 fn json_line(index: u64, order: &Order, result: &Result<Report, String>) -> Vec<u8> {
@@ -126,11 +175,7 @@ fn json_line(index: u64, order: &Order, result: &Result<Report, String>) -> Vec<
     let finished = &report.finished;
     let [stdout, stderr] =
         [&finished.stdout, &finished.stderr].map(|stream| String::from_utf8_lossy(stream.as_bytes()));
-    let (exit, signal) = match (result, finished.ended) {
-        (Err(_), _) => (None, None),
-        (Ok(_), Ended::Code(code)) => (Some(code), None),
-        (Ok(_), Ended::Signal(signal)) => (None, Some(signal)),
-    };
+    let (exit, signal) = if result.is_ok() { how(finished.ended) } else { (None, None) };
     let line = Line {
         index,
         argv: &order.argv,
@@ -150,7 +195,7 @@ fn json_line(index: u64, order: &Order, result: &Result<Report, String>) -> Vec<
 }
 
 /// The lines, each with the tag before it.
-fn tagged<'a>(bytes: &'a [u8], tag: Option<&str>) -> std::borrow::Cow<'a, [u8]> {
+fn tagged<'a>(bytes: &'a [u8], tag: Option<&str>) -> Cow<'a, [u8]> {
     let Some(tag) = tag else { return bytes.into() };
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
     lines.flat_map(|line| [tag.as_bytes(), b"\t", line].concat()).collect::<Vec<u8>>().into()
@@ -179,20 +224,29 @@ fn flaw(order: &Order, result: Result<Report, String>) -> Option<Flaw> {
         Ended::Code(code) => (EXITED, format!("exit status {code}")),
         Ended::Signal(signal) => (KILLED, format!("signal {signal} ({})", signals::name(signal))),
     };
-    let (exit, signal) = match ended {
-        Ended::Code(code) => (Some(code), None),
-        Ended::Signal(signal) => (None, Some(signal)),
-    };
+    let (exit, signal) = how(ended);
     let stderr = match &order.stderr_file {
         Some(path) => tail_of_file(path),
         None => tail(stderr.as_bytes()),
     };
-    let mut shown = shell_line(order);
-    if let Some((at, _)) = shown.char_indices().nth(COMMAND_SHOWN) {
-        shown.replace_range(at.., "…");
-    }
-    let what = format!("`{shown}`: {what}");
+    let what = format!("`{}`: {what}", shortened(&shell_line(order)));
     Some(Flaw { outcome, what, exit, signal, ran: Some(ran), stderr, is_reproducible: true })
+}
+
+/// As much of a command as is shown.
+pub(crate) fn shortened(line: &str) -> String {
+    match line.char_indices().nth(COMMAND_SHOWN) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
+    }
+}
+
+/// Its exit status, or the signal that killed it.
+fn how(ended: Ended) -> (Option<i32>, Option<i32>) {
+    match ended {
+        Ended::Code(code) => (Some(code), None),
+        Ended::Signal(signal) => (None, Some(signal)),
+    }
 }
 
 fn tail(bytes: &[u8]) -> Option<String> {

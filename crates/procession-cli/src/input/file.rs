@@ -9,7 +9,7 @@ use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use procession::TaskInfo;
+use procession::{Payload, TaskInfo};
 use procession_store::{Claim, InputDigest, Key};
 use tempfile::SpooledTempFile;
 
@@ -151,12 +151,13 @@ impl File {
 
     /// Reads every row once and counts them.
     pub(crate) fn check(&self, task: &TaskInfo) -> Result<u64, Diagnostic> {
-        self.check_as(|reader| self.parse(reader, task))
+        self.check_as(|args| Key::of(args.as_bytes()), |reader| self.parse(reader, task))
     }
 
-    /// As [`check`](File::check), with rows that somebody else makes of the text.
+    /// As [`check`](File::check), with rows that somebody else makes of the text, and knows by their keys.
     pub(crate) fn check_as<'a>(
         &self,
+        key: fn(&Payload) -> Key,
         parse: impl Fn(Box<dyn Read + 'a>) -> Result<Rows<'a>, Diagnostic>,
     ) -> Result<u64, Diagnostic> {
         let rewindable = match &self.path {
@@ -164,23 +165,23 @@ impl File {
             None => false,
         };
         if rewindable {
-            return self.count(parse(self.open()?)?);
+            return self.count(key, parse(self.open()?)?);
         }
         let mut spool = SpooledTempFile::new(SPOOL_MEMORY_MAX);
         io::copy(&mut self.open()?, &mut spool)
             .and_then(|_| spool.seek(SeekFrom::Start(0)))
             .map_err(|error| self.unreadable(&error))?;
         let spool = Rc::new(RefCell::new(spool));
-        let count = self.count(parse(Box::new(Lent(Rc::clone(&spool))))?)?;
+        let count = self.count(key, parse(Box::new(Lent(Rc::clone(&spool))))?)?;
         spool.borrow_mut().seek(SeekFrom::Start(0)).map_err(|error| self.unreadable(&error))?;
         self.spool.replace(Some(spool));
         Ok(count)
     }
 
-    fn count(&self, rows: Rows<'_>) -> Result<u64, Diagnostic> {
+    fn count(&self, key: fn(&Payload) -> Key, rows: Rows<'_>) -> Result<u64, Diagnostic> {
         let mut digest = InputDigest::default();
         for row in rows {
-            digest.add(Some(&Key::of(row?.as_bytes())));
+            digest.add(Some(&key(&row?)));
         }
         let count = digest.items();
         self.digest.replace(Some(digest));

@@ -106,21 +106,31 @@ impl Source {
     }
 
     /// The file the items are read from, if they are read from one.
-    pub(crate) fn path(&self) -> Option<&Path> {
+    pub(crate) fn file(&self) -> Option<&File> {
         match self {
-            Source::File(file) => file.path(),
-            Source::Commands(commands) => commands.path(),
+            Source::File(file) => Some(file),
+            Source::Commands(commands) => commands.file(),
             Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) => None,
         }
     }
 
+    /// The same, to read it from elsewhere.
+    pub(crate) fn file_mut(&mut self) -> Option<&mut File> {
+        match self {
+            Source::File(file) => Some(file),
+            Source::Commands(commands) => commands.file_mut(),
+            Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) => None,
+        }
+    }
+
+    /// Where that file is.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.file()?.path()
+    }
+
     /// Whether the items can be read more than once.
     pub(crate) fn is_repeatable(&self) -> bool {
-        match self {
-            Source::File(file) => file.path().is_some(),
-            Source::Commands(commands) => commands.is_repeatable(),
-            Source::Repeat(_) | Source::Range(_) | Source::Rows(_) | Source::Columns(_) => true,
-        }
+        self.file().is_none_or(|file| file.path().is_some())
     }
 
     /// What the plan says of it.

@@ -2,8 +2,9 @@
 
 use procession_store::{Job, Reader};
 
-use super::PAGE;
+use super::{PAGE, printed};
 use crate::cli::Export;
+use crate::exec;
 use crate::exit::{Ending, Stop};
 use crate::job::ResultSettings;
 use crate::output::Values;
@@ -14,9 +15,13 @@ use crate::terminal;
 pub(crate) fn export(command: &Export) -> Result<Ending, Stop> {
     let reader = Reader::open(&command.dir)?;
     let job = reader.job()?;
+    if command.raw {
+        return printed::export(&reader, &job, command.values.output.as_deref());
+    }
     let mut settings = ResultSettings::default();
     command.values.adjust(&mut settings)?;
     settings.format.refuse(settings.file.as_deref())?;
+    let are_commands = exec::are_commands(&job.task);
     let mut values = Values::open(&settings, returns(&job))?;
     values.begin()?;
     let (mut from, mut refused) = (0, 0_u64);
@@ -25,7 +30,8 @@ pub(crate) fn export(command: &Export) -> Result<Ending, Stop> {
         let Some(last) = page.last() else { break };
         from = last.index + 1;
         for item in &page {
-            if let Some(value) = &item.value
+            let value = if are_commands { printed::record(&reader, item)? } else { item.value.clone() };
+            if let Some(value) = &value
                 && let Err(what) = values.write_json(item.index, value)?
             {
                 refused += 1;

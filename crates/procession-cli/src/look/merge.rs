@@ -12,8 +12,10 @@ use procession_store::{Item, Job, Query, Reader};
 
 use self::coverage::{Coverage, Merged};
 use self::output::Output;
+use super::printed;
 use crate::cli::Merge;
 use crate::diagnostic::Diagnostic;
+use crate::exec;
 use crate::exit::{Ending, Stop};
 use crate::job::{ResultSettings, is_same_file};
 use crate::summary::counted;
@@ -59,10 +61,12 @@ pub(crate) fn merge(command: &Merge) -> Result<Ending, Stop> {
     let answers = queries.iter_mut().map(Query::ask).collect::<Result<Vec<_>, _>>()?;
     let mut merged = Merged::new(answers, |item: &Item| item.index)?;
     let mut last = None;
-    while let Some((_, item)) = merged.next()? {
+    let are_commands = exec::are_commands(&job.task);
+    while let Some((part, item)) = merged.next()? {
         // Where parts overlap they have the same.
         if last.replace(item.index) != Some(item.index) {
-            output.take(item)?;
+            let record = if are_commands { printed::record(&readers[part], &item)? } else { None };
+            output.take(item, record)?;
         }
     }
     let tally = output.finish(coverage.missing())?;

@@ -7,6 +7,7 @@ mod export;
 mod failed;
 mod merge;
 mod moment;
+mod printed;
 mod show;
 mod status;
 

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use procession_store::{Item, Reader};
+use procession_store::{Item, Printed, Reader};
 
 use super::moment::moment;
+use super::printed;
 use crate::cli::Show;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
@@ -30,12 +31,13 @@ pub(crate) fn show(command: &Show) -> Result<Ending, Stop> {
         return Err(Diagnostic::new(what).into());
     };
     let mut stdout = Sink::stdout();
-    stdout.write(described(&item).as_bytes())?;
+    let printed = reader.printed(item.index)?;
+    stdout.write(described(&item, printed.as_ref()).as_bytes())?;
     stdout.flush()?;
     Ok(Ending::Complete)
 }
 
-fn described(item: &Item) -> String {
+fn described(item: &Item, printed: Option<&Printed>) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -62,7 +64,9 @@ fn described(item: &Item) -> String {
     line("exit", item.exit.map(|exit| exit.to_string()));
     line("signal", item.signal.map(|signal| signal.to_string()));
     line("reproduce", item.reproduce.clone());
-    for (name, lines) in [("backtrace", &item.backtrace), ("stderr", &item.stderr_tail)] {
+    // What is kept of all that a command printed has the end of its stderr in it, too.
+    let stderr = item.stderr_tail.as_ref().filter(|_| printed.is_none_or(|all| all.stderr.is_empty()));
+    for (name, lines) in [("backtrace", item.backtrace.as_ref()), ("stderr", stderr)] {
         if let Some(lines) = lines {
             let _ = writeln!(text, "{name}:");
             for line in lines.lines() {
@@ -70,5 +74,6 @@ fn described(item: &Item) -> String {
             }
         }
     }
+    text.push_str(&printed.map(printed::described).unwrap_or_default());
     text
 }

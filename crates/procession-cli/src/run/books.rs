@@ -1,6 +1,7 @@
 //! The books of a run: what became of every item, in the tally, in the failures file and on the progress bar.
 
 mod hearing;
+mod turns;
 
 use std::cell::{Cell, RefCell};
 
@@ -11,7 +12,7 @@ use super::again::{Again, Failure, Past};
 use super::figures::Figure;
 use super::record::{Record, Told};
 use super::results::Results;
-use super::sequence::{Held, Next, Sequence};
+use super::sequence::{Held, Sequence};
 use super::spill::Spill;
 use crate::activity::SharedTally;
 use crate::exec;
@@ -157,6 +158,11 @@ impl Books {
         self.record.borrow().as_ref().is_some_and(Record::has_store)
     }
 
+    /// Whether items are commands that a run directory keeps.
+    pub(super) fn keeps_commands(&self) -> bool {
+        self.has_store() && self.results.borrow().are_raw()
+    }
+
     pub(super) fn take_record(&self) -> Option<Record> {
         self.record.take()
     }
@@ -169,7 +175,11 @@ impl Books {
 
     /// An item has a value, and it is its turn.
     pub(super) fn value(&self, item: u64, args: Option<&Payload>, value: &Payload) -> Result<(), Stop> {
-        let taken = self.results.borrow_mut().take(item, value, args, &self.screen())?;
+        let take = || self.results.borrow_mut().take(item, value, args, &self.screen());
+        let taken = match self.mute_if_unread(take())? {
+            Some(taken) => taken,
+            None => take()?,
+        };
         self.written(item, args, taken)
     }
 
@@ -207,10 +217,7 @@ impl Books {
             // What was printed is not JSON, and whether it counts as a failure is known all the same.
             drop(results);
             let flaw = exec::flaw_of(args, value);
-            self.on_record(|record| match &flaw {
-                Some(flaw) => record.flawed(item, told, args, flaw),
-                None => record.value(item, told, args, value, ""),
-            })?;
+            self.on_record(|record| record.command((item, told), (args, value), flaw.as_ref()))?;
             return self.pass(item, Some(Held::Raw { args: args.clone(), value: value.clone() }));
         }
         let encoded = results.json(value).and_then(|json| results.reduce(value).map(|()| json));
@@ -351,12 +358,24 @@ impl Books {
     }
 
     /// An item has its outcome from an earlier session.
-    fn known(&self, item: Item) -> Result<(), Stop> {
+    fn known(&self, item: Item, args: Option<&Payload>) -> Result<(), Stop> {
         self.tally.lock().earlier += 1;
         self.tally.lock().flaky += u64::from(item.is_flaky);
+        let is_command = self.results.borrow().are_raw();
         if !item.is_ok() {
             self.tally.lock().fail(failures::named(&item.outcome));
             self.write(|failures| failures.earlier(&item))?;
+        }
+        if is_command {
+            let mut printed = None;
+            self.on_record(|record| {
+                printed = record.printed(item.index)?;
+                Ok(())
+            })?;
+            let held = self.results.borrow().again(&item, args, printed);
+            return self.pass(item.index, held);
+        }
+        if !item.is_ok() {
             return self.pass(item.index, None);
         }
         if let Some(payload) = item.payload.map(Payload::from)
@@ -365,67 +384,6 @@ impl Books {
             return Err(Stop::Unwritable(format!("item {} of the run store: {what}", item.index)));
         }
         self.pass(item.index, Some(Held::Json(item.value.unwrap_or_else(|| "null".to_owned()))))
-    }
-
-    /// What an item has for the output, in its turn. Where outcomes come in order it is that already.
-    pub(super) fn pass(&self, item: u64, value: Option<Held>) -> Result<(), Stop> {
-        if !self.reorders() {
-            return Ok(());
-        }
-        let place = self.place(item);
-        let left = self.sequence.borrow_mut().put(place, value);
-        if let Some(held) = left.filter(|_| !self.has_store()) {
-            self.spill.borrow_mut().put(place, &held)?;
-        }
-        self.show()
-    }
-
-    /// Writes the values whose turn it is.
-    fn show(&self) -> Result<(), Stop> {
-        loop {
-            let next = self.sequence.borrow_mut().pop();
-            match next {
-                None => return Ok(()),
-                Some(Next::Nothing) => {}
-                Some(Next::Value(place, held)) => self.show_held(self.item(place), &held)?,
-                Some(Next::Stored(first, items)) if !self.has_store() => {
-                    let spilt = self.spill.borrow_mut().take(first, items)?;
-                    spilt.iter().try_for_each(|(place, held)| self.show_held(self.item(*place), held))?;
-                }
-                Some(Next::Stored(first, items)) => {
-                    let mut values = Vec::new();
-                    self.on_record(|record| {
-                        values = record.stored(self.item(first), self.item(first + items - 1), items)?;
-                        Ok(())
-                    })?;
-                    values.iter().try_for_each(|(item, json)| self.show_value(*item, json))?;
-                }
-            }
-        }
-    }
-
-    /// The place of an item among those that run, and the item at a place.
-    fn place(&self, item: u64) -> u64 {
-        self.selection.position(item).unwrap_or(item)
-    }
-
-    fn item(&self, place: u64) -> u64 {
-        self.selection.nth(place).unwrap_or(place)
-    }
-
-    fn show_held(&self, item: u64, held: &Held) -> Result<(), Stop> {
-        match held {
-            Held::Json(json) => self.show_value(item, json),
-            Held::Raw { args, value } => self.value(item, Some(args), value),
-        }
-    }
-
-    /// What is missing does not come: what is there is in order without it.
-    pub(super) fn show_rest(&self) -> Result<(), Stop> {
-        while self.sequence.borrow_mut().skip() {
-            self.show()?;
-        }
-        Ok(())
     }
 
     /// Lets readers see everything so far.
@@ -463,12 +421,12 @@ impl Books {
     }
 
     /// The outcome that an item has already goes where it would have gone; false: it has none.
-    pub(super) fn is_known(&self, index: u64) -> Result<bool, Stop> {
+    pub(super) fn is_known(&self, index: u64, args: Option<&Payload>) -> Result<bool, Stop> {
         let earlier = match &mut *self.record.borrow_mut() {
             None => return Ok(false),
             Some(record) => record.earlier(index)?,
         };
-        earlier.map_or(Ok(false), |item| self.known(item).map(|()| true))
+        earlier.map_or(Ok(false), |item| self.known(item, args).map(|()| true))
     }
 
     fn write(&self, write: impl FnOnce(&mut Failures) -> Result<(), Stop>) -> Result<(), Stop> {

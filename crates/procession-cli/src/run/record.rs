@@ -6,12 +6,13 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
 use procession::{Error, ErrorKind, Event, Payload};
-use procession_store::{Item, Key, Writer};
+use procession_store::{Item, Key, Printed, Writer};
 
 use super::again::Past;
 use super::events::{End, Events, Retried};
 use super::figures::Figure;
 use crate::diagnostic::Diagnostic;
+use crate::exec;
 use crate::exit::Stop;
 use crate::failures::{self, Flaw, INVALID, NOT_RUN};
 use crate::job::Job;
@@ -73,6 +74,21 @@ impl Record {
         })
     }
 
+    /// Puts the workers that stand on record before they are given anything: should they, or what they start, outlive this
+    /// process, the next one waits for them.
+    pub(super) fn note_workers(&mut self, pids: &[u32]) -> Result<(), Stop> {
+        while self.store.is_some()
+            && !pids.iter().all(|pid| self.slots.contains_key(pid))
+            && let Ok(event) = self.events.recv_timeout(TOLD_WITHIN)
+        {
+            self.heard(event)?;
+        }
+        match &mut self.store {
+            Some((writer, _)) => Ok(writer.flush()?),
+            None => Ok(()),
+        }
+    }
+
     /// The outcome that an item has from an earlier session, if it has one that stands.
     pub(super) fn earlier(&mut self, index: u64) -> Result<Option<Item>, Stop> {
         let Some((_, earlier)) = &mut self.store else { return Ok(None) };
@@ -110,6 +126,8 @@ impl Record {
 
     /// Puts on record that the item at this place among those that run may be begun.
     pub(super) fn hand_out(&mut self, place: u64) -> Result<(), Stop> {
+        // A worker that may begin it is on record before: a master that goes on waits for what this one leaves.
+        self.hear()?;
         match &mut self.store {
             Some((writer, _)) => Ok(writer.hand_out(place)?),
             None => Ok(()),
@@ -129,23 +147,54 @@ impl Record {
             // The event stream has no values.
             value: self.has_store().then(|| json.to_owned()),
             payload: self.job.reduces.then(|| value.as_bytes().to_vec()),
-            ..self.told(told, Item::value(index, Key::of(args.as_bytes())))
+            ..self.told(told, Item::value(index, self.key(args)))
         };
         self.write(row)
     }
 
     /// An item has a value that counts as a failure.
     pub(super) fn flawed(&mut self, index: u64, told: Told, args: &Payload, flaw: &Flaw) -> Result<(), Stop> {
-        let row = Item {
+        let row = self.flaw(index, told, args, flaw);
+        self.write(row)
+    }
+
+    /// A command has ended; `flaw` is why it counts as failed, if it does.
+    pub(super) fn command(
+        &mut self,
+        (index, told): (u64, Told),
+        (args, value): (&Payload, &Payload),
+        flaw: Option<&Flaw>,
+    ) -> Result<(), Stop> {
+        let row = match flaw {
+            Some(flaw) => self.flaw(index, told, args, flaw),
+            None => self.told(told, Item::value(index, self.key(args))),
+        };
+        self.tell(&row)?;
+        let Some((writer, _)) = &mut self.store else { return Ok(()) };
+        let args_of = |args| args_json(self.job.task, args).map(|json| json.get().to_owned());
+        let row = Item { args: args_of(args), reproduce: self.reproduction.line(args), ..row };
+        Ok(writer.item(exec::kept(row, value))?)
+    }
+
+    /// What a command of an earlier session printed.
+    pub(super) fn printed(&self, index: u64) -> Result<Option<Printed>, Stop> {
+        self.store.as_ref().map_or(Ok(None), |(_, earlier)| earlier.printed(index))
+    }
+
+    fn flaw(&self, index: u64, told: Told, args: &Payload, flaw: &Flaw) -> Item {
+        Item {
             outcome: flaw.outcome.id.into(),
             exit: flaw.exit,
             signal: flaw.signal,
             error: Some(flaw.what.clone()),
             stderr_tail: flaw.stderr.clone(),
             args: args_json(self.job.task, args).map(|json| json.get().to_owned()),
-            ..self.told(told, Item::value(index, Key::of(args.as_bytes())))
-        };
-        self.write(row)
+            ..self.told(told, Item::value(index, self.key(args)))
+        }
+    }
+
+    fn key(&self, args: &Payload) -> Key {
+        exec::key_of(self.job.task, args)
     }
 
     /// An item ended without a value.
@@ -162,7 +211,7 @@ impl Record {
         let (exit, signal) = failures::exit_of(error.exit());
         let row = Item {
             index,
-            key: args.map(|args| Key::of(args.as_bytes())),
+            key: args.map(|args| self.key(args)),
             outcome: outcome.id.into(),
             attempts: error.attempts() + told.past.starts,
             slot: error.pid().and_then(|pid| self.slots.get(&pid).copied()),

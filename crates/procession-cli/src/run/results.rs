@@ -1,7 +1,12 @@
 //! Where the values of a run end: written, reduced, or both.
 
-use procession::{Payload, TaskInfo};
+use std::borrow::Cow;
 
+use procession::{Payload, TaskInfo};
+use procession_store::{Item, Printed};
+
+use super::sequence::Held;
+use crate::exec::{self, Streams};
 use crate::exit::Stop;
 use crate::failures::Flaw;
 use crate::job::Job;
@@ -15,8 +20,8 @@ pub(super) struct Results {
     values: Option<Values>,
     reducer: Option<Reducer>,
     task: &'static TaskInfo,
-    /// Items are commands.
-    streams: bool,
+    /// Where items are commands.
+    streams: Option<Streams>,
 }
 
 impl Results {
@@ -25,7 +30,7 @@ impl Results {
         // A reduction is the result on stdout; the values themselves are written only where a file is named for them.
         let writes = reducer.is_none() || job.results.file.is_some();
         let values = writes.then(|| Values::open(&job.results, job.task.returns())).transpose()?;
-        Ok(Results { values, reducer, task: job.task, streams: job.results.streams.is_some() })
+        Ok(Results { values, reducer, task: job.task, streams: job.results.streams })
     }
 
     /// The run has begun: values of an earlier one go.
@@ -44,13 +49,39 @@ impl Results {
         if let Err(what) = self.reduce(value) {
             return Ok(Err(what.into()));
         }
-        let Some(values) = &mut self.values else { return Ok(Ok(())) };
+        let Some(values) = &mut self.values else {
+            let flaw = args.filter(|_| self.streams.is_some()).and_then(|args| exec::flaw_of(args, value));
+            return Ok(flaw.map_or(Ok(()), Err));
+        };
         values.write(self.task, item, value, args, screen)
     }
 
     /// Whether values are written as they came, and not as JSON.
     pub(super) fn are_raw(&self) -> bool {
-        self.streams
+        self.streams.is_some()
+    }
+
+    /// What is written of a command of an earlier session, if anything is.
+    pub(super) fn again(
+        &self,
+        item: &Item,
+        args: Option<&Payload>,
+        printed: Option<Printed>,
+    ) -> Option<Held> {
+        let result = exec::earlier(item, printed)?;
+        let order = args.and_then(exec::order).unwrap_or_default();
+        let [out, err] = self.streams?.texts(item.index, &order, &result).map(Cow::into_owned);
+        Some(Held::Printed { out, err, is_value: item.is_ok() })
+    }
+
+    /// Writes that.
+    pub(super) fn repeat(
+        &mut self,
+        printed: (&[u8], &[u8]),
+        is_value: bool,
+        screen: &Screen,
+    ) -> Result<(), Stop> {
+        self.values.as_mut().map_or(Ok(()), |values| values.repeat(printed, is_value, screen))
     }
 
     /// A value as JSON.

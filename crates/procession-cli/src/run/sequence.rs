@@ -22,6 +22,8 @@ pub(super) enum Held {
     Json(String),
     /// As it came, with the arguments of its item: what is written depends on both.
     Raw { args: Payload, value: Payload },
+    /// What a command of an earlier session printed, ready to be written.
+    Printed { out: Vec<u8>, err: Vec<u8>, is_value: bool },
 }
 
 /// What is next for the output.
@@ -108,6 +110,7 @@ fn size(value: &Option<Held>) -> usize {
     let bytes = value.as_ref().map_or(0, |held| match held {
         Held::Json(json) => json.len(),
         Held::Raw { args, value } => args.as_bytes().len() + value.as_bytes().len(),
+        Held::Printed { out, err, .. } => out.len() + err.len(),
     });
     PLACE + bytes
 }

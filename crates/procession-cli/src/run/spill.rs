@@ -23,19 +23,31 @@ pub(super) struct Spill {
 #[derive(Clone, Copy, Debug)]
 struct Place {
     at: u64,
-    value: usize,
-    /// None: the value is JSON, and all there is.
-    args: Option<usize>,
+    /// How long they are.
+    lens: [usize; 2],
+    kind: Kind,
+}
+
+/// What the parts are.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// JSON, and nothing.
+    Json,
+    /// A value and the arguments.
+    Raw,
+    /// What goes to stdout and to stderr.
+    Printed { is_value: bool },
 }
 
 impl Spill {
     pub(super) fn put(&mut self, index: u64, held: &Held) -> Result<(), Stop> {
-        let (value, args): (&[u8], Option<&[u8]>) = match held {
-            Held::Json(json) => (json.as_bytes(), None),
-            Held::Raw { args, value } => (value.as_bytes(), Some(args.as_bytes())),
+        let (parts, kind): ([&[u8]; 2], Kind) = match held {
+            Held::Json(json) => ([json.as_bytes(), &[]], Kind::Json),
+            Held::Raw { args, value } => ([value.as_bytes(), args.as_bytes()], Kind::Raw),
+            Held::Printed { out, err, is_value } => ([out, err], Kind::Printed { is_value: *is_value }),
         };
-        let place = Place { at: self.end, value: value.len(), args: args.map(<[u8]>::len) };
-        self.append(&[value, args.unwrap_or_default()]).map_err(|error| unwritable(&error))?;
+        let place = Place { at: self.end, lens: parts.map(<[u8]>::len), kind };
+        self.append(&parts).map_err(|error| unwritable(&error))?;
         self.places.insert(index, place);
         Ok(())
     }
@@ -67,13 +79,12 @@ impl Spill {
             let mut part = vec![0; bytes];
             file.read_exact_at(&mut part, at).map(|()| part)
         };
-        let value = part(place.at, place.value)?;
-        Ok(match place.args {
-            None => Held::Json(String::from_utf8(value).map_err(io::Error::other)?),
-            Some(args) => {
-                let args = part(place.at + place.value as u64, args)?;
-                Held::Raw { args: Payload::from(args), value: Payload::from(value) }
-            }
+        let [first, second] = place.lens;
+        let (one, two) = (part(place.at, first)?, part(place.at + first as u64, second)?);
+        Ok(match place.kind {
+            Kind::Json => Held::Json(String::from_utf8(one).map_err(io::Error::other)?),
+            Kind::Raw => Held::Raw { args: Payload::from(two), value: Payload::from(one) },
+            Kind::Printed { is_value } => Held::Printed { out: one, err: two, is_value },
         })
     }
 }
@@ -92,9 +103,10 @@ mod tests {
         let raw = Held::Raw { args: Payload::from(vec![1]), value: Payload::from(vec![2, 3]) };
         spill.put(7, &raw).unwrap();
         spill.put(5, &Held::Json("[1]".to_owned())).unwrap();
-        spill.put(9, &Held::Json("9".to_owned())).unwrap();
+        let printed = Held::Printed { out: vec![4], err: vec![5, 6], is_value: true };
+        spill.put(9, &printed).unwrap();
         assert_eq!(spill.take(4, 4).unwrap(), [(5, Held::Json("[1]".to_owned())), (7, raw)]);
         assert_eq!(spill.take(4, 4).unwrap(), []);
-        assert_eq!(spill.take(9, 1).unwrap(), [(9, Held::Json("9".to_owned()))]);
+        assert_eq!(spill.take(9, 1).unwrap(), [(9, printed)]);
     }
 }

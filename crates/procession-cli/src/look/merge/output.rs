@@ -40,9 +40,13 @@ impl Output {
         self.failures.as_mut().map_or(Ok(()), Sink::begin)
     }
 
-    /// Takes the next item.
-    pub(super) fn take(&mut self, item: Item) -> Result<(), Stop> {
+    /// Takes the next item. Of commands there is a record, of failed ones too.
+    pub(super) fn take(&mut self, item: Item, record: Option<String>) -> Result<(), Stop> {
         if !item.is_ok() {
+            if let (Some(values), Some(record)) = (&mut self.values, &record) {
+                // A text always fits.
+                let _ = values.write_json(item.index, record)?;
+            }
             self.tally.fail(failures::named(&item.outcome));
             return self.fail(&item);
         }
@@ -52,7 +56,10 @@ impl Output {
                 .map_err(|what| Stop::Unwritable(format!("item {} of the run store: {what}", item.index)))?;
         }
         let written = match &mut self.values {
-            Some(values) => values.write_json(item.index, item.value.as_deref().unwrap_or("null"))?,
+            Some(values) => {
+                let value = record.as_deref().or(item.value.as_deref()).unwrap_or("null");
+                values.write_json(item.index, value)?
+            }
             None => Ok(()),
         };
         match written {

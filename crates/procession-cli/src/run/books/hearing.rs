@@ -13,8 +13,8 @@ use crate::policy::Readings;
 use crate::terminal;
 
 impl Books {
-    fn admission(&self, index: u64) -> Result<Admission, Stop> {
-        if self.is_known(index)? {
+    fn admission(&self, index: u64, args: &Payload) -> Result<Admission, Stop> {
+        if self.is_known(index, Some(args))? {
             return Ok(Admission::Known);
         }
         self.on_record(|record| record.hand_out(self.place(index))).map(|()| Admission::Run)
@@ -22,8 +22,8 @@ impl Books {
 }
 
 impl Hearer for Books {
-    fn admit(&self, index: u64) -> Admission {
-        self.admission(index).unwrap_or_else(|stop| {
+    fn admit(&self, index: u64, args: &Payload) -> Admission {
+        self.admission(index, args).unwrap_or_else(|stop| {
             self.stop.borrow_mut().get_or_insert(stop);
             Admission::Close
         })

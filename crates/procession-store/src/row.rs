@@ -1,0 +1,77 @@
+//! An item's row on its way into the database. It knows no transactions.
+
+use rusqlite::{Connection, params};
+
+use crate::error::Error;
+use crate::item::{INVALID, Item, seconds};
+use crate::key::Key;
+
+/// Writes it; what the item had before is replaced.
+pub(crate) fn insert(connection: &Connection, session: i64, item: &Item) -> Result<(), Error> {
+    let Item { index, outcome, attempts, slot, pid, value, payload, .. } = item;
+    let key = item.key.as_ref().map(Key::as_bytes);
+    let started_at = item.started_at.map(seconds);
+    let (wall, cpu) = (item.wall.map(|wall| wall.as_secs_f64()), item.cpu.map(|cpu| cpu.as_secs_f64()));
+    let peak_rss = item.peak_rss;
+    if item.outcome == INVALID {
+        // What the row was before it was malformed stands: it may have been run.
+        let insert = "INSERT INTO item (idx, outcome, attempts, session, error) VALUES (?1, ?2, ?3, ?4, ?5)
+            ON CONFLICT (idx) DO UPDATE SET session = excluded.session, error = excluded.error
+            WHERE item.outcome = excluded.outcome";
+        connection.prepare_cached(insert)?.execute(params![index, outcome, attempts, session, item.error])?;
+    } else if item.is_ok() && item.printed.is_none() {
+        let insert = "INSERT OR REPLACE INTO item
+            (idx, key, outcome, attempts, session, slot, pid, started_at, wall_s, cpu_s, peak_rss, value, payload, flaky)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+        connection.prepare_cached(insert)?.execute(params![
+            index,
+            key,
+            outcome,
+            attempts,
+            session,
+            slot,
+            pid,
+            started_at,
+            wall,
+            cpu,
+            peak_rss,
+            value,
+            payload,
+            item.is_flaky
+        ])?;
+    } else {
+        let insert = "INSERT OR REPLACE INTO item
+            (idx, key, outcome, attempts, session, slot, pid, started_at, wall_s, cpu_s, peak_rss,
+             exit, signal, error, args, stderr_tail, backtrace, reproduce, flaky, value, payload, stdout, stderr)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+             ?22, ?23)";
+        let Item { exit, signal, error, args, stderr_tail, backtrace, reproduce, printed, .. } = item;
+        let printed = printed.as_ref().map(|printed| (&printed.stdout, &printed.stderr)).unzip();
+        connection.prepare_cached(insert)?.execute(params![
+            index,
+            key,
+            outcome,
+            attempts,
+            session,
+            slot,
+            pid,
+            started_at,
+            wall,
+            cpu,
+            peak_rss,
+            exit,
+            signal,
+            error,
+            args,
+            stderr_tail,
+            backtrace,
+            reproduce,
+            item.is_flaky,
+            value,
+            payload,
+            printed.0,
+            printed.1
+        ])?;
+    }
+    Ok(())
+}
