@@ -359,6 +359,12 @@ impl Seat {
         self.is_running().then(|| Time::from_nanos(link.page.started_ns()))
     }
 
+    /// The same for whoever thinks of stopping it. A dead one runs nothing, although nobody was told of its death yet: it was
+    /// not a limit that ended it.
+    pub(crate) fn alive_since(&self) -> Option<Time> {
+        self.running_since().filter(|_| self.death.is_none())
+    }
+
     /// Whether the first item without a reply has been started.
     pub(crate) fn is_running(&self) -> bool {
         self.may_have_begun() > 0

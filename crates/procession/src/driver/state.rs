@@ -270,7 +270,7 @@ impl State {
                 }
             }
             Command::Probe { worker } => {
-                let since = self.seat(worker).and_then(|seat| seat.running_since());
+                let since = self.seat(worker).and_then(|seat| seat.alive_since());
                 self.core.handle(now, CoreEvent::Running { worker, since });
             }
             Command::Reclaim { worker } => {

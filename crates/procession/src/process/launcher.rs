@@ -19,7 +19,7 @@ use super::exit::Exit;
 use super::init::{check_depth, is_stray_worker, require_init};
 use super::pidfd::{Take, readable_within};
 use super::settings::{LaunchSettings, Output, StartMethod};
-use super::spawn::{Booting, check_program};
+use super::spawn::{Booting, check_alive, check_program};
 use super::worker_process::{Parent, WorkerProcess};
 use super::zygote::{ForkError, Zygote};
 use super::zygote_start::{Progress, ZygoteStart};
@@ -233,6 +233,7 @@ impl PendingBoot {
     /// Finishes the handshake. Call it when the descriptor is readable: then it does not wait.
     pub(crate) fn finish(self) -> Result<(), LaunchError> {
         let (orders, stream) = self.booting.connect(&self.process)?;
+        check_alive(&self.process)?;
         let lost =
             |error: &dyn std::fmt::Display| LaunchError::Boot(format!("worker died while starting: {error}"));
         orders.send(Order::Fork(self.ends.channels)).map_err(|error| lost(&error))?;

@@ -129,16 +129,12 @@ impl Booting {
             orders.send(Order::Hello { nonce: self.nonce })?;
             Ok(orders)
         };
-        let connected = connect();
-        if readable_within(process, Duration::ZERO) {
-            return Err(LaunchError::Boot(format!(
-                "worker died while starting: {}",
-                process.read_exit(Take::Look).status
-            )));
-        }
-        match connected {
+        match connect() {
             Ok(orders) => Ok((orders, self.stream)),
-            Err(error) => Err(LaunchError::Boot(format!("worker cannot be connected: {error}"))),
+            Err(error) => {
+                check_alive(process)?;
+                Err(LaunchError::Boot(format!("worker cannot be connected: {error}")))
+            }
         }
     }
 
@@ -171,6 +167,15 @@ impl Booting {
             }
         }
     }
+}
+
+/// Refuses one that is dead: what it was connected with tells nothing of that.
+pub(super) fn check_alive(process: &WorkerProcess) -> Result<(), LaunchError> {
+    if !readable_within(process, Duration::ZERO) {
+        return Ok(());
+    }
+    let status = process.read_exit(Take::Look).status;
+    Err(LaunchError::Boot(format!("worker died while starting: {status}")))
 }
 
 impl AsFd for Booting {

@@ -5,16 +5,19 @@
 )]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipc_channel::ipc;
-use procession_core::JobId;
+use procession_core::{JobId, Time};
 
 use super::*;
 use crate::driver::backlog::Backlog;
 use crate::driver::jobs::JobEntry;
 use crate::job::Job;
 use crate::page::{Begun, PageWorker};
+use crate::process::{Exit, WorkerExit};
 use crate::registry::TaskInfo;
+use crate::shortage::Shortage;
 use crate::slab::Arena;
 
 #[crate::task]
@@ -321,6 +324,23 @@ fn who_dies_between_two_items_was_running_none() {
         assert_eq!(scene.results(0, position, 1), Ok(1));
         assert!(!scene.seat.is_running());
     }
+}
+
+#[test]
+fn who_is_dead_is_stopped_for_no_limit() {
+    let mut scene = Scene::new(&[1; 4]);
+    scene.queue(0, 2);
+    scene.plan();
+    assert_eq!(scene.begin(0, 0), Begun::Yes);
+    scene.page.stamp(5);
+    assert_eq!(scene.seat.alive_since(), Some(Time::from_nanos(5)));
+    let exit = Exit { status: WorkerExit::Signal(9), max_rss: None, cpu: None };
+    let shortage = Shortage::None;
+    let at = Time::from_nanos(9);
+    let death = Death { exit, output_tail: None, crash: None, shortage, at, is_channel_ended: false };
+    scene.seat.death = Some(death);
+    assert_eq!(scene.seat.alive_since(), None);
+    assert_eq!(scene.seat.loss().ran, Some(Duration::from_nanos(4)), "what it ran is still known");
 }
 
 #[test]
