@@ -214,6 +214,20 @@ procession_harness::cases! {
         assert!(shown.contains("\\u{1b}[31m") && !shown.contains("\x1b[31m"), "{shown:?}");
     }
 
+    fn above_the_bar_stands_what_each_worker_runs() {
+        let values = Scratch::new("values.jsonl");
+        let words = ["map", "faults::sleep", "1.5", "1.5", "1.5", "-j", "3", "-o", values.path()];
+        let (status, shown) = Session::start(&words).finish();
+        assert!(status.success(), "{shown}");
+        for worker in 0..3 {
+            assert!(shown.contains(&format!("worker {worker}: pid ")), "{shown}");
+        }
+        assert!(shown.contains("item 2 for "), "{shown}");
+        // Nobody is asked while items take no time.
+        let (status, shown) = Session::start(&["map", "square", "1", "2", "-o", values.path()]).finish();
+        assert!(status.success() && !shown.contains("worker 0"), "{shown}");
+    }
+
     fn the_bar_is_for_terminals_alone() {
         let values = Scratch::new("values.jsonl");
         let words = ["map", "square", "1", "2", "-o", values.path()];

@@ -59,10 +59,9 @@ impl Activity {
 
     /// A line a worker and one for the whole, each with its end.
     pub(crate) fn report(&self) -> String {
-        let Stats { workers, .. } = self.pool.stats();
         let mut report = String::new();
-        for worker in &workers {
-            report.push_str(&self.line(worker));
+        for line in self.lines() {
+            report.push_str(&line);
             report.push('\n');
         }
         if let Some(Whole { name, total, tally, start }) = &self.whole {
@@ -71,6 +70,12 @@ impl Activity {
             let _ = writeln!(report, "{name}{of}: {tally} after {}", units::show(start.elapsed()));
         }
         report
+    }
+
+    /// A line a worker.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let Stats { workers, .. } = self.pool.stats();
+        workers.iter().map(|worker| self.line(worker)).collect()
     }
 
     fn line(&self, worker: &WorkerStats) -> String {

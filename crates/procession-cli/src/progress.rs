@@ -1,24 +1,37 @@
-//! How far a run is, while it runs: a bar on a terminal, a line every few seconds elsewhere, nothing if unwelcome.
+//! How far a run is, while it runs: on a terminal a bar below a line for each worker, elsewhere a line now and then, nothing
+//! if unwelcome.
 //!
-//! It only ever writes to stderr, and knows counts, not items.
+//! It only ever writes to stderr, and knows counts and lines, not items.
+
+mod fleet;
 
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use self::fleet::Fleet;
 
 use crate::spec::units;
 use crate::summary::{Tally, counted, short};
 use crate::terminal;
 
-/// Between two lines where there is no terminal: often enough to see life, seldom enough for a log.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Until the first line where there is no terminal, and between two of them at most: often enough to see life, seldom
+/// enough for the log of a night.
+const FIRST_LINE: Duration = Duration::from_secs(1);
+const LINE_EVERY: Duration = Duration::from_secs(60);
 
 /// How progress is shown.
 pub(crate) enum Progress {
-    Bar(ProgressBar),
+    Bar(Bar),
     Lines(Lines),
     Silent,
+}
+
+/// Progress on a terminal.
+pub(crate) struct Bar {
+    whole: ProgressBar,
+    fleet: Fleet,
 }
 
 /// A terminal that may show a bar.
@@ -43,7 +56,8 @@ impl Screen {
 pub(crate) struct Lines {
     total: Option<u64>,
     start: Instant,
-    last: Instant,
+    due: Instant,
+    pause: Duration,
 }
 
 impl Progress {
@@ -54,34 +68,38 @@ impl Progress {
         }
         if !io::stderr().is_terminal() {
             let now = Instant::now();
-            return Progress::Lines(Lines { total, start: now, last: now });
+            return Progress::Lines(Lines { total, start: now, due: now + FIRST_LINE, pause: FIRST_LINE });
         }
-        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
+        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let whole = screen.add(match total {
+            Some(total) => ProgressBar::new(total),
+            None => ProgressBar::no_length(),
+        });
         let template = match total {
             Some(_) => "{bar:32} {human_pos}/{human_len} {percent}% {per_sec}, {eta} left{msg}",
             None => "{spinner} {human_pos} {per_sec}{msg}",
         };
         // Both templates are constants, and a test makes them.
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            whole.set_style(style);
         }
-        Progress::Bar(bar)
+        Progress::Bar(Bar { fleet: Fleet::new(screen, whole.clone()), whole })
     }
 
-    /// Shows the tally, if it is time.
-    pub(crate) fn update(&mut self, tally: &Tally) {
+    /// Shows the tally, and what the workers do, if it is time.
+    pub(crate) fn update(&mut self, tally: &Tally, workers: impl FnOnce() -> Vec<String>) {
         match self {
             Progress::Silent => {}
-            Progress::Bar(bar) => {
-                bar.set_position(tally.items());
-                if tally.failures() > 0 {
-                    bar.set_message(format!(", {}", counted(tally.failures(), "failure")));
-                }
+            Progress::Bar(Bar { whole, fleet }) => {
+                whole.set_position(tally.items());
+                whole.set_message(troubles(tally));
+                fleet.update(Instant::now(), workers);
             }
             Progress::Lines(lines) => {
                 let now = Instant::now();
-                if now.duration_since(lines.last) >= LINE_EVERY {
-                    lines.last = now;
+                if now >= lines.due {
+                    lines.pause = (2 * lines.pause).min(LINE_EVERY);
+                    lines.due = now + lines.pause;
                     terminal::say(&lines.line(tally, now));
                 }
             }
@@ -96,7 +114,7 @@ impl Progress {
     /// What there is of it on the terminal, for other threads.
     pub(crate) fn screen(&self) -> Screen {
         match self {
-            Progress::Bar(bar) => Screen(Some(bar.clone())),
+            Progress::Bar(bar) => Screen(Some(bar.whole.clone())),
             Progress::Lines(_) | Progress::Silent => Screen::bare(),
         }
     }
@@ -104,7 +122,8 @@ impl Progress {
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         if let Progress::Bar(bar) = self {
-            bar.finish_and_clear();
+            bar.fleet.clear();
+            bar.whole.finish_and_clear();
         }
     }
 }
@@ -126,11 +145,21 @@ impl Lines {
             }
             None => format!("progress: {}, {}/s", counted(items, "item"), short(rate)),
         };
-        if tally.failures() > 0 {
-            line.push_str(&format!(", {}", counted(tally.failures(), "failure")));
-        }
+        line.push_str(&troubles(tally));
         line
     }
+}
+
+/// What has not gone well, behind a comma.
+fn troubles(tally: &Tally) -> String {
+    let mut troubles = String::new();
+    if tally.failures() > 0 {
+        troubles.push_str(&format!(", {}", counted(tally.failures(), "failure")));
+    }
+    if tally.flaky > 0 {
+        troubles.push_str(&format!(", {} flaky", tally.flaky));
+    }
+    troubles
 }
 
 #[cfg(test)]
@@ -140,12 +169,16 @@ mod tests {
     #[test]
     fn lines_tell_rate_and_rest() {
         let start = Instant::now();
-        let lines = Lines { total: Some(100), start, last: start };
-        let tally = Tally::of_values(25);
+        let lines = Lines { total: Some(100), start, due: start, pause: FIRST_LINE };
+        let mut tally = Tally::of_values(25);
         let line = lines.line(&tally, start + Duration::from_secs(5));
         assert_eq!(line, "progress: 25/100 items (25%), 5.00/s, 15.0 s left");
-        let unknown = Lines { total: None, start, last: start };
-        assert_eq!(unknown.line(&tally, start + Duration::from_secs(5)), "progress: 25 items, 5.00/s");
+        tally.flaky = 2;
+        let unknown = Lines { total: None, ..lines };
+        assert_eq!(
+            unknown.line(&tally, start + Duration::from_secs(5)),
+            "progress: 25 items, 5.00/s, 2 flaky"
+        );
     }
 
     #[test]

@@ -106,10 +106,11 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let desk = intake.desk();
     let numbers = desk.borrow().numbers();
     let activity = Activity::of_run(pool.clone(), numbers, (&job.name, total), books.shared_tally());
-    let _hosting = watch.host(Host::new(pool.clone(), books.screen(), activity));
+    let _hosting = watch.host(Host::new(pool.clone(), books.screen(), activity.clone()));
     let steering = Steering::new(job);
     let figures = Figures::default();
-    let mut run = Run { job, books: &books, pool, watch, stage: Request::Run, total, figures, steering };
+    let stage = Request::Run;
+    let mut run = Run { job, books: &books, pool, watch, stage, total, figures, steering, activity };
 
     let driven = run.drive(intake, &desk);
     let is_settled = driven.is_ok();
@@ -184,6 +185,7 @@ struct Run<'a> {
     total: Option<u64>,
     figures: Figures,
     steering: Steering,
+    activity: Activity,
 }
 
 impl Run<'_> {
@@ -234,7 +236,7 @@ impl Run<'_> {
             if let Some(why) = self.reason_to_halt() {
                 self.halt(&mut stream, &why);
             }
-            self.books.show_progress();
+            self.books.show_progress(&self.activity);
         }
     }
 

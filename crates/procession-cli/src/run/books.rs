@@ -14,7 +14,7 @@ use super::record::{Record, Told};
 use super::results::Results;
 use super::sequence::{Held, Sequence};
 use super::spill::Spill;
-use crate::activity::SharedTally;
+use crate::activity::{Activity, SharedTally};
 use crate::exec;
 use crate::exit::Stop;
 use crate::failures::{self, Failures, Flaw, NOT_RUN, Outcome};
@@ -334,8 +334,10 @@ impl Books {
         self.write(Failures::flush)
     }
 
-    pub(super) fn show_progress(&self) {
-        self.progress.borrow_mut().update(&self.tally.lock());
+    pub(super) fn show_progress(&self, activity: &Activity) {
+        // Not while the tally is locked: others ask for it.
+        let tally = self.tally.lock().clone();
+        self.progress.borrow_mut().update(&tally, || activity.lines());
     }
 
     /// Where the progress is shown.
