@@ -76,7 +76,7 @@ impl Progress {
             None => ProgressBar::no_length(),
         });
         let template = match total {
-            Some(_) => "{bar:32} {human_pos}/{human_len} {percent}% {per_sec}, {eta} left{msg}",
+            Some(_) => "{wide_bar} {human_pos}/{human_len} {percent}% {per_sec}, {eta} left{msg}",
             None => "{spinner} {human_pos} {per_sec}{msg}",
         };
         // Both templates are constants, and a test makes them.
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn templates_are_sound() {
         for template in [
-            "{bar:32} {human_pos}/{human_len} {percent}% {per_sec}, {eta} left{msg}",
+            "{wide_bar} {human_pos}/{human_len} {percent}% {per_sec}, {eta} left{msg}",
             "{spinner} {human_pos} {per_sec}{msg}",
         ] {
             assert!(ProgressStyle::with_template(template).is_ok());
