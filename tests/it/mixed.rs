@@ -108,7 +108,10 @@ fn check_kills(builder: PoolBuilder, seed: u64, tasks: Tasks, meanwhile: impl Fn
     leaves_nothing(&pool, |pool| {
         let load = Load::new(pool, seed, &[], &[]);
         let mut killed = 0;
-        let outcomes = load.run(pool, tasks, |scene| killed = meanwhile(scene));
+        let outcomes = load.run(pool, tasks, |scene| {
+            load.wait_under_way();
+            killed = meanwhile(scene);
+        });
         let failures = match tasks.verb {
             Verb::Imap => check_all(&load, &outcomes, &[ErrorKind::WorkerLost], 1),
             Verb::Map => check_all(&load, &outcomes, &[], 3),
@@ -321,6 +324,7 @@ fn terminate(builder: PoolBuilder, seed: u64) {
     // So that something is left to end. One that is met earlier would keep a lone worker from all others.
     let load = Load::new(&pool, seed, &[], &[(Kind::Tiny, ITEMS[1] - 1)]);
     let outcomes = load.run(&pool, ONCE, |_| {
+        load.wait_under_way();
         pool.terminate();
         pool.join(Some(LIMIT)).unwrap();
     });

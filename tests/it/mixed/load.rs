@@ -222,7 +222,7 @@ impl Load {
         (0..).zip(outcomes(handles)).map(look).collect()
     }
 
-    /// Runs all of it, each kind on a thread of its own, and `meanwhile` once items of every kind have started.
+    /// Runs all of it, each kind on a thread of its own, and `meanwhile` beside it.
     pub(crate) fn run(&self, pool: &Pool, tasks: Tasks, meanwhile: impl FnOnce(&Scene<'_>)) -> Outcomes {
         let threads_left = AtomicU32::new(3);
         thread::scope(|scope| {
@@ -246,7 +246,6 @@ impl Load {
                 left();
                 outcomes
             });
-            self.wait_under_way();
             meanwhile(&Scene { pool, load: self, threads_left });
             [singles, tiny, larges].map(|thread| thread.join().expect("the thread's own checks hold"))
         })
