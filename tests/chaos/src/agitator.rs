@@ -208,7 +208,9 @@ impl<'p> Agitator<'p> {
             let _ = pidfd_send_signal(&process, Signal::CONT);
             return;
         }
-        let workers = children_of(helper);
+        let mut workers = children_of(helper);
+        // One that it has reaped, without a word of it yet, is nobody's child any more: how it ended dies with the helper.
+        workers.extend(self.pool.worker_pids().into_iter().filter(|&pid| parent_of(pid).is_none()));
         if pidfd_send_signal(&process, Signal::KILL).is_ok() {
             self.others += 1;
             let fault = |pid| Fault { pid, signal: Signal::KILL.as_raw(), by_helper: true };
