@@ -1,4 +1,4 @@
-//! The most memory that each worker had, over time.
+//! The most memory that each worker had, over time and in numbers.
 
 use std::fmt::Write as _;
 
@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use crate::axis::{Axis, nice};
 use crate::figure::{self, Frame, n};
 use crate::lanes::{Lane, Lanes};
+use crate::timeline::name;
 use crate::words;
 
 const HEIGHT: f64 = 210.0;
@@ -64,15 +65,26 @@ pub(crate) fn legend(lanes: &Lanes) -> Markup {
         p class="legend" {
             @if lanes.lanes.len() <= NAMED_MAX {
                 @for (at, lane) in lanes.lanes.iter().enumerate() {
-                    @if peak(lane) > 0 { (entry(&style(lanes, at, largest), format!("worker {}", lane.first))) }
+                    @if peak(lane) > 0 { (entry(&style(lanes, at, largest), name(lane))) }
                 }
             } @else if let Some(at) = largest {
-                @let (first, most) = (lanes.lanes[at].first, words::size(peak(&lanes.lanes[at])));
-                (entry("line line-1", format!("worker {first}, the largest: {most}")))
+                @let (name, most) = (name(&lanes.lanes[at]), words::size(peak(&lanes.lanes[at])));
+                (entry("line line-1", format!("{name}, the largest: {most}")))
                 (entry("line others", "the other workers".to_owned()))
             }
         }
     }
+}
+
+/// What the lines say, as a table: worker, processes, at first, at most, at the end. Whoever grows shows it there.
+pub(crate) fn rows(lanes: &Lanes) -> Vec<[String; 5]> {
+    let row = |lane: &Lane| {
+        let known = || lane.peak_rss.iter().copied().filter(|bytes| *bytes > 0);
+        let (first, last) = (known().next()?, known().next_back()?);
+        let [first, most, last] = [first, peak(lane), last].map(words::size);
+        Some([name(lane), words::grouped(lane.processes), first, most, last])
+    };
+    lanes.lanes.iter().filter_map(row).collect()
 }
 
 fn style(lanes: &Lanes, lane: usize, largest: Option<usize>) -> String {

@@ -327,6 +327,10 @@ fn memory_of(survey: &Survey) -> Markup {
                 p class="about" { "The most that each worker's process had had when an item ended." }
                 (memory::draw(&survey.lanes, &survey.axis))
                 (memory::legend(&survey.lanes))
+                (tables::numbers(
+                    ["worker", "processes", "at first", "at most", "at the end"],
+                    &memory::rows(&survey.lanes),
+                ))
             }
         }
     }

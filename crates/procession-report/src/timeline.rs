@@ -162,7 +162,8 @@ fn ticks(lanes: &Lanes, lane: &Lane, axis: &Axis, frame: &Frame, row: &Row, kind
     path
 }
 
-fn name(lane: &Lane) -> String {
+/// Which worker, or which ones.
+pub(crate) fn name(lane: &Lane) -> String {
     if lane.first == lane.last {
         format!("worker {}", lane.first)
     } else {

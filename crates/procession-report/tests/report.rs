@@ -297,6 +297,38 @@ fn a_clock_that_went_back_is_told_of() {
 }
 
 #[test]
+fn memory_is_told_of_every_worker() {
+    for workers in [1, 64] {
+        let scene = scene();
+        let mut writer = scene.begin(&Job { items: Some(0), ..Job::default() }, workers);
+        let mib = |size: u32| Some(u64::from(size) << 20);
+        // The first one grows, until another takes its place.
+        for (index, (start_s, size)) in (0..).zip([(1.0, 10), (40.0, 130), (80.0, 12)]) {
+            write(&mut writer, Item { peak_rss: mib(size), ..ran(index, 0, start_s, 0.5) });
+        }
+        for slot in 1..workers {
+            write(&mut writer, Item { peak_rss: mib(10), ..ran(u64::from(slot) + 2, slot, 1.0, 0.5) });
+        }
+        writer.finish(Ending::Complete).unwrap();
+        scene.change("UPDATE session SET started_at = 1795600000, ended_at = 1795600100");
+        let page = scene.page();
+        let rows = page.all("#memory .numbers tbody tr");
+        assert_eq!(rows.len() as u32, workers);
+        let cells: Vec<String> = page.all("#memory .numbers tbody td").into_iter().take(5).collect();
+        assert_eq!(cells, ["worker 0", "0", "10.0 MiB", "130 MiB", "12.0 MiB"]);
+        assert_eq!(page.all("#memory svg.figure path.line").len() as u32, workers, "a line each");
+        // Many cannot all be named: the one that matters is.
+        let names = page.all("#memory .legend .key");
+        let wanted: &[&str] = if workers == 1 {
+            &["worker 0"]
+        } else {
+            &["worker 0, the largest: 130 MiB", "the other workers"]
+        };
+        assert_eq!(names, wanted);
+    }
+}
+
+#[test]
 fn many_short_lives_share_their_marks() {
     let scene = scene();
     let mut writer = scene.begin(&Job { items: Some(1), ..Job::default() }, 40);
