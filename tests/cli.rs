@@ -25,6 +25,8 @@ mod merging;
 mod no_tables;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/pages.rs"]
+mod pages;
 #[path = "cli/parts.rs"]
 mod parts;
 #[path = "cli/policies.rs"]

@@ -17,7 +17,7 @@ use crate::exec::{self, Commands, Origin, RowForm, Streams, Wording};
 use crate::exit::{Ending, Stop};
 use crate::failures::UNKNOWN;
 use crate::input::{Cell, CellRow, Columns, File, Format, Series, Source, row};
-use crate::job::{Call, Job, PoolSettings, ResultSettings, RunDirSettings, Typed};
+use crate::job::{Call, Job, PoolSettings, ReportSettings, ResultSettings, RunDirSettings, Typed};
 use crate::part::Part;
 use crate::policy::Policies;
 use crate::run::Talk;
@@ -75,25 +75,19 @@ fn retry(command: &Retry) -> Result<Ending, Stop> {
     let again = cli::parse_from(words.iter().map(String::as_str))
         .map_err(|error| Diagnostic::new(error.to_string().trim_end().to_owned()))?;
     let forget = command.outcomes(&path)?;
-    let settle = |store: &RunDirFlags| RunDirSettings {
-        path: path.clone(),
-        resume: true,
-        or_start: false,
-        accept_changes: store.accept_changes,
-        forget,
-        typed: typed.clone(),
-    };
-    let (conduct, run_dir, job) = match again.command {
-        Command::Run(command) => (command.conduct, settle(&command.store), run_job(command)?),
-        Command::Map(command) => (command.conduct, settle(&command.store), map_job(command)?),
-        Command::Starmap(command) => (command.conduct, settle(&command.store), starmap_job(command)?),
+    let (conduct, store, job) = match again.command {
+        Command::Run(command) => (command.conduct, command.store.clone(), run_job(command)?),
+        Command::Map(command) => (command.conduct, command.store.clone(), map_job(command)?),
+        Command::Starmap(command) => (command.conduct, command.store.clone(), starmap_job(command)?),
         Command::Exec(mut command) => {
             command.store.resume = true;
-            (command.conduct, settle(&command.store), exec_job(command)?)
+            (command.conduct, command.store.clone(), exec_job(command)?)
         }
         _ => return Err(Diagnostic::new("the run was begun by a command that cannot be resumed").into()),
     };
-    conduct_job(Job { run_dir: Some(run_dir), ..job }, conduct)
+    let accept_changes = store.accept_changes;
+    let run_dir = RunDirSettings { path, resume: true, or_start: false, accept_changes, forget, typed };
+    conduct_job(Job { run_dir: Some(run_dir), report: store.report().or(job.report), ..job }, conduct)
 }
 
 impl Retry {
@@ -118,6 +112,7 @@ impl Retry {
 }
 
 fn conduct_job(mut job: Job, conduct: ConductFlags) -> Result<Ending, Stop> {
+    job.refuse_report()?;
     if conduct.dry_run {
         return plan::show(&job);
     }
@@ -126,7 +121,8 @@ fn conduct_job(mut job: Job, conduct: ConductFlags) -> Result<Ending, Stop> {
     run_dir::keep_input(&mut job)?;
     let loud = !conduct.quiet;
     let talk = Talk { progress: loud && !conduct.no_progress, summary: loud, backtrace: loud };
-    run::run(&job, talk)
+    let ended = run::run(&job, talk);
+    report::follow(&job, loud, ended)
 }
 
 fn run_job(command: Run) -> Result<Job, Diagnostic> {
@@ -215,6 +211,7 @@ fn apply_job(command: Apply) -> Result<Job, Diagnostic> {
         results: ResultSettings::default(),
         skip_invalid: false,
         run_dir: None,
+        report: None,
     })
 }
 
@@ -243,6 +240,7 @@ fn job(
         results,
         skip_invalid: conduct.skip_invalid,
         run_dir: None,
+        report: None,
     })
 }
 
@@ -300,6 +298,7 @@ fn exec_job(command: Exec) -> Result<Job, Diagnostic> {
         results,
         skip_invalid: command.conduct.skip_invalid,
         run_dir: None,
+        report: None,
     })
 }
 
@@ -396,9 +395,10 @@ impl ItemFlags {
 }
 
 impl RunDirFlags {
-    /// The job with the run directory that is meant: the one that was typed, or the job's own. `last` are words that came
-    /// behind all flags.
+    /// The job with the run directory and the report that are meant: those that were typed, or the job's own. `last` are
+    /// words that came behind all flags.
     fn put_into(&self, mut job: Job, last: &[String]) -> Result<Job, Diagnostic> {
+        job.report = self.report().or(job.report);
         if let Some(path) = self.run_dir.clone() {
             job.run_dir =
                 Some(RunDirSettings { path, typed: Typed::before(last)?, ..RunDirSettings::default() });
@@ -418,6 +418,12 @@ impl RunDirFlags {
             None => {}
         }
         Ok(job)
+    }
+
+    fn report(&self) -> Option<ReportSettings> {
+        let path = self.report.clone()?;
+        let at = Text::new("--report", path.to_string_lossy()).whole();
+        Some(ReportSettings { path, at })
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use procession::{Output, PoolBuilder, StartMethod, TaskInfo};
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::echo;
 use crate::exec::Streams;
 use crate::input::{Counted, Rows, Source};
@@ -38,6 +38,8 @@ pub(crate) struct Job {
     pub(crate) skip_invalid: bool,
     /// Where every outcome is kept, if it is to be.
     pub(crate) run_dir: Option<RunDirSettings>,
+    /// The page that is drawn of it at the end, if one is.
+    pub(crate) report: Option<ReportSettings>,
 }
 
 /// A command line, and the directory it was typed in.
@@ -108,6 +110,14 @@ pub(crate) struct RunDirSettings {
     pub(crate) typed: Typed,
 }
 
+/// A page about the run.
+#[derive(Clone, Debug)]
+pub(crate) struct ReportSettings {
+    pub(crate) path: PathBuf,
+    /// Where that is said.
+    pub(crate) at: Place,
+}
+
 impl Job {
     /// Checks the whole input, and says how many items there are and how many of them run.
     pub(crate) fn check(&self) -> Result<(Counted, Counted), Diagnostic> {
@@ -134,6 +144,7 @@ impl Job {
     pub(crate) fn refuse_overwriting(&self) -> Result<(), Diagnostic> {
         let (values, failures) = (self.results.file.as_deref(), self.results.failures.as_deref());
         let events = self.results.events.as_deref();
+        let report = self.report.as_ref().map(|report| report.path.as_path());
         let (input, spec) = (self.source.path(), self.spec.as_deref());
         for (path, other, what) in [
             (values, input, "the items are read from the file that the values go to"),
@@ -145,6 +156,11 @@ impl Job {
             (events, spec, "the events go to the file that describes the job"),
             (events, values, "values and events go to the same file"),
             (events, failures, "failures and events go to the same file"),
+            (report, input, "the items are read from the file that the report goes to"),
+            (report, spec, "the report goes to the file that describes the job"),
+            (report, values, "values and the report go to the same file"),
+            (report, failures, "failures and the report go to the same file"),
+            (report, events, "events and the report go to the same file"),
         ] {
             if let (Some(path), Some(other)) = (path, other)
                 && is_same_file(path, other)
@@ -152,6 +168,29 @@ impl Job {
                 let refusal = Diagnostic::new(format!("{} would be overwritten: {what}", path.display()));
                 return Err(refusal.help("name another file"));
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses a report that would have nothing to show, or no place to be.
+    pub(crate) fn refuse_report(&self) -> Result<(), Diagnostic> {
+        let Some(ReportSettings { path, at }) = &self.report else { return Ok(()) };
+        let Some(RunDirSettings { path: run_dir, .. }) = &self.run_dir else {
+            let refusal = at.error("a report is drawn from a run directory, and this run has none");
+            return Err(refusal.help("add --run-dir DIR, or `dir = \"DIR\"` to [run] in the job spec"));
+        };
+        if path.as_os_str() == "-" {
+            return Err(at.error("a report goes to a file: stdout is for results").help("name a file"));
+        }
+        if path.is_dir() {
+            let refusal = at.error(format!("{} is a directory", path.display()));
+            return Err(refusal.help(format!("name a file in it: {}", path.join("report.html").display())));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        // The run directory itself may be yet to be made.
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir() && !folder.starts_with(run_dir)) {
+            let refusal = at.error(format!("there is no directory {}", folder.display()));
+            return Err(refusal.help("make it first, or name another file"));
         }
         Ok(())
     }

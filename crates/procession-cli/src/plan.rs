@@ -48,6 +48,9 @@ pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     if let Some(path) = &job.results.failures {
         line("failures", &path.display().to_string());
     }
+    if let Some(report) = &job.report {
+        line("report", &report.path.display().to_string());
+    }
     let mut stdout = Sink::stdout();
     stdout.write(plan.as_bytes())?;
     stdout.flush()?;

@@ -101,6 +101,9 @@ pub(crate) struct RunDirFlags {
     /// Run again what may have been running when the master was killed
     #[arg(long, requires = "resuming")]
     pub(crate) rerun_unknown: bool,
+    /// Draw the page of `procession report` once the run is over, however it ended
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
 }
 
 /// How the program behaves around the run.

@@ -47,7 +47,7 @@ const KEYS: [Key; 8] = [
         Wants::Table(&output::KEYS, &[]),
         "Where values go, and what is kept of items without one.",
     ),
-    key("run", Wants::Table(&run::KEYS, &[]), "`dir` is the run directory, where every outcome is kept."),
+    key("run", Wants::Table(&run::KEYS, &[]), "Where every outcome is kept, and the page about it."),
 ];
 
 /// Reads the job in `path`, changed by the `--set` assignments in order.
@@ -130,7 +130,8 @@ fn job(
         None => (ResultSettings::default(), None),
     };
     results.unordered = unordered.unwrap_or(call == Call::ImapUnordered);
-    let run_dir = table.get("run").map(|entry| run::read(entry.table()?)).transpose()?.flatten();
+    let kept = table.get("run").map(|entry| run::read(entry.table()?)).transpose()?;
+    let run::Kept { run_dir, report } = kept.unwrap_or_default();
     Ok(Job {
         name,
         spec: None,
@@ -143,6 +144,7 @@ fn job(
         results,
         skip_invalid: false,
         run_dir,
+        report,
     })
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::key::{self, Key, Wants};
-use super::{KEYS, input, output, pool, units};
+use super::{KEYS, input, output, pool, run, units};
 
 /// The JSON schema of job specs.
 ///
@@ -39,6 +39,7 @@ Any key can be changed for one run: `--set pool.workers=8`. Flags have the last 
     section(&mut text, "`[pool]`: the workers", &pool::KEYS);
     section(&mut text, "`[input]`: exactly one source of items", &input::KEYS);
     section(&mut text, "`[output]`: values, and items without one", &output::KEYS);
+    section(&mut text, "`[run]`: what is kept of the run", &run::KEYS);
     let _ = write!(
         text,
         "\n## Durations and sizes\n\n* Durations: {}; a number counts seconds. Units: {}.\n* Sizes: {}; a number counts bytes. Units: {}.\n",
