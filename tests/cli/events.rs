@@ -5,7 +5,7 @@ use std::fs;
 use procession_harness::wait_until;
 use serde_json::Value;
 
-use crate::program::{procession, run, start, within};
+use crate::program::{example, procession, run, start, within};
 
 const SCHEMA: &str = include_str!("../../docs/events.schema.json");
 
@@ -76,6 +76,8 @@ procession_harness::cases! {
         assert_eq!((&exit["pid"], &exit["signal"]), (&lost["pid"], &11.into()), "{exit} {lost}");
         assert_eq!(of_kind(&events, "worker_started").len(), exits.len(), "every worker that came has gone");
         assert_eq!(exits.len(), 3, "{exits:?}");
+        let restarts = of_kind(&events, "worker_started").into_iter().filter(|event| event["restart"] == 1);
+        assert_eq!(restarts.map(|event| &event["worker"]).collect::<Vec<_>>(), [&lost["worker"]]);
     }
 
     fn panics_and_rows_without_arguments_are_told_in_the_input_s_numbers() {
@@ -108,10 +110,74 @@ procession_harness::cases! {
         running.finish();
         let events = events(&fs::read_to_string(&stream).expect("the stream was written"));
         assert_eq!(outcomes(&events), [(0, "terminated".to_owned()), (1, "ok".to_owned())]);
+        let told = of_kind(&events, "run_stopping").into_iter().map(|event| (&event["how"], &event["reason"]));
+        let wanted = [("drain".into(), "SIGTERM".into()), ("stop".into(), "SIGTERM".into())];
+        assert!(told.eq(wanted.iter().map(|(how, reason)| (how, reason))), "{events:?}");
         let last = events.last().expect("there are events");
         assert_eq!((&last["ending"], &last["signal"]), (&"signalled".into(), &15.into()), "{last}");
         // The output has its order all the same.
         assert_eq!(fs::read_to_string(&values).expect("the values were written"), "0.0\n");
+    }
+
+    fn what_happens_to_the_run_as_a_whole_is_told() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let values = within(&folder, "values.jsonl");
+        let map = ["map", "faults::sleep", "-j", "1", "--chunk-size", "1", "-o", &values, "--events", "-"];
+        for (more, wanted) in [
+            (&["--halt", "soon,fail=1", "-1", "0", "0"][..], ("run_stopping", "how", "drain")),
+            (&["--halt", "now,fail=1", "-1", "0", "0"], ("run_stopping", "how", "stop")),
+            (&["--max-load", "0.000001", "0", "--halt", "soon,done=1"], ("run_held", "event", "run_held")),
+        ] {
+            let mut running = start(procession(&[&map[..], more].concat()));
+            let (kind, key, value) = wanted;
+            let event = loop {
+                let line = running.line();
+                assert!(!line.is_empty(), "no {kind}: {}", running.said());
+                let event: Value = serde_json::from_str(&line).expect("an event is a JSON line");
+                check(&event);
+                if event["event"] == kind {
+                    break event;
+                }
+            };
+            assert_eq!(event[key], value, "{event}");
+            assert!(event["reason"].as_str().is_some_and(|reason| reason.len() > 10), "{event}");
+            running.signal(nix::sys::signal::Signal::SIGKILL);
+            running.finish();
+        }
+    }
+
+    fn a_pause_is_told() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [stream, values] = ["events.jsonl", "values.jsonl"].map(|name| within(&folder, name));
+        let words = ["map", "faults::sleep", "-j", "1", "--chunk-size", "1", "-o", &values, "--events", &stream, "0", "600"];
+        let mut running = start(procession(&words));
+        let limit = std::time::Duration::from_secs(60);
+        let text = || fs::read_to_string(&stream).unwrap_or_default();
+        assert!(wait_until(limit, || text().contains("item_finished")), "{}", running.said());
+        running.signal(nix::sys::signal::Signal::SIGTSTP);
+        let is_stopped = || procession_harness::state_of(running.pid()) == Some('T');
+        assert!(wait_until(limit, is_stopped), "{}", text());
+        running.signal(nix::sys::signal::Signal::SIGCONT);
+        assert!(wait_until(limit, || text().contains("run_resumed")), "{}", text());
+        let events = events(&text());
+        let pauses = of_kind(&events, "run_resumed");
+        assert!(pauses.len() == 1 && pauses[0]["paused_s"].as_f64() > Some(0.0), "{pauses:?}");
+        running.signal(nix::sys::signal::Signal::SIGKILL);
+        running.finish();
+    }
+
+    fn a_pool_that_gives_up_is_told() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let values = within(&folder, "values.jsonl");
+        // Every item ends its worker.
+        let args = "input.args=[\"{index}\", 1, \"segv\"]";
+        let words = ["run", &example("faults.toml"), "--set", args, "--workers", "2", "-o", &values, "--events", "-"];
+        let end = run(&words);
+        assert_eq!(end.code(), Some(70), "{}", end.stderr);
+        let events = events(&end.stdout);
+        let broken = of_kind(&events, "pool_broken");
+        assert!(broken.len() == 1 && broken[0]["reason"].as_str().is_some_and(|why| !why.is_empty()), "{broken:?}");
+        assert_eq!(events.last().expect("there are events")["ending"], "broken");
     }
 
     fn events_are_not_mixed_with_values() {

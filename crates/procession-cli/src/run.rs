@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
 
 use self::books::{Books, Lost};
-use self::events::{End, Events};
+use self::events::{End, Events, How, Stopping};
 use self::figures::{Figure, Figures};
 use self::record::Record;
 use self::results::Results;
@@ -29,7 +29,7 @@ use crate::activity::Activity;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
-use crate::host::Host;
+use crate::host::{Away, Host};
 use crate::input::Rows;
 use crate::intake::{Desk, Intake};
 use crate::job::{Call, Job};
@@ -106,11 +106,13 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let desk = intake.desk();
     let numbers = desk.borrow().numbers();
     let activity = Activity::of_run(pool.clone(), numbers, (&job.name, total), books.shared_tally());
-    let _hosting = watch.host(Host::new(pool.clone(), books.screen(), activity.clone()));
+    let host = Host::new(pool.clone(), books.screen(), activity.clone());
+    let pauses = Pauses { away: host.away(), told: Duration::ZERO };
+    let _hosting = watch.host(host);
     let steering = Steering::new(job);
     let figures = Figures::default();
     let stage = Request::Run;
-    let mut run = Run { job, books: &books, pool, watch, stage, total, figures, steering, activity };
+    let mut run = Run { job, books: &books, pool, watch, stage, total, figures, steering, activity, pauses };
 
     let driven = run.drive(intake, &desk);
     let is_settled = driven.is_ok();
@@ -186,6 +188,13 @@ struct Run<'a> {
     figures: Figures,
     steering: Steering,
     activity: Activity,
+    pauses: Pauses,
+}
+
+/// For how long a run was suspended, and how much of that the event stream knows.
+struct Pauses {
+    away: Away,
+    told: Duration,
 }
 
 impl Run<'_> {
@@ -207,11 +216,12 @@ impl Run<'_> {
         let mut stream = self.pool.stream(self.job.task, intake, options);
         loop {
             self.books.on_record(Record::tick)?;
+            self.tell_pauses()?;
             let request = self.watch.request();
             if request > self.stage {
                 self.stage = request;
                 self.watch.hear();
-                self.obey(&mut stream);
+                self.obey(&mut stream)?;
             }
             if let Some(stop) = self.books.stop() {
                 return Err(stop);
@@ -234,7 +244,7 @@ impl Run<'_> {
                 Some(Some(answer)) => self.settle(&mut stream, desk, answer)?,
             }
             if let Some(why) = self.reason_to_halt() {
-                self.halt(&mut stream, &why);
+                self.halt(&mut stream, &why)?;
             }
             self.books.show_progress(&self.activity);
         }
@@ -283,6 +293,7 @@ impl Run<'_> {
                 let why = "the deadline of the run passed".to_owned();
                 self.books
                     .aside(|| terminal::say_warning(&format!("{why}; what was not begun does not run")));
+                self.stopping(How::Stop, &why)?;
                 self.books.cut_short(why);
             }
             (_, Stop::Broken(message)) => self.books.broke(&message),
@@ -292,23 +303,42 @@ impl Run<'_> {
     }
 
     /// Does what the signals ask for, and says so.
-    fn obey<I: Iterator>(&self, stream: &mut PayloadStream<I>) {
+    fn obey<I: Iterator>(&self, stream: &mut PayloadStream<I>) -> Result<(), Stop> {
         let name = self.watch.signal().map_or("signal", signals::name);
         match self.stage {
-            Request::Run => {}
+            Request::Run => Ok(()),
             Request::Drain => {
                 stream.drain();
                 let warning =
                     format!("{name}: finishing what runs, beginning nothing new; once more to stop it");
                 self.books.aside(|| terminal::say_warning(&warning));
+                self.stopping(How::Drain, name)
             }
             Request::Stop => {
                 self.pool.terminate();
                 // Whatever comes now may come at any time: the bar is in its way.
                 self.books.end_progress();
                 terminal::say_warning(&format!("{name}: stopping what runs; once more to kill it"));
+                self.stopping(How::Stop, name)
             }
         }
+    }
+
+    /// Lets the event stream know that the run ends before its items do.
+    fn stopping(&self, how: How, reason: &str) -> Result<(), Stop> {
+        let stopping = Stopping { how, reason, signal: self.watch.signal() };
+        self.books.on_record(|record| record.tell_events(|events| events.stopping(&stopping)))
+    }
+
+    /// Lets the event stream know that the run was suspended and goes on.
+    fn tell_pauses(&mut self) -> Result<(), Stop> {
+        let paused = self.pauses.away.time();
+        let more = paused.saturating_sub(self.pauses.told);
+        if more.is_zero() {
+            return Ok(());
+        }
+        self.pauses.told = paused;
+        self.books.on_record(|record| record.tell_events(|events| events.resumed(more)))
     }
 
     /// Books the items that were never taken in, so that every item without a value is in the failures.

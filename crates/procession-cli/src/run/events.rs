@@ -26,6 +26,8 @@ const FLUSH_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Events {
     sink: Sink,
     flushed: Instant,
+    /// How many workers each place has had.
+    started: BTreeMap<u32, u64>,
 }
 
 /// One line.
@@ -49,6 +51,8 @@ enum Line<'a> {
         at: f64,
         worker: u32,
         pid: u32,
+        #[serde(skip_serializing_if = "is_zero")]
+        restart: u64,
     },
     WorkerReady {
         at: f64,
@@ -68,6 +72,19 @@ enum Line<'a> {
     PoolBroken {
         at: f64,
         reason: &'a str,
+    },
+    RunHeld {
+        at: f64,
+        reason: &'a str,
+    },
+    RunResumed {
+        at: f64,
+        paused_s: f64,
+    },
+    RunStopping {
+        at: f64,
+        #[serde(flatten)]
+        stopping: &'a Stopping<'a>,
     },
     ItemRetried {
         at: f64,
@@ -93,6 +110,25 @@ enum Line<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         halted: Option<&'a str>,
     },
+}
+
+/// A run that ends before its items do.
+#[derive(Serialize)]
+pub(super) struct Stopping<'a> {
+    pub(super) how: How,
+    pub(super) reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signal: Option<i32>,
+}
+
+/// What becomes of the items that run.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum How {
+    /// They finish.
+    Drain,
+    /// They are stopped.
+    Stop,
 }
 
 /// An item that failed and runs again.
@@ -155,7 +191,7 @@ impl Events {
     /// Opens the file; `-` is stdout. What was in it stays until the run begins.
     pub(super) fn open(path: &Path) -> Result<Events, Stop> {
         let sink = if path.as_os_str() == "-" { Sink::stdout() } else { Sink::file(path)? };
-        Ok(Events { sink, flushed: Instant::now() })
+        Ok(Events { sink, flushed: Instant::now(), started: BTreeMap::new() })
     }
 
     pub(super) fn begin(&mut self, job: &Job, total: Option<u64>) -> Result<(), Stop> {
@@ -178,7 +214,10 @@ impl Events {
         let at = now();
         match event {
             Event::WorkerStarted { slot, pid } => {
-                self.write(&Line::WorkerStarted { at, worker: *slot, pid: *pid })
+                let started = self.started.entry(*slot).or_default();
+                let restart = *started;
+                *started += 1;
+                self.write(&Line::WorkerStarted { at, worker: *slot, pid: *pid, restart })
             }
             Event::WorkerReady { slot, pid } => {
                 self.write(&Line::WorkerReady { at, worker: *slot, pid: *pid })
@@ -213,6 +252,22 @@ impl Events {
             earlier,
         };
         self.write(&Line::ItemFinished { at: now(), item })
+    }
+
+    /// The run ends before its items do.
+    pub(super) fn stopping(&mut self, stopping: &Stopping<'_>) -> Result<(), Stop> {
+        self.write(&Line::RunStopping { at: now(), stopping })?;
+        self.flush()
+    }
+
+    /// Nothing new is begun until the machine has more to spare.
+    pub(super) fn held(&mut self, reason: &str) -> Result<(), Stop> {
+        self.write(&Line::RunHeld { at: now(), reason })
+    }
+
+    /// The run was suspended for that time, and goes on.
+    pub(super) fn resumed(&mut self, paused: Duration) -> Result<(), Stop> {
+        self.write(&Line::RunResumed { at: now(), paused_s: paused.as_secs_f64() })
     }
 
     /// An item failed, and runs again after a pause.

@@ -7,7 +7,7 @@ use procession::{Error, Payload, PayloadStream};
 
 use super::Run;
 use super::again::{Again, Cause, Failure};
-use super::events::Retried;
+use super::events::{How, Retried};
 use super::figures::Figure;
 use super::steering::Verdict;
 use crate::exit::Stop;
@@ -117,19 +117,20 @@ impl Run<'_> {
         self.total.is_none_or(|total| done < total).then(|| format!("{why} (--halt {halt})"))
     }
 
-    pub(super) fn halt<I: Iterator>(&self, stream: &mut PayloadStream<I>, why: &str) {
-        let what = match self.job.pool.policies.halt.map(|halt| halt.when) {
+    pub(super) fn halt<I: Iterator>(&self, stream: &mut PayloadStream<I>, why: &str) -> Result<(), Stop> {
+        let (how, what) = match self.job.pool.policies.halt.map(|halt| halt.when) {
             Some(When::Now) => {
                 stream.cancel();
-                "stopping what runs"
+                (How::Stop, "stopping what runs")
             }
             Some(When::Soon) | None => {
                 stream.drain();
-                "finishing what runs"
+                (How::Drain, "finishing what runs")
             }
         };
         self.books.halt(why);
         self.books.aside(|| terminal::say_warning(&format!("{why}: {what}, beginning nothing new")));
+        self.stopping(how, why)
     }
 }
 

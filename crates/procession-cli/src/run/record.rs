@@ -239,6 +239,14 @@ impl Record {
         if self.is_final(error) { self.write(row) } else { self.tell(&row) }
     }
 
+    /// Lets the event stream know something of the run as a whole.
+    pub(super) fn tell_events(
+        &mut self,
+        tell: impl FnOnce(&mut Events) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        self.stream.as_mut().map_or(Ok(()), tell)
+    }
+
     /// An item failed, and runs again after a pause.
     pub(super) fn retried(&mut self, retry: &Retried<'_>) -> Result<(), Stop> {
         self.stream.as_mut().map_or(Ok(()), |stream| stream.retried(retry))

@@ -34,6 +34,9 @@ impl Hearer for Books {
         if let Some(reason) = reason {
             let warning = format!("{reason}: nothing new is begun until that has changed; what runs goes on");
             self.aside(|| terminal::say_warning(&warning));
+            if let Err(stop) = self.on_record(|record| record.tell_events(|events| events.held(&reason))) {
+                self.stop.borrow_mut().get_or_insert(stop);
+            }
         }
         is_closed
     }
