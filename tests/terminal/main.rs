@@ -1,10 +1,10 @@
 //! The `procession` program in a real terminal, with the keys that send signals. Each test in a process of its own.
 
+mod progress;
 mod session;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use procession_harness::{Signal, alive, send_signal, stop, wait_until};
@@ -195,50 +195,6 @@ procession_harness::cases! {
         let (status, shown) = session.finish();
         assert!(status.success(), "{shown}");
         assert_eq!(values.text(), "0.0\n2.0\n");
-    }
-
-    fn what_workers_print_stands_beside_the_bar() {
-        let values = Scratch::new("values.jsonl");
-        let lines: Vec<String> = (0..40).map(|line| format!("line {line} of a worker")).collect();
-        let texts: Vec<String> = lines.iter().map(|line| format!(r#""{line}\n""#)).collect();
-        let mut words = vec!["map", "faults::print", "--chunk-size", "1", "-j", "2", "-o", values.path()];
-        words.extend(texts.iter().map(String::as_str));
-        words.push(r#""\u001b[31m\n""#);
-        let (status, shown) = Session::start(&words).finish();
-        assert!(status.success() && shown.contains("/41 "), "{shown}");
-        for line in lines {
-            let (before, _) = shown.split_once(&format!("{line}\r\n")).expect("the line is there, and whole");
-            // Nothing is before it on its line: a line's end, or the bar's line that was cleared.
-            assert!(before.is_empty() || before.ends_with(['\n', '\r', 'K']), "{line}: {shown:?}");
-        }
-        assert!(shown.contains("\\u{1b}[31m") && !shown.contains("\x1b[31m"), "{shown:?}");
-    }
-
-    fn above_the_bar_stands_what_each_worker_runs() {
-        let values = Scratch::new("values.jsonl");
-        let words = ["map", "faults::sleep", "1.5", "1.5", "1.5", "-j", "3", "-o", values.path()];
-        let (status, shown) = Session::start(&words).finish();
-        assert!(status.success(), "{shown}");
-        for worker in 0..3 {
-            assert!(shown.contains(&format!("worker {worker}: pid ")), "{shown}");
-        }
-        assert!(shown.contains("item 2 for "), "{shown}");
-        // Nobody is asked while items take no time.
-        let (status, shown) = Session::start(&["map", "square", "1", "2", "-o", values.path()]).finish();
-        assert!(status.success() && !shown.contains("worker 0"), "{shown}");
-    }
-
-    fn the_bar_is_for_terminals_alone() {
-        let values = Scratch::new("values.jsonl");
-        let words = ["map", "square", "1", "2", "-o", values.path()];
-        let (status, shown) = Session::start(&words).finish();
-        assert!(status.success() && shown.contains("2/2 100%"), "{shown}");
-        // Values on the same terminal are all the progress one needs.
-        let (status, shown) = Session::start(&words[..4]).finish();
-        assert!(status.success() && !shown.contains("100%"), "{shown}");
-        let end = Command::new(PROGRAM).args(words).stdin(Stdio::null()).output().expect("the program starts");
-        let said = String::from_utf8_lossy(&end.stderr).into_owned();
-        assert!(end.status.success() && !said.contains('\r') && !said.contains("100%"), "{said}");
     }
 }
 

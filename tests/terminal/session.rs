@@ -70,6 +70,11 @@ impl Session {
         (&*self.terminal).write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
+    /// Makes the terminal that large.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        self.terminal.resize(Size::new(rows, columns)).expect("a terminal has a size");
+    }
+
     /// All that was shown so far.
     pub(crate) fn shown(&self) -> String {
         self.shown.lock().unwrap().clone()

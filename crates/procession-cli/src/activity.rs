@@ -3,14 +3,23 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use procession::{Pool, Stats, WorkerStats};
+use procession::{Payload, Pool, RunningItem, Stats, TaskInfo, WorkerStats};
 
+use crate::exec;
+use crate::host::Away;
 use crate::intake::Numbers;
+use crate::progress::{Doing, Picture, Sum, Worker};
+use crate::reproduce::args_json;
 use crate::spec::units;
 use crate::summary::{Tally, counted};
 use crate::terminal::printable;
+
+/// Of larger arguments nothing is said: nobody would read them, and they are looked at several times a second.
+const ARGS_BYTES_MAX: usize = 16 << 10;
+/// So much is said of a call or a command, in characters.
+const WHAT_CHARS_MAX: usize = 200;
 
 /// A tally that the run writes and others read.
 #[derive(Clone, Default)]
@@ -29,64 +38,87 @@ pub(crate) struct Activity {
     /// The pool counts payloads, people count items.
     numbers: Numbers,
     whole: Option<Whole>,
+    start: Instant,
+    away: Away,
 }
 
 /// What is known of a run as a whole.
 #[derive(Clone)]
 struct Whole {
     name: String,
+    task: &'static TaskInfo,
     total: Option<u64>,
     tally: SharedTally,
-    start: Instant,
 }
 
 impl Activity {
     /// Of a pool alone.
     pub(crate) fn of(pool: Pool) -> Activity {
-        Activity { pool, numbers: Numbers::default(), whole: None }
+        let (numbers, away) = (Numbers::default(), Away::default());
+        Activity { pool, numbers, whole: None, start: Instant::now(), away }
     }
 
     /// Of a run that begins now.
     pub(crate) fn of_run(
         pool: Pool,
         numbers: Numbers,
-        (name, total): (&str, Option<u64>),
+        (name, task, total): (&str, &'static TaskInfo, Option<u64>),
         tally: SharedTally,
     ) -> Activity {
-        let whole = Whole { name: printable(name), total, tally, start: Instant::now() };
-        Activity { pool, numbers, whole: Some(whole) }
+        let whole = Whole { name: printable(name), task, total, tally };
+        Activity { numbers, whole: Some(whole), ..Activity::of(pool) }
     }
 
-    /// A line a worker and one for the whole, each with its end.
+    /// For how long the run was suspended so far.
+    pub(crate) fn away(&self) -> Away {
+        self.away.clone()
+    }
+
+    /// For how long it has been going on.
+    pub(crate) fn running(&self) -> Duration {
+        self.start.elapsed().saturating_sub(self.away.time())
+    }
+
+    /// All of it, for people who ask: a line a worker and one for the whole, each with its end.
     pub(crate) fn report(&self) -> String {
         let mut report = String::new();
-        for line in self.lines() {
-            report.push_str(&line);
+        for worker in &self.pool.stats().workers {
+            report.push_str(&self.line(worker));
             report.push('\n');
         }
-        if let Some(Whole { name, total, tally, start }) = &self.whole {
+        if let Some(Whole { name, total, tally, .. }) = &self.whole {
             let tally = tally.lock().clone();
             let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-            let _ = writeln!(report, "{name}{of}: {tally} after {}", units::show(start.elapsed()));
+            let _ = writeln!(report, "{name}{of}: {tally} after {}", units::show(self.running()));
         }
         report
     }
 
-    /// A line a worker.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    /// All of it, as it is painted. `rate` is told how many items ran, and says how fast.
+    pub(crate) fn picture(&self, rate: impl FnOnce(Duration, u64) -> f64) -> Picture {
         let Stats { workers, .. } = self.pool.stats();
-        workers.iter().map(|worker| self.line(worker)).collect()
+        let tally = self.whole.as_ref().map(|whole| whole.tally.lock().clone()).unwrap_or_default();
+        let total = self.whole.as_ref().and_then(|whole| whole.total);
+        let (running, set_aside) = (self.running(), self.numbers.set_aside_items());
+        // Outcomes that wait for their turn are done; the tally does not know of them yet.
+        let ended: u64 = workers.iter().map(|worker| worker.completed).sum();
+        let done = tally.items().max((set_aside + ended).saturating_sub(tally.retried));
+        let done = done.min(total.unwrap_or(u64::MAX));
+        let rate = rate(running, done.saturating_sub(set_aside));
+        let lost = tally.lost();
+        let failed = tally.failures() - lost;
+        let sum = Sum { done, total, rate, failed, lost, flaky: tally.flaky, running };
+        let workers =
+            workers.iter().map(|worker| Worker { slot: worker.slot, doing: self.doing(worker) }).collect();
+        Picture { workers, sum }
     }
 
     fn line(&self, worker: &WorkerStats) -> String {
         let mut line = format!("worker {}: ", worker.slot);
-        match worker.pid {
-            Some(pid) => {
-                let _ = write!(line, "pid {pid}, ");
-            }
-            None => line.push_str("no process, "),
+        if let Some(pid) = worker.pid {
+            let _ = write!(line, "pid {pid}, ");
         }
-        line.push_str(&self.runs(worker));
+        line.push_str(&self.doing(worker).words());
         let _ = write!(line, "; {} done", worker.completed);
         if worker.restarts > 0 {
             let _ = write!(line, ", {}", counted(u64::from(worker.restarts), "restart"));
@@ -98,12 +130,37 @@ impl Activity {
     }
 
     /// What a worker does now.
-    fn runs(&self, worker: &WorkerStats) -> String {
-        let Some(running) = &worker.running else { return "idle".to_owned() };
-        let mut runs = format!("item {} for {}", self.numbers.item(running.item), units::show(running.ran));
-        if running.attempt > 1 {
-            let _ = write!(runs, ", attempt {}", running.attempt);
+    fn doing(&self, worker: &WorkerStats) -> Doing {
+        match &worker.running {
+            Some(running) => {
+                let RunningItem { item, ran, attempt, .. } = *running;
+                Doing::Runs { item: self.numbers.item(item), ran, attempt, what: self.what(running) }
+            }
+            None if worker.pid.is_none() => Doing::NoProcess,
+            None if !worker.is_ready => Doing::Starting,
+            None => Doing::Idle,
         }
-        runs
     }
+
+    /// The command, or the call with as much of its arguments as is known.
+    fn what(&self, running: &RunningItem) -> String {
+        let Some(Whole { task, .. }) = &self.whole else { return running.task.to_owned() };
+        let args = self.numbers.args(running.item).filter(|args| args.as_bytes().len() <= ARGS_BYTES_MAX);
+        let what = args.and_then(|args| described(task, &args));
+        let what = printable(&what.unwrap_or_else(|| task.short_path().to_owned()));
+        match what.char_indices().nth(WHAT_CHARS_MAX) {
+            Some((at, _)) => format!("{}…", &what[..at]),
+            None => what,
+        }
+    }
+}
+
+/// A command as it would be typed, or a call.
+fn described(task: &TaskInfo, args: &Payload) -> Option<String> {
+    if exec::runs_commands(task) {
+        return exec::order(args).map(|order| exec::in_short(&order));
+    }
+    let json = args_json(task, args)?;
+    let args = json.get().strip_prefix('[')?.strip_suffix(']')?;
+    Some(format!("{}({args})", task.short_path()))
 }

@@ -221,7 +221,21 @@ pub(crate) fn are_commands(path: &str) -> bool {
     [command.info(), idempotent_command.info()].iter().any(|info| info.path() == path)
 }
 
-/// A command as it would be typed into a shell.
+/// A command in short: its words as they would be typed, or what a script is called with and the script.
+pub(crate) fn in_short(order: &Order) -> String {
+    let words = |words: &[String]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    match order.argv.as_slice() {
+        // The script is the same for all items: what tells them apart comes first.
+        [shell, flag, script, name, values @ ..]
+            if shell == "/bin/sh" && flag == "-c" && !values.is_empty() =>
+        {
+            format!("{} {}: {script}", quoted(name), words(values))
+        }
+        argv => words(argv),
+    }
+}
+
+/// A command as it would be typed into a shell, with all that it is given.
 pub(crate) fn shell_line(order: &Order) -> String {
     let mut line = String::new();
     if let Some(cwd) = &order.cwd {

@@ -16,7 +16,6 @@ pub(crate) struct Host {
     pool: Pool,
     screen: Screen,
     activity: Activity,
-    away: Away,
 }
 
 /// For how long a run was suspended so far.
@@ -25,12 +24,12 @@ pub(crate) struct Away(Arc<Mutex<Duration>>);
 
 impl Host {
     pub(crate) fn new(pool: Pool, screen: Screen, activity: Activity) -> Host {
-        Host { pool, screen, activity, away: Away::default() }
+        Host { pool, screen, activity }
     }
 
     /// To be asked once the host is given away.
     pub(crate) fn away(&self) -> Away {
-        self.away.clone()
+        self.activity.away()
     }
 
     /// Calls `stop` while nothing runs, no clock goes on, and nothing of ours is on the terminal.
@@ -41,7 +40,7 @@ impl Host {
             stop();
             self.pool.resume();
         });
-        self.away.add(start.elapsed());
+        self.activity.away().add(start.elapsed());
     }
 
     /// Stops what runs.

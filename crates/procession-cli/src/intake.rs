@@ -70,11 +70,9 @@ pub(crate) struct Desk {
     /// A row that was read and may not be begun for now.
     held: Option<Payload>,
     numbers: Numbers,
-    /// Copies of the arguments under way, if they may be asked for.
-    kept: Option<Kept>,
 }
 
-/// Which item a payload belongs to. Cheap to clone; other threads may ask, too.
+/// Which item a payload belongs to, and its arguments as long as they are kept. Cheap to clone; other threads may ask, too.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Numbers {
     map: Arc<Mutex<NumberMap>>,
@@ -88,6 +86,10 @@ struct NumberMap {
     shifts: Vec<(u64, i64)>,
     /// The items of unanswered payloads that are none of the input's.
     again: BTreeMap<u64, u64>,
+    /// How many items have no payload.
+    set_aside: u64,
+    /// Copies of the arguments under way, if they may be asked for.
+    kept: Option<Kept>,
 }
 
 impl Numbers {
@@ -105,7 +107,22 @@ impl Numbers {
 
     /// An item comes that has no payload: those from `payload` on belong to later ones.
     fn set_aside(&self, payload: u64) {
-        self.map().move_on(payload, payload, 1);
+        let mut map = self.map();
+        map.move_on(payload, payload, 1);
+        map.set_aside += 1;
+    }
+
+    /// How many items were set aside so far: they were malformed, or had their outcome.
+    pub(crate) fn set_aside_items(&self) -> u64 {
+        self.map().set_aside
+    }
+
+    /// The arguments of an unanswered payload, if they are kept.
+    pub(crate) fn args(&self, payload: u64) -> Option<Payload> {
+        let map = self.map();
+        let kept = map.kept.as_ref()?;
+        let at = usize::try_from(payload.checked_sub(kept.first)?).ok()?;
+        kept.payloads.get(at)?.clone()
     }
 
     /// A payload is that of an item that runs again: the one behind it belongs to the item that it would have had.
@@ -115,8 +132,25 @@ impl Numbers {
         map.again.insert(payload, item);
     }
 
-    fn answered(&self, payload: u64) {
-        self.map().again.remove(&payload);
+    /// A payload is handed over: the next one.
+    fn hand_over(&self, payload: &Payload) {
+        if let Some(kept) = &mut self.map().kept {
+            kept.payloads.push_back(Some(payload.clone()));
+        }
+    }
+
+    /// A payload has its answer: its arguments, if they were kept; they are not kept any longer.
+    fn answered(&self, payload: u64) -> Option<Payload> {
+        let mut map = self.map();
+        map.again.remove(&payload);
+        let kept = map.kept.as_mut()?;
+        let at = usize::try_from(payload.checked_sub(kept.first)?).ok()?;
+        let args = kept.payloads.get_mut(at)?.take();
+        while matches!(kept.payloads.front(), Some(None)) {
+            kept.payloads.pop_front();
+            kept.first += 1;
+        }
+        args
     }
 
     fn map(&self) -> MutexGuard<'_, NumberMap> {
@@ -157,7 +191,8 @@ impl<'a, 's, H: Hearer> Intake<'a, 's, H> {
         selection: &Selection,
     ) -> Intake<'a, 's, H> {
         let numbers = Numbers { selection: Arc::new(selection.clone()), ..Numbers::default() };
-        let desk = Desk { kept: keep.then(Kept::default), numbers, ..Desk::default() };
+        numbers.map().kept = keep.then(Kept::default);
+        let desk = Desk { numbers, ..Desk::default() };
         Intake { rows, hearer, watch, desk: Rc::new(RefCell::new(desk)), closed: false }
     }
 
@@ -228,9 +263,7 @@ impl Desk {
     fn hand_over(&mut self, payload: &Payload) {
         self.payloads += 1;
         self.under_way += 1;
-        if let Some(kept) = &mut self.kept {
-            kept.payloads.push_back(Some(payload.clone()));
-        }
+        self.numbers.hand_over(payload);
     }
 
     /// The index of the item that is read next.
@@ -277,7 +310,7 @@ impl Desk {
 
     /// The kept payloads that have no answer, with their items' numbers; they are not kept any longer.
     pub(crate) fn unanswered(&mut self) -> Vec<(u64, Payload)> {
-        let Some(kept) = self.kept.take() else {
+        let Some(kept) = self.numbers.map().kept.take() else {
             return Vec::new();
         };
         let numbered = (kept.first..).zip(kept.payloads);
@@ -287,15 +320,7 @@ impl Desk {
     /// The arguments of an answered payload, if they were kept; they are not kept any longer.
     pub(crate) fn settle(&mut self, payload: u64) -> Option<Payload> {
         self.under_way = self.under_way.saturating_sub(1);
-        self.numbers.answered(payload);
-        let kept = self.kept.as_mut()?;
-        let at = usize::try_from(payload.checked_sub(kept.first)?).ok()?;
-        let args = kept.payloads.get_mut(at)?.take();
-        while matches!(kept.payloads.front(), Some(None)) {
-            kept.payloads.pop_front();
-            kept.first += 1;
-        }
-        args
+        self.numbers.answered(payload)
     }
 }
 
@@ -375,7 +400,7 @@ mod tests {
         numbers.insert(9, 0);
         // So was item 6.
         assert_eq!([8, 9, 10].map(|payload| numbers.item(payload)), [5, 0, 7]);
-        (0..10).for_each(|payload| numbers.answered(payload));
+        (0..10).for_each(|payload| drop(numbers.answered(payload)));
         assert!(numbers.map().again.is_empty());
     }
 

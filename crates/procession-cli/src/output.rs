@@ -43,8 +43,15 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn stdout() -> Sink {
+        Sink::stdout_beside(&Screen::bare())
+    }
+
+    /// Stdout, which may be the terminal that progress is on.
+    pub(crate) fn stdout_beside(screen: &Screen) -> Sink {
         // The handle's own line buffer would cut what is gathered here into lines: write to the descriptor's file.
-        let writer = BufWriter::with_capacity(BUFFER_BYTES, Box::new(io::stdout()) as Box<dyn Write>);
+        let stdout = io::stdout();
+        let screen = if stdout.is_terminal() { screen } else { &Screen::bare() };
+        let writer = BufWriter::with_capacity(BUFFER_BYTES, screen.beside(stdout));
         Sink { name: "stdout".to_owned(), is_stdout: true, writer, earlier: None }
     }
 
@@ -121,13 +128,13 @@ pub(crate) struct Values {
 
 impl Values {
     /// `returns` is the type of the values, as the source of their task writes it.
-    pub(crate) fn open(settings: &ResultSettings, returns: &str) -> Result<Values, Stop> {
+    pub(crate) fn open(settings: &ResultSettings, returns: &str, screen: &Screen) -> Result<Values, Stop> {
         let target = match (settings.format, &settings.file) {
             (format @ (Format::Parquet | Format::Arrow), Some(path)) => {
                 Target::Table(Box::new(Table::open(path, format, settings.indexed, returns)?))
             }
             (_, Some(path)) => Target::Text(Sink::file(path)?),
-            (_, None) => Target::Text(Sink::stdout()),
+            (_, None) => Target::Text(Sink::stdout_beside(screen)),
         };
         Ok(Values {
             target,
@@ -147,11 +154,6 @@ impl Values {
             Target::Text(sink) => sink.begin(),
             Target::Table(_) => Ok(()),
         }
-    }
-
-    /// Whether a person watches the values come.
-    pub(crate) fn go_to_terminal(&self) -> bool {
-        matches!(&self.target, Target::Text(sink) if sink.is_stdout) && io::stdout().is_terminal()
     }
 
     /// Writes one value. The inner error is the value's own: it cannot be written in this format, or tells of a failure.

@@ -1,193 +1,249 @@
-//! How far a run is, while it runs: on a terminal a bar below a line for each worker, elsewhere a line now and then, nothing
-//! if unwelcome.
+//! How far a run is, while it runs: on a terminal what each worker does and how far it all is, elsewhere a line now and then,
+//! nothing if unwelcome.
 //!
-//! It only ever writes to stderr, and knows counts and lines, not items.
+//! It only ever writes to stderr. What there is to see is asked of the run's [`Activity`] by a thread, so that it goes on
+//! while the run's own waits. Whoever else writes to that terminal does so [beside](Screen::aside) it.
 
-mod fleet;
+mod log;
+mod pace;
+mod painter;
+mod picture;
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
 
-use self::fleet::Fleet;
-
-use crate::spec::units;
-use crate::summary::{Tally, counted, short};
+use self::pace::{Rate, Schedule};
+use self::painter::Painter;
+use self::picture::Room;
+use crate::activity::Activity;
 use crate::terminal;
 
-/// Until the first line where there is no terminal, and between two of them at most: often enough to see life, seldom
-/// enough for the log of a night.
-const FIRST_LINE: Duration = Duration::from_secs(1);
-const LINE_EVERY: Duration = Duration::from_secs(60);
+pub(crate) use self::picture::{Doing, Picture, Sum, Worker};
+
+/// What is over before this is not worth a picture.
+const FIRST_LOOK: Duration = Duration::from_millis(300);
+/// Between two pictures: often enough for a clock in tenths, seldom enough to cost nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(125);
+
+/// Who writes more often than this has the terminal for itself until the next look.
+const BESIDE_EVERY: Duration = Duration::from_millis(10);
 
 /// How progress is shown.
-pub(crate) enum Progress {
-    Bar(Bar),
-    Lines(Lines),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Painted,
+    Lines,
     Silent,
 }
 
-/// Progress on a terminal.
-pub(crate) struct Bar {
-    whole: ProgressBar,
-    fleet: Fleet,
+/// The progress of one run.
+pub(crate) struct Progress {
+    manner: Manner,
+    screen: Screen,
+    observer: Option<Observer>,
 }
 
-/// A terminal that may show a bar.
-pub(crate) struct Screen(Option<ProgressBar>);
+/// The thread that looks at the run. It ends when nobody can tell it to any more.
+struct Observer {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// The terminal that progress is on, if it is on one.
+#[derive(Clone, Default)]
+pub(crate) struct Screen(Option<Arc<Mutex<Canvas>>>);
+
+struct Canvas {
+    terminal: Term,
+    painter: Painter,
+    /// What is to be seen, from the first look to the last.
+    picture: Option<Picture>,
+    painted: Option<Instant>,
+    /// Somebody has begun a line and not ended it: nothing is painted before that.
+    is_midline: bool,
+}
+
+/// A stream to the terminal that progress is on.
+struct Beside<W> {
+    screen: Screen,
+    stream: W,
+}
+
+impl Progress {
+    /// `prints_past` says that workers write to the terminal themselves, into whatever is painted there.
+    pub(crate) fn new(is_welcome: bool, prints_past: bool) -> Progress {
+        let may_paint = io::stderr().is_terminal() && !console::is_dumb() && !prints_past;
+        let manner = match (is_welcome, may_paint) {
+            (false, _) => Manner::Silent,
+            (true, true) => Manner::Painted,
+            (true, false) => Manner::Lines,
+        };
+        let screen = if manner == Manner::Painted { Screen::new() } else { Screen::bare() };
+        Progress { manner, screen, observer: None }
+    }
+
+    /// Whether what each item is called will be seen.
+    pub(crate) fn shows_items(&self) -> bool {
+        self.manner == Manner::Painted
+    }
+
+    /// Looks at a run from here on. A system without a thread to spare runs jobs without progress.
+    pub(crate) fn watch(&mut self, activity: Activity) {
+        let (manner, screen) = (self.manner, self.screen.clone());
+        if manner == Manner::Silent {
+            return;
+        }
+        let (stop, stopped) = mpsc::channel();
+        let watch = move || {
+            let (mut schedule, mut rate) = (Schedule::new(), Rate::default());
+            let mut look = || activity.picture(|running, done| rate.look(running, done));
+            let mut wait = FIRST_LOOK;
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(wait) {
+                wait = LOOK_EVERY;
+                match manner {
+                    Manner::Painted => screen.show(look()),
+                    Manner::Lines if schedule.is_due(activity.running()) => {
+                        terminal::say(&log::line(&look()));
+                    }
+                    Manner::Lines | Manner::Silent => {}
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("progress".to_owned()).spawn(watch);
+        self.observer = thread.ok().map(|thread| Observer { stop, thread });
+    }
+
+    /// Where it is shown, for other threads and for whoever writes there.
+    pub(crate) fn screen(&self) -> Screen {
+        self.screen.clone()
+    }
+
+    /// Takes it away.
+    pub(crate) fn finish(&mut self) {
+        if let Some(Observer { stop, thread }) = self.observer.take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+        self.screen.end();
+    }
+}
 
 impl Screen {
-    /// One that shows no bar.
+    fn new() -> Screen {
+        let canvas = Canvas {
+            terminal: Term::stderr(),
+            painter: Painter::default(),
+            picture: None,
+            painted: None,
+            is_midline: false,
+        };
+        Screen(Some(Arc::new(Mutex::new(canvas))))
+    }
+
+    /// One that shows nothing.
     pub(crate) fn bare() -> Screen {
         Screen(None)
     }
 
-    /// Runs `write` while the bar is not there.
+    /// Runs `write`, which writes whole lines, while nothing of ours is on the terminal.
     pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
-        match &self.0 {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+        let Some(mut canvas) = self.canvas() else { return write() };
+        canvas.erase();
+        let done = write();
+        canvas.is_midline = false;
+        canvas.paint_again();
+        done
+    }
+
+    /// As [`aside`](Screen::aside), for text that may end within a line.
+    pub(crate) fn pass<T>(&self, text: &[u8], write: impl FnOnce(&[u8]) -> T) -> T {
+        let Some(mut canvas) = self.canvas() else { return write(text) };
+        canvas.erase();
+        let done = write(text);
+        canvas.is_midline = text.last().map_or(canvas.is_midline, |last| *last != b'\n');
+        canvas.paint_again();
+        done
+    }
+
+    /// The same stream, beside what is shown here.
+    pub(crate) fn beside(&self, stream: impl Write + 'static) -> Box<dyn Write> {
+        match self.0 {
+            Some(_) => Box::new(Beside { screen: self.clone(), stream }),
+            None => Box::new(stream),
         }
+    }
+
+    fn show(&self, picture: Picture) {
+        if let Some(mut canvas) = self.canvas() {
+            canvas.picture = Some(picture);
+            canvas.paint();
+        }
+    }
+
+    fn end(&self) {
+        if let Some(mut canvas) = self.canvas() {
+            canvas.erase();
+            canvas.picture = None;
+        }
+    }
+
+    fn canvas(&self) -> Option<MutexGuard<'_, Canvas>> {
+        Some(self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Progress as lines of a log.
-pub(crate) struct Lines {
-    total: Option<u64>,
-    start: Instant,
-    due: Instant,
-    pause: Duration,
-}
-
-impl Progress {
-    /// `beside_values` says that values are printed on the same terminal: they are all the progress one needs.
-    pub(crate) fn new(welcome: bool, total: Option<u64>, beside_values: bool) -> Progress {
-        if !welcome || beside_values {
-            return Progress::Silent;
-        }
-        if !io::stderr().is_terminal() {
-            let now = Instant::now();
-            return Progress::Lines(Lines { total, start: now, due: now + FIRST_LINE, pause: FIRST_LINE });
-        }
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        let whole = screen.add(match total {
-            Some(total) => ProgressBar::new(total),
-            None => ProgressBar::no_length(),
-        });
-        let template = match total {
-            Some(_) => "{wide_bar} {human_pos}/{human_len} {percent}% {per_sec}, {eta} left{msg}",
-            None => "{spinner} {human_pos} {per_sec}{msg}",
-        };
-        // Both templates are constants, and a test makes them.
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            whole.set_style(style);
-        }
-        Progress::Bar(Bar { fleet: Fleet::new(screen, whole.clone()), whole })
-    }
-
-    /// Shows the tally, and what the workers do, if it is time.
-    pub(crate) fn update(&mut self, tally: &Tally, workers: impl FnOnce() -> Vec<String>) {
-        match self {
-            Progress::Silent => {}
-            Progress::Bar(Bar { whole, fleet }) => {
-                whole.set_position(tally.items());
-                whole.set_message(troubles(tally));
-                fleet.update(Instant::now(), workers);
-            }
-            Progress::Lines(lines) => {
-                let now = Instant::now();
-                if now >= lines.due {
-                    lines.pause = (2 * lines.pause).min(LINE_EVERY);
-                    lines.due = now + lines.pause;
-                    terminal::say(&lines.line(tally, now));
-                }
-            }
+impl Canvas {
+    /// Paints what had to go for somebody else.
+    fn paint_again(&mut self) {
+        if self.painted.is_none_or(|painted| painted.elapsed() >= BESIDE_EVERY) {
+            self.paint();
         }
     }
 
-    /// Writes something else to the same terminal without tearing the bar.
-    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
-        self.screen().aside(write)
+    fn paint(&mut self) {
+        let Some(picture) = self.picture.as_ref().filter(|_| !self.is_midline) else { return };
+        if !is_in_foreground() {
+            self.painter.forget();
+            return;
+        }
+        let (rows, columns) = self.size();
+        // The cursor has the last row. A line that ends in the last column would leave it there.
+        let room = Room { rows: rows.saturating_sub(1), columns: columns.saturating_sub(1) };
+        let bytes = self.painter.paint(picture.lines(room), columns);
+        terminal::write(&bytes);
+        self.painted = Some(Instant::now());
     }
 
-    /// What there is of it on the terminal, for other threads.
-    pub(crate) fn screen(&self) -> Screen {
-        match self {
-            Progress::Bar(bar) => Screen(Some(bar.whole.clone())),
-            Progress::Lines(_) | Progress::Silent => Screen::bare(),
-        }
+    fn erase(&mut self) {
+        let (_, columns) = self.size();
+        terminal::write(&self.painter.erase(columns));
     }
 
-    /// Takes the bar away.
-    pub(crate) fn finish(&self) {
-        if let Progress::Bar(bar) = self {
-            bar.fleet.clear();
-            bar.whole.finish_and_clear();
-        }
+    fn size(&self) -> (usize, usize) {
+        let (rows, columns) = self.terminal.size();
+        (usize::from(rows), usize::from(columns))
     }
 }
 
-impl Lines {
-    fn line(&self, tally: &Tally, now: Instant) -> String {
-        let items = tally.items();
-        let elapsed = now.duration_since(self.start).as_secs_f64();
-        let rate = items as f64 / elapsed.max(1e-9);
-        let mut line = match self.total {
-            Some(total) => {
-                let percent = 100.0 * items as f64 / total.max(1) as f64;
-                let mut line = format!("progress: {items}/{total} items ({percent:.0}%), {}/s", short(rate));
-                if items > 0 {
-                    let left = Duration::from_secs_f64((total.saturating_sub(items)) as f64 / rate);
-                    line.push_str(&format!(", {} left", units::show(left)));
-                }
-                line
-            }
-            None => format!("progress: {}, {}/s", counted(items, "item"), short(rate)),
-        };
-        line.push_str(&troubles(tally));
-        line
-    }
+/// Whether the terminal is ours: that of a job in the background is its shell's.
+fn is_in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(io::stderr()).map_or(true, |group| group == rustix::process::getpgrp())
 }
 
-/// What has not gone well, behind a comma.
-fn troubles(tally: &Tally) -> String {
-    let mut troubles = String::new();
-    if tally.failures() > 0 {
-        troubles.push_str(&format!(", {}", counted(tally.failures(), "failure")));
-    }
-    if tally.flaky > 0 {
-        troubles.push_str(&format!(", {} flaky", tally.flaky));
-    }
-    troubles
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_tell_rate_and_rest() {
-        let start = Instant::now();
-        let lines = Lines { total: Some(100), start, due: start, pause: FIRST_LINE };
-        let mut tally = Tally::of_values(25);
-        let line = lines.line(&tally, start + Duration::from_secs(5));
-        assert_eq!(line, "progress: 25/100 items (25%), 5.00/s, 15.0 s left");
-        tally.flaky = 2;
-        let unknown = Lines { total: None, ..lines };
-        assert_eq!(
-            unknown.line(&tally, start + Duration::from_secs(5)),
-            "progress: 25 items, 5.00/s, 2 flaky"
-        );
+impl<W: Write> Write for Beside<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let stream = &mut self.stream;
+        // Whatever it holds back would come at a time of its own.
+        self.screen.pass(bytes, |bytes| stream.write_all(bytes).and_then(|()| stream.flush()))?;
+        Ok(bytes.len())
     }
 
-    #[test]
-    fn templates_are_sound() {
-        for template in [
-            "{wide_bar} {human_pos}/{human_len} {percent}% {per_sec}, {eta} left{msg}",
-            "{spinner} {human_pos} {per_sec}{msg}",
-        ] {
-            assert!(ProgressStyle::with_template(template).is_ok());
-        }
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }

@@ -32,7 +32,7 @@ use crate::failures::{self, Failures, NOT_RUN};
 use crate::host::{Away, Host};
 use crate::input::Rows;
 use crate::intake::{Desk, Intake};
-use crate::job::{Call, Job};
+use crate::job::{Call, Job, WorkerOutput};
 use crate::progress::Progress;
 use crate::reproduce::{self, Reproduction};
 use crate::run_dir;
@@ -40,7 +40,7 @@ use crate::signals::{self, Request, Watch};
 use crate::summary::{Summary, Tally, counted};
 use crate::terminal;
 
-/// How long to wait for an outcome before looking at signals and progress again.
+/// How long to wait for an outcome before looking at signals again.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
 /// How long workers may take to leave once they have nothing left to do.
 const LEAVE_WITHIN: Duration = Duration::from_secs(12);
@@ -67,15 +67,17 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     job.caution().iter().for_each(|caution| terminal::say_warning(caution));
     job.refuse_mixing()?;
     job.remark();
-    let results = Results::open(job)?;
+    let progress = Progress::new(talk.progress, job.pool.output == WorkerOutput::Inherit);
+    let results = Results::open(job, &progress.screen())?;
     let path = job.results.failures.as_deref();
     let failures = path.map(|path| Failures::open(path, job)).transpose()?;
-    let stream = job.results.events.as_deref().map(Events::open).transpose()?;
+    let stream =
+        job.results.events.as_deref().map(|path| Events::open(path, &progress.screen())).transpose()?;
     let is_recorded = job.run_dir.is_some() || stream.is_some();
     let keep_args = failures.is_some() || is_recorded || job.results.streams.is_some() || policies.reorders();
     // Last of all that may be refused: it is there, and locked, once there is a run.
     let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, items)).transpose()?;
-    let progress = Progress::new(talk.progress, total, results.go_to_terminal());
+    let shows_items = progress.shows_items();
     let books = Books::new((results, failures), progress, policies, &job.part.selection);
     if policies.reorders() {
         books.reorder(job.results.unordered);
@@ -102,17 +104,19 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     })?;
     // Nor is anything lost of an earlier run's results.
     books.begin()?;
-    let intake = Intake::new(&rows, &books, watch.clone(), keep_args, &job.part.selection);
+    let keeps = keep_args || shows_items;
+    let intake = Intake::new(&rows, &books, watch.clone(), keeps, &job.part.selection);
     let desk = intake.desk();
     let numbers = desk.borrow().numbers();
-    let activity = Activity::of_run(pool.clone(), numbers, (&job.name, total), books.shared_tally());
-    let host = Host::new(pool.clone(), books.screen(), activity.clone());
-    let pauses = Pauses { away: host.away(), told: Duration::ZERO };
-    let _hosting = watch.host(host);
+    let whole = (job.name.as_str(), job.task, total);
+    let activity = Activity::of_run(pool.clone(), numbers, whole, books.shared_tally());
+    books.watch(activity.clone());
+    let pauses = Pauses { away: activity.away(), told: Duration::ZERO };
+    let _hosting = watch.host(Host::new(pool.clone(), books.screen(), activity));
     let steering = Steering::new(job);
     let figures = Figures::default();
     let stage = Request::Run;
-    let mut run = Run { job, books: &books, pool, watch, stage, total, figures, steering, activity, pauses };
+    let mut run = Run { job, books: &books, pool, watch, stage, total, figures, steering, pauses };
 
     let driven = run.drive(intake, &desk);
     let is_settled = driven.is_ok();
@@ -123,7 +127,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
         done = run.record_rest(&rows, &desk);
     }
     done = done.and_then(|()| books.show_rest());
-    // The bar goes before the last results come: they may share its terminal.
+    // Progress goes before the last results come: they may share its terminal.
     books.end_progress();
     let mut tally = books.tally();
     // What was never taken in, because a signal or a failure came first, was not run either.
@@ -187,7 +191,6 @@ struct Run<'a> {
     total: Option<u64>,
     figures: Figures,
     steering: Steering,
-    activity: Activity,
     pauses: Pauses,
 }
 
@@ -246,7 +249,6 @@ impl Run<'_> {
             if let Some(why) = self.reason_to_halt() {
                 self.halt(&mut stream, &why)?;
             }
-            self.books.show_progress(&self.activity);
         }
     }
 
@@ -316,7 +318,7 @@ impl Run<'_> {
             }
             Request::Stop => {
                 self.pool.terminate();
-                // Whatever comes now may come at any time: the bar is in its way.
+                // Nobody waits for what is stopped, and a word on each item is to come.
                 self.books.end_progress();
                 terminal::say_warning(&format!("{name}: stopping what runs; once more to kill it"));
                 self.stopping(How::Stop, name)

@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     pub(crate) earlier: u64,
     /// Items that have a value and had failed before, of this session or an earlier one.
     pub(crate) flaky: u64,
+    /// Failures that were not the last word on their items.
+    pub(crate) retried: u64,
     without: BTreeMap<Outcome, u64>,
 }
 
@@ -38,6 +40,11 @@ impl Tally {
     /// Items without a value.
     pub(crate) fn failures(&self) -> u64 {
         self.without.values().sum()
+    }
+
+    /// Items that cost a worker its life.
+    pub(crate) fn lost(&self) -> u64 {
+        self.without.iter().filter(|(outcome, _)| outcome.is_loss()).map(|(_, items)| items).sum()
     }
 
     /// Items with this outcome.

@@ -27,6 +27,8 @@ pub struct WorkerStats {
     pub slot: u32,
     /// The process that sits there now, if any.
     pub pid: Option<u32>,
+    /// Whether that process takes items: it has run its initializer, and is not being stopped.
+    pub is_ready: bool,
     /// Items that have an outcome from this seat.
     pub completed: u64,
     /// Time spent inside tasks.
@@ -90,13 +92,14 @@ impl Counters {
         self.seat(slot).since.get_or_insert(now);
     }
 
-    /// What `Pool::stats` says of one seat; the process's memory is not known here.
+    /// What `Pool::stats` says of one seat; the process itself is not known here.
     pub(crate) fn worker(&self, slot: u32, pid: Option<u32>, restarts: u32, now: Time) -> WorkerStats {
         let seat = self.seats.get(slot as usize).copied().unwrap_or_default();
         let age = seat.since.map_or(Duration::ZERO, |since| now.saturating_since(since));
         WorkerStats {
             slot,
             pid,
+            is_ready: false,
             completed: seat.completed,
             busy: seat.busy,
             waiting: age.saturating_sub(seat.busy),

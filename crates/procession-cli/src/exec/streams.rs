@@ -123,7 +123,7 @@ pub(crate) fn put(sink: &mut Sink, out: &[u8], err: &[u8], screen: &Screen) -> R
         // On a terminal both come in order.
         sink.flush()?;
         // A closed stderr is no reason to stop.
-        screen.aside(|| drop(io::stderr().lock().write_all(err)));
+        screen.pass(err, |err| drop(io::stderr().lock().write_all(err)));
     }
     Ok(())
 }

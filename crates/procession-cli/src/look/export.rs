@@ -8,6 +8,7 @@ use crate::exec;
 use crate::exit::{Ending, Stop};
 use crate::job::ResultSettings;
 use crate::output::Values;
+use crate::progress::Screen;
 use crate::summary::counted;
 use crate::terminal;
 
@@ -22,7 +23,7 @@ pub(crate) fn export(command: &Export) -> Result<Ending, Stop> {
     command.values.adjust(&mut settings)?;
     settings.format.refuse(settings.file.as_deref())?;
     let are_commands = exec::are_commands(&job.task);
-    let mut values = Values::open(&settings, returns(&job))?;
+    let mut values = Values::open(&settings, returns(&job), &Screen::bare())?;
     values.begin()?;
     let (mut from, mut refused) = (0, 0_u64);
     loop {

@@ -1,4 +1,4 @@
-//! The books of a run: what became of every item, in the tally, in the failures file and on the progress bar.
+//! The books of a run: what became of every item, in the tally and in the failures file.
 
 mod hearing;
 mod turns;
@@ -334,10 +334,9 @@ impl Books {
         self.write(Failures::flush)
     }
 
-    pub(super) fn show_progress(&self, activity: &Activity) {
-        // Not while the tally is locked: others ask for it.
-        let tally = self.tally.lock().clone();
-        self.progress.borrow_mut().update(&tally, || activity.lines());
+    /// Shows the progress of a run from here on.
+    pub(super) fn watch(&self, activity: Activity) {
+        self.progress.borrow_mut().watch(activity);
     }
 
     /// Where the progress is shown.
@@ -346,12 +345,12 @@ impl Books {
     }
 
     pub(super) fn end_progress(&self) {
-        self.progress.borrow().finish();
+        self.progress.borrow_mut().finish();
     }
 
-    /// Says something without tearing the progress bar.
+    /// Says something beside the progress.
     pub(super) fn aside(&self, say: impl FnOnce()) {
-        self.progress.borrow().aside(say);
+        self.screen().aside(say);
     }
 
     /// Does something with the run directory, if there is one.

@@ -14,6 +14,7 @@ use crate::exit::Stop;
 use crate::failures;
 use crate::job::Job;
 use crate::output::Sink;
+use crate::progress::Screen;
 use crate::summary::Tally;
 
 /// What a reader must know the lines of. New kinds of lines and new keys do not change it.
@@ -189,8 +190,8 @@ pub(super) struct End<'a> {
 
 impl Events {
     /// Opens the file; `-` is stdout. What was in it stays until the run begins.
-    pub(super) fn open(path: &Path) -> Result<Events, Stop> {
-        let sink = if path.as_os_str() == "-" { Sink::stdout() } else { Sink::file(path)? };
+    pub(super) fn open(path: &Path, screen: &Screen) -> Result<Events, Stop> {
+        let sink = if path.as_os_str() == "-" { Sink::stdout_beside(screen) } else { Sink::file(path)? };
         Ok(Events { sink, flushed: Instant::now(), started: BTreeMap::new() })
     }
 

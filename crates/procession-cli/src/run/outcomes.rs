@@ -80,6 +80,7 @@ impl Run<'_> {
                 (Cause::Error(error, message.clone()), message)
             }
         };
+        self.books.shared_tally().lock().retried += 1;
         let failure = Failure { cause, args: args.clone(), figure };
         let chance = (Instant::now(), fastrand::f64());
         let (pause, retry) = self.books.with_again(|again| again.put(item, failure, chance));

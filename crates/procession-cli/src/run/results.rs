@@ -25,11 +25,12 @@ pub(super) struct Results {
 }
 
 impl Results {
-    pub(super) fn open(job: &Job) -> Result<Results, Stop> {
+    /// What goes to stdout is written beside what `screen` shows.
+    pub(super) fn open(job: &Job, screen: &Screen) -> Result<Results, Stop> {
         let reducer = job.reduce.map(|reduction| Reducer::new(reduction, job.task));
         // A reduction is the result on stdout; the values themselves are written only where a file is named for them.
         let writes = reducer.is_none() || job.results.file.is_some();
-        let values = writes.then(|| Values::open(&job.results, job.task.returns())).transpose()?;
+        let values = writes.then(|| Values::open(&job.results, job.task.returns(), screen)).transpose()?;
         Ok(Results { values, reducer, task: job.task, streams: job.results.streams })
     }
 
@@ -104,11 +105,6 @@ impl Results {
     /// Nobody reads the values any more.
     pub(super) fn mute(&mut self) {
         self.values = None;
-    }
-
-    /// Whether values appear where progress does.
-    pub(super) fn go_to_terminal(&self) -> bool {
-        self.values.as_ref().is_some_and(Values::go_to_terminal)
     }
 
     /// How many values have certainly been written. A reduction that has no result has none.

@@ -130,7 +130,8 @@ impl State {
         let workers = self.core.seats().map(|status| {
             let pid = self.pid(&status);
             let running = self.running(status.worker, now);
-            WorkerStats { running, ..self.counters.worker(status.place, pid, status.restarts, now) }
+            let worker = self.counters.worker(status.place, pid, status.restarts, now);
+            WorkerStats { running, is_ready: status.is_ready && pid.is_some(), ..worker }
         });
         Stats { workers: workers.collect(), slowest: self.counters.slowest.clone() }
     }

@@ -9,6 +9,7 @@ use crate::failures::{self, UNWRITTEN};
 use crate::job::ResultSettings;
 use crate::look::export::returns;
 use crate::output::{Sink, Values};
+use crate::progress::Screen;
 use crate::reduce::{Reducer, Reduction};
 use crate::summary::Tally;
 use crate::terminal;
@@ -29,7 +30,7 @@ impl Output {
         if writes {
             settings.format.refuse(settings.file.as_deref())?;
         }
-        let values = writes.then(|| Values::open(settings, returns(job))).transpose()?;
+        let values = writes.then(|| Values::open(settings, returns(job), &Screen::bare())).transpose()?;
         let failures = settings.failures.as_deref().map(Sink::file).transpose()?;
         Ok(Output { values, failures, reducer, tally: Tally::default() })
     }

@@ -1,0 +1,160 @@
+//! What a run shows while it runs, as a terminal shows it.
+
+use std::process::{Command, Stdio};
+
+use procession_harness::wait_until;
+
+use crate::Scratch;
+use crate::session::{LIMIT, PROGRAM, Session};
+
+/// The rows that a terminal of a size shows after all that was written to it.
+fn rows(shown: &str, height: usize, width: usize) -> Vec<String> {
+    let mut rows = vec![Vec::<char>::new()];
+    let (mut row, mut column) = (0_usize, 0_usize);
+    let mut rest = shown.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\r' => column = 0,
+            '\n' => row += 1,
+            '\x1b' => {
+                assert_eq!(rest.next(), Some('['), "{shown:?}");
+                let mut count = String::new();
+                let end = loop {
+                    match rest.next().expect("a sequence ends") {
+                        digit if digit.is_ascii_digit() => count.push(digit),
+                        end => break end,
+                    }
+                };
+                let count = count.parse::<usize>().unwrap_or(0);
+                // No further up than the screen goes.
+                let top = rows.len().saturating_sub(height);
+                match end {
+                    'A' => row = row.saturating_sub(count).max(top),
+                    'B' => row += count,
+                    'K' => rows[row].truncate(column),
+                    'J' => {
+                        rows[row].truncate(column);
+                        rows.truncate(row + 1);
+                    }
+                    other => panic!("{other:?} is not expected: {shown:?}"),
+                }
+            }
+            c => {
+                if column == width {
+                    (row, column) = (row + 1, 0);
+                    rows.resize(rows.len().max(row + 1), Vec::new());
+                }
+                let cells = rows[row].len().max(column + 1);
+                rows[row].resize(cells, ' ');
+                rows[row][column] = c;
+                column += 1;
+            }
+        }
+        rows.resize(rows.len().max(row + 1), Vec::new());
+    }
+    rows.into_iter().map(|row| row.into_iter().collect::<String>().trim_end().to_owned()).collect()
+}
+
+/// Waits until the last rows, but for the one of the cursor, are as wanted.
+fn wait_for_picture(session: &Session, (height, width): (usize, usize), wanted: impl Fn(&[String]) -> bool) {
+    let mut seen = Vec::new();
+    let reached = wait_until(LIMIT, || {
+        seen = rows(&session.shown(), height, width);
+        let from = seen.len().saturating_sub(height);
+        seen.last().is_some_and(String::is_empty) && wanted(&seen[from..seen.len() - 1])
+    });
+    assert!(reached, "{}", seen.join("\n"));
+}
+
+procession_harness::cases! {
+    fn each_worker_and_the_whole_have_a_line() {
+        let words = ["exec", "-j", "3", "--chunk-size", "1", "--values", "0", "600", "601", "--", "sleep"];
+        let session = Session::start(&words);
+        wait_for_picture(&session, (40, 120), |rows| {
+            let [.., first, second, third, whole] = rows else { return false };
+            let workers = [first, second, third];
+            let numbered = (0..).zip(workers).all(|(slot, row)| row.starts_with(&format!("worker {slot}: ")));
+            let runs = |what: &str| workers.iter().any(|row| row.contains("item ") && row.ends_with(what));
+            let idle = workers.iter().any(|row| row.ends_with(": idle"));
+            numbered && runs(": sleep 600") && runs(": sleep 601") && idle && whole.contains(" 1/3 33%, ")
+        });
+        // Where there is less room it is used; nothing of what was there stays.
+        session.resize(3, 44);
+        wait_for_picture(&session, (3, 44), |rows| {
+            let [more, whole] = rows else { return false };
+            more == "… and 3 more workers" && whole.starts_with("1/3 33%, ")
+        });
+        drop(session);
+    }
+
+    fn lines_are_cut_where_the_terminal_ends() {
+        let long = "x".repeat(300);
+        let session = Session::start(&["exec", "-j", "1", "--values", "600", "--", "sh", "-c", "sleep 600", &long]);
+        wait_for_picture(&session, (40, 120), |rows| {
+            let [.., worker, _] = rows else { return false };
+            worker.ends_with("xxx…") && worker.chars().count() == 119
+        });
+    }
+
+    fn what_workers_print_stands_above() {
+        let values = Scratch::new("values.jsonl");
+        // While there is a picture, which takes a moment to come.
+        let script = "sleep 1; line=0; while [ $line -lt 40 ]; do echo line $line of a worker >&2; line=$((line + 1)); done";
+        let words = ["exec", "-j", "2", "-o", values.path(), "--values", "1", "2", "--", "sh", "-c", script];
+        let (status, shown) = Session::start(&words).finish();
+        assert!(status.success() && shown.contains("0/2 0%"), "{shown}");
+        let rows = rows(&shown, 40, 120);
+        for line in 0..40 {
+            let line = format!("line {line} of a worker");
+            assert_eq!(rows.iter().filter(|row| **row == line).count(), 2, "{line}: {}", rows.join("\n"));
+        }
+        // The summary, and nothing of the picture.
+        assert_eq!(rows.len(), 82, "{}", rows.join("\n"));
+    }
+
+    fn values_on_the_same_terminal_stand_above() {
+        let sleeps = ["0.6", "0.1", "0.11", "0.12", "0.13", "0.14", "0.15", "0.16"];
+        let words = [&["map", "faults::sleep", "-j", "1", "--chunk-size", "1"], &sleeps[..]].concat();
+        let (status, shown) = Session::start(&words).finish();
+        assert!(status.success() && shown.contains(": faults::sleep(0.6)"), "{shown}");
+        let rows = rows(&shown, 40, 120);
+        let (values, rest) = rows.split_at(sleeps.len());
+        assert!(values == sleeps && rest.len() == 2 && rest[0].contains("8 items, 8 values in"), "{}", rows.join("\n"));
+    }
+
+    fn lines_that_are_not_ended_stay_whole() {
+        let script = "sleep 0.5; printf '%s.' $0";
+        let words = ["exec", "-j", "1", "--values", "1", "2", "3", "--", "sh", "-c", script];
+        let (status, shown) = Session::start(&words).finish();
+        assert!(status.success() && shown.contains("0/3 0%"), "{shown}");
+        let rows = rows(&shown, 40, 120);
+        assert!(rows[0].starts_with("1.2.3.") && rows.len() == 2, "{}", rows.join("\n"));
+    }
+
+    fn the_picture_is_for_terminals_alone() {
+        let values = Scratch::new("values.jsonl");
+        let words = ["map", "faults::sleep", "1.5", "-o", values.path()];
+        for (more, is_shown) in [(&[][..], true), (&["--no-progress"], false), (&["--quiet"], false)] {
+            let (status, shown) = Session::start(&[&words[..], more].concat()).finish();
+            assert!(status.success() && shown.contains("0/1 0%") == is_shown, "{shown}");
+        }
+        for (more, is_told) in [(&[][..], true), (&["--no-progress"], false), (&["--quiet"], false)] {
+            let mut program = Command::new(PROGRAM);
+            let end = program.args(words).args(more).stdin(Stdio::null()).output().expect("the program starts");
+            let said = String::from_utf8_lossy(&end.stderr).into_owned();
+            assert!(end.status.success() && !said.contains(['\r', '\x1b']), "{said}");
+            assert_eq!(said.contains("progress: 0/1 0%, 0.00/s, running for 1."), is_told, "{said}");
+        }
+    }
+
+    fn a_run_in_the_background_leaves_the_terminal_alone() {
+        let values = Scratch::new("values.jsonl");
+        let shell = Session::of("bash", &["--norc", "--noprofile", "--noediting", "-i"]);
+        shell.type_in(&format!("{PROGRAM} map faults::sleep -j 1 -o {} 1.5 & wait; echo ov\"\"er\n", values.path()));
+        shell.wait_for("1 item, 1 value in");
+        shell.wait_for("over");
+        assert!(!shell.shown().contains("0/1 0%"), "{}", shell.shown());
+        shell.type_in("exit\n");
+        shell.finish();
+    }
+}
