@@ -161,7 +161,7 @@ pub(crate) fn resuming(typed: &Typed) -> String {
     let mut words: Vec<String> =
         typed.with(&["--resume".to_owned()]).iter().map(|word| quoted(word)).collect();
     if let Some(program) = words.first_mut() {
-        *program = quoted(&terminal::program());
+        *program = quoted(terminal::invocation());
     }
     let command = words.join(" ");
     if typed.is_elsewhere {
