@@ -14,7 +14,7 @@ use procession_store::{
 use crate::diagnostic::Diagnostic;
 use crate::exec::{self, Commands};
 use crate::exit::Stop;
-use crate::failures::{INVALID, NOT_RUN, UNKNOWN};
+use crate::failures::{INVALID, UNKNOWN};
 use crate::input::File;
 use crate::job::{Job, RunDirSettings, Typed};
 use crate::reproduce::{self, Reproduction, quoted};
@@ -411,5 +411,5 @@ fn shown(reduce: &Option<String>) -> String {
 
 /// Whether an earlier outcome stands. A row that was malformed is looked at again: somebody may have mended it.
 pub(crate) fn stands(item: &Item) -> bool {
-    ![INVALID.id, NOT_RUN.id].contains(&&*item.outcome)
+    item.outcome != INVALID.id
 }

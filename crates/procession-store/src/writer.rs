@@ -18,6 +18,7 @@ use crate::item::{Item, seconds};
 use crate::job::Ending;
 use crate::place::Place;
 use crate::row;
+use crate::schema::NOTHING_UNDER_WAY;
 
 /// Rows that travel together.
 const BATCH_ROWS: usize = 512;
@@ -38,6 +39,8 @@ const TRANSACTION_TIME: Duration = Duration::from_millis(100);
 /// What the master sends to the thread.
 enum Message {
     Items(Vec<Item>),
+    /// This item was handed out and not begun.
+    NotBegun(u64),
     /// So many of the run's items, from the first on, may be begun.
     HandOut(u64),
     WorkerStarted {
@@ -89,9 +92,6 @@ pub struct Writer {
     session: i64,
     place: Place,
 }
-
-/// The outcome of an item that was handed out and not begun, as long as its session goes on.
-pub(crate) const NOT_RUN: &str = "not_run";
 
 impl Writer {
     pub(crate) fn start(connection: Connection, session: i64, place: Place) -> Result<Writer, Error> {
@@ -251,7 +251,7 @@ impl Writer {
     /// # Errors
     /// As [`item`](Writer::item).
     pub fn not_run(&mut self, index: u64) -> Result<(), Error> {
-        self.item(Item { index, outcome: NOT_RUN.into(), ..Item::default() })
+        self.send(Message::NotBegun(index))
     }
 
     /// How many of the outcomes it was given are not on record.
@@ -373,6 +373,10 @@ impl Scribe<'_> {
                 open.items += items.len() as u64;
                 items.iter().try_for_each(|item| row::insert(self.connection, session, item))?;
             }
+            Message::NotBegun(index) => {
+                self.statement("INSERT OR REPLACE INTO not_begun (idx, session) VALUES (?1, ?2)")?
+                    .execute(params![index, session])?;
+            }
             Message::HandOut(upto) => {
                 open.announcements += 1;
                 self.statement("UPDATE session SET handed_out = ?1 WHERE id = ?2")?
@@ -394,8 +398,7 @@ impl Scribe<'_> {
             Message::Flush => open.flushes += 1,
             Message::Finish { ending, is_settled } => {
                 if is_settled {
-                    self.connection.execute("DELETE FROM item WHERE outcome = ?1", [NOT_RUN])?;
-                    self.connection.execute("UPDATE session SET handed_out = 0", [])?;
+                    self.connection.execute_batch(NOTHING_UNDER_WAY)?;
                 }
                 let update = "UPDATE session SET ended_at = ?2, ending = ?3 WHERE id = ?1";
                 let at = seconds(SystemTime::now());

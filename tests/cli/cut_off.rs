@@ -1,0 +1,86 @@
+//! Runs that are cut off, by a kill in the middle of another end or by an output that goes: nothing begins twice, and of what never
+//! began that is known.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::program::{Finished, procession, run, start, within};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How often each item was begun.
+fn starts(ledger: &str) -> BTreeMap<u64, u32> {
+    let mut starts = BTreeMap::new();
+    for line in fs::read_to_string(ledger).unwrap_or_default().lines() {
+        *starts.entry(line.parse().expect("a line is an item")).or_default() += 1;
+    }
+    starts
+}
+
+/// Rows that note their start and take so long: a file, and the ledger.
+fn rows(folder: &TempDir, seconds: &[f64]) -> (String, String) {
+    let (file, ledger) = (within(folder, "rows.jsonl"), within(folder, "ledger"));
+    let row = |(item, seconds)| format!("[{ledger:?}, {item}, {seconds}]\n");
+    fs::write(&file, seconds.iter().enumerate().map(row).collect::<String>())
+        .expect("the folder can be written");
+    (file, ledger)
+}
+
+/// What the run store says: outcome by item.
+fn outcomes(dir: &str) -> BTreeMap<u64, String> {
+    let reader = procession_store::Reader::open(dir.as_ref()).expect("there is a run");
+    let items = reader.page(0, u32::MAX).expect("the store can be read");
+    items.into_iter().map(|item| (item.index, item.outcome.into_owned())).collect()
+}
+
+/// How many items are known not to have been begun although a session that goes on had handed them out.
+fn not_begun(dir: &str) -> u64 {
+    let database =
+        rusqlite::Connection::open(Path::new(dir).join(procession_store::DATABASE)).expect("there is a run");
+    database.query_row("SELECT count(*) FROM not_begun", [], |row| row.get(0)).expect("it is a run store")
+}
+
+fn check(end: &Finished, code: i32) {
+    assert_eq!(end.code(), Some(code), "{}", end.stderr);
+}
+
+procession_harness::cases! {
+    fn an_item_that_was_held_at_one_kill_and_ran_at_the_next_does_not_begin_again() {
+        const ITEMS: usize = 10;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // The first two are never waited for: they are killed.
+        let (file, ledger) = rows(&folder, &[[60.0; 2].as_slice(), &[0.5; ITEMS - 2]].concat());
+        let dir = within(&folder, "run");
+        let words = ["starmap", "faults::note", "--jsonl", &file, "-j", "2", "--run-dir", &dir, "--no-progress"];
+        let resuming = [&words[..], &["--resume"]].concat();
+        let begun = |items| procession_harness::wait_until(LIMIT, || starts(&ledger).len() >= items);
+        let first = start(procession(&words));
+        assert!(begun(2), "it does not begin");
+        first.signal(Signal::SIGTERM);
+        assert!(procession_harness::wait_until(LIMIT, || not_begun(&dir) >= 2), "nothing was held");
+        first.signal(Signal::SIGKILL);
+        first.finish();
+        // Whoever asks is told the same: nothing has an outcome.
+        let status = run(&["status", &dir]);
+        assert!(status.stdout.contains(&format!("to go     {ITEMS}\n")) && !status.stdout.contains("without"), "{}", status.stdout);
+        let shown = run(&["show", &dir, "3"]);
+        check(&shown, 2);
+        assert!(shown.stderr.contains("item 3 has no outcome yet"), "{}", shown.stderr);
+        let second = start(procession(&resuming));
+        assert!(begun(4), "it does not go on");
+        second.signal(Signal::SIGKILL);
+        second.finish();
+        let third = run(&resuming);
+        check(&third, 1);
+        let (starts, outcomes) = (starts(&ledger), outcomes(&dir));
+        assert!(starts.values().all(|starts| *starts == 1), "an item was begun twice: {starts:?}");
+        assert_eq!(outcomes.len(), ITEMS);
+        assert!(outcomes.iter().all(|(item, outcome)| outcome == "unknown" || starts.contains_key(item)), "{outcomes:?}");
+        assert!((0..4).all(|item| outcomes[&item] == "unknown"), "{outcomes:?}");
+    }
+}
