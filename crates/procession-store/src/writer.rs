@@ -74,6 +74,8 @@ struct Progress {
     recorded: AtomicU64,
     /// Flushes that are done.
     flushed: AtomicU64,
+    /// Workers that began, on record.
+    workers: AtomicU64,
     failure: OnceLock<Error>,
 }
 
@@ -85,6 +87,8 @@ pub struct Writer {
     batch: Vec<Item>,
     /// In its large values.
     batch_bytes: usize,
+    /// Workers that began.
+    workers: u64,
     batch_since: Instant,
     given: u64,
     flushes: u64,
@@ -115,6 +119,7 @@ impl Writer {
             progress,
             batch: Vec::with_capacity(BATCH_ROWS),
             batch_bytes: 0,
+            workers: 0,
             batch_since: Instant::now(),
             given: 0,
             flushes: 0,
@@ -133,7 +138,7 @@ impl Writer {
     /// out. Returns once it is on record that it may have been begun, so that a master that goes on after a kill knows it. Call it
     /// in their order, from the thread that made the writer.
     ///
-    /// Some more are put on record with it, as many as end in a moment.
+    /// Some more are put on record with it, as many as end in a moment. The workers that it was told of are on record as well.
     ///
     /// # Errors
     /// The store cannot be written: the item must not be handed out.
@@ -145,6 +150,8 @@ impl Writer {
             let awaited = self.handing.awaited();
             self.wait(|progress| progress.announcements.load(Ordering::Acquire) >= awaited)?;
         }
+        let workers = self.workers;
+        self.wait(|progress| progress.workers.load(Ordering::Acquire) >= workers)?;
         self.handing.handed_out(position);
         Ok(())
     }
@@ -191,6 +198,7 @@ impl Writer {
     /// As [`item`](Writer::item).
     pub fn worker_started(&mut self, slot: u32, pid: u32) -> Result<(), Error> {
         let birth = birth_of(pid).unwrap_or(0);
+        self.workers += 1;
         self.send(Message::WorkerStarted { slot, pid, birth, at: seconds(SystemTime::now()) })
     }
 
@@ -283,7 +291,7 @@ impl Writer {
             if self.thread.as_ref().is_none_or(JoinHandle::is_finished) && !is_done(&self.progress) {
                 return self.check().and_then(|()| Err(gone()));
             }
-            // It is unparked for every commit; the limit is for a thread that ends between the look and the wait.
+            // It is unparked for whatever it waits for; the limit is for a thread that ends between the look and the wait.
             thread::park_timeout(Duration::from_millis(50));
         }
         Ok(())
@@ -327,6 +335,7 @@ struct Open {
     items: u64,
     announcements: u64,
     flushes: u64,
+    workers: u64,
     ends: bool,
 }
 
@@ -383,6 +392,7 @@ impl Scribe<'_> {
                     .execute(params![upto, session])?;
             }
             Message::WorkerStarted { slot, pid, birth, at } => {
+                open.workers += 1;
                 let insert = "INSERT OR REPLACE INTO worker (session, slot, pid, birth, started_at)
                               VALUES (?1, ?2, ?3, ?4, ?5)";
                 self.statement(insert)?.execute(params![session, slot, pid, birth, at])?;
@@ -413,12 +423,13 @@ impl Scribe<'_> {
         if open.since.is_some() {
             self.connection.execute_batch("COMMIT")?;
         }
-        let Open { items, announcements, flushes, ends, .. } = std::mem::take(open);
+        let Open { items, announcements, flushes, workers, ends, .. } = std::mem::take(open);
         open.ends = ends;
         self.told.recorded.fetch_add(items, Ordering::AcqRel);
         self.told.announcements.fetch_add(announcements, Ordering::AcqRel);
         self.told.flushed.fetch_add(flushes, Ordering::AcqRel);
-        if announcements > 0 || flushes > 0 {
+        self.told.workers.fetch_add(workers, Ordering::AcqRel);
+        if announcements > 0 || flushes > 0 || workers > 0 {
             self.master.unpark();
         }
         Ok(())
@@ -431,7 +442,7 @@ impl Scribe<'_> {
 
 impl Open {
     fn is_urgent(&self) -> bool {
-        self.announcements > 0 || self.flushes > 0 || self.ends
+        self.announcements > 0 || self.flushes > 0 || self.workers > 0 || self.ends
     }
 
     fn is_due(&self) -> bool {

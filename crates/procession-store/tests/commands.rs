@@ -98,3 +98,19 @@ fn what_nobody_knows_of_is_described_afterwards() {
     let item = dir.reader().item(1).unwrap().unwrap();
     assert_eq!((item.args.as_deref(), item.reproduce.as_deref()), (Some("[\"b\"]"), Some("b")));
 }
+
+#[test]
+fn a_worker_is_on_record_before_anything_that_it_may_begin() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut writer = RunDir::create(temp.path(), &Job::default()).unwrap().begin("1.0", 1).unwrap();
+    // So many end at once that what follows is announced ahead: nothing has to wait for its own announcement.
+    for index in 0..5_000 {
+        writer.hand_out(index).unwrap();
+        writer.item(Item::value(index, Key::of(b"0"))).unwrap();
+    }
+    for worker in 0..20 {
+        writer.worker_started(worker, std::process::id() + worker).unwrap();
+        writer.hand_out(5_000 + u64::from(worker)).unwrap();
+        assert_eq!(Reader::open(temp.path()).unwrap().workers().unwrap().len() as u32, worker + 1);
+    }
+}

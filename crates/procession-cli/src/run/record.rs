@@ -126,7 +126,8 @@ impl Record {
 
     /// Puts on record that the item at this place among those that run may be begun.
     pub(super) fn hand_out(&mut self, place: u64) -> Result<(), Stop> {
-        // A worker that may begin it is on record before: a master that goes on waits for what this one leaves.
+        // A worker that was told of by now is on record before: a master that goes on waits for what this one leaves. A successor
+        // that begins what the pool held already is so within moments, once that is heard.
         self.hear()?;
         match &mut self.store {
             Some((writer, _)) => Ok(writer.hand_out(place)?),
