@@ -23,7 +23,7 @@ use crate::schema::NOTHING_UNDER_WAY;
 /// Rows that travel together.
 const BATCH_ROWS: usize = 512;
 
-/// A batch with so many bytes in large values is on record before more is taken: memory holds one of them.
+/// A batch with so many bytes goes at once, and waits as long as the thread has more than so many before it.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// They wait for company for so long at most.
@@ -38,7 +38,8 @@ const TRANSACTION_TIME: Duration = Duration::from_millis(100);
 
 /// What the master sends to the thread.
 enum Message {
-    Items(Vec<Item>),
+    /// And how many bytes they have.
+    Items(Vec<Item>, u64),
     /// This item was handed out and not begun.
     NotBegun(u64),
     /// So many of the run's items, from the first on, may be begun.
@@ -76,6 +77,8 @@ struct Progress {
     flushed: AtomicU64,
     /// Workers that began, on record.
     workers: AtomicU64,
+    /// Bytes in items that the thread has given to the database, on record or about to be.
+    taken: AtomicU64,
     failure: OnceLock<Error>,
 }
 
@@ -85,8 +88,9 @@ pub struct Writer {
     thread: Option<JoinHandle<()>>,
     progress: Arc<Progress>,
     batch: Vec<Item>,
-    /// In its large values.
     batch_bytes: usize,
+    /// Bytes in items that were sent.
+    sent: u64,
     /// Workers that began.
     workers: u64,
     batch_since: Instant,
@@ -119,6 +123,7 @@ impl Writer {
             progress,
             batch: Vec::with_capacity(BATCH_ROWS),
             batch_bytes: 0,
+            sent: 0,
             workers: 0,
             batch_since: Instant::now(),
             given: 0,
@@ -169,10 +174,8 @@ impl Writer {
         self.batch.push(item);
         self.given += 1;
         self.handing.ended();
-        if self.batch_bytes >= BATCH_BYTES {
-            return self.flush();
-        }
-        if self.batch.len() >= BATCH_ROWS { self.send_batch() } else { Ok(()) }
+        let is_full = self.batch.len() >= BATCH_ROWS || self.batch_bytes >= BATCH_BYTES;
+        if is_full { self.send_batch() } else { Ok(()) }
     }
 
     /// To be called now and then: rows that have waited for company go without it.
@@ -271,9 +274,13 @@ impl Writer {
         if self.batch.is_empty() {
             return self.check();
         }
-        self.batch_bytes = 0;
+        // However slow the disk: what waits for the thread is no more than this batch and one such.
+        let before = self.sent;
+        self.wait(|progress| before - progress.taken.load(Ordering::Acquire) <= BATCH_BYTES as u64)?;
+        let bytes = std::mem::take(&mut self.batch_bytes) as u64;
+        self.sent += bytes;
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_ROWS));
-        self.send(Message::Items(batch))
+        self.send(Message::Items(batch, bytes))
     }
 
     fn send(&self, message: Message) -> Result<(), Error> {
@@ -378,9 +385,14 @@ impl Scribe<'_> {
         }
         let session = self.session;
         match message {
-            Message::Items(items) => {
+            Message::Items(items, bytes) => {
                 open.items += items.len() as u64;
                 items.iter().try_for_each(|item| row::insert(self.connection, session, item))?;
+                drop(items);
+                self.told.taken.fetch_add(bytes, Ordering::AcqRel);
+                if bytes > 0 {
+                    self.master.unpark();
+                }
             }
             Message::NotBegun(index) => {
                 self.statement("INSERT OR REPLACE INTO not_begun (idx, session) VALUES (?1, ?2)")?
