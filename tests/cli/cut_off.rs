@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::time::Duration;
 
@@ -82,5 +83,41 @@ procession_harness::cases! {
         assert_eq!(outcomes.len(), ITEMS);
         assert!(outcomes.iter().all(|(item, outcome)| outcome == "unknown" || starts.contains_key(item)), "{outcomes:?}");
         assert!((0..4).all(|item| outcomes[&item] == "unknown"), "{outcomes:?}");
+    }
+
+    fn an_event_stream_that_cannot_be_written_leaves_nothing_unknown() {
+        for code in [Some(74), None] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let pipe = within(&folder, "pipe");
+            nix::unistd::mkfifo(pipe.as_str(), nix::sys::stat::Mode::S_IRWXU).expect("the folder can be written");
+            let events = if code.is_some() { &pipe } else { "-" };
+            let (file, ledger) = rows(&folder, &[0.1; 30]);
+            let (dir, values) = (within(&folder, "run"), within(&folder, "values.jsonl"));
+            let words =
+                ["starmap", "faults::note", "--jsonl", &file, "-j", "2", "--run-dir", &dir, "--no-progress", "-o", &values];
+            let mut first = start(procession(&[&words[..], &["--events", events]].concat()));
+            if code.is_some() {
+                let mut reader = BufReader::new(fs::File::open(&pipe).expect("it can be read"));
+                let mut line = String::new();
+                while !line.contains("item_finished") {
+                    reader.read_line(&mut line).expect("events are text");
+                }
+            } else {
+                while !first.line().contains("item_finished") {}
+                first.close_stdout();
+            }
+            let end = first.finish();
+            assert_eq!(end.code(), code, "{}", end.stderr);
+            assert!(code.is_some() || end.signal() == Some(Signal::SIGPIPE), "{}", end.stderr);
+            assert!(end.stderr.contains("go on with: ") && !end.stderr.contains("unrecorded"), "{}", end.stderr);
+            // What was running has ended, and is on record.
+            let (begun, kept) = (starts(&ledger), outcomes(&dir));
+            assert!(begun.len() < 30 && begun.keys().eq(kept.keys()), "{begun:?} {kept:?}");
+            assert!(kept.values().all(|outcome| outcome == "ok"), "{kept:?}");
+            let end = run(&[&words[..], &["--resume"]].concat());
+            check(&end, 0);
+            assert!(!end.stderr.contains("may have been running"), "{}", end.stderr);
+            assert!(starts(&ledger).values().all(|starts| *starts == 1), "an item was begun twice");
+        }
     }
 }
