@@ -302,17 +302,22 @@ impl Run<'_> {
     /// The pool takes no more items, and says why.
     fn cut_short(&self, error: &Error) -> Result<(), Stop> {
         match (error.kind(), unstarted(error)) {
-            (ErrorKind::TimedOut, _) => {
-                let why = "the deadline of the run passed".to_owned();
-                self.books
-                    .aside(|| terminal::say_warning(&format!("{why}; what was not begun does not run")));
-                self.stopping(How::Stop, &why)?;
-                self.books.cut_short(why);
-            }
+            (ErrorKind::TimedOut, _) => self.deadline_passed()?,
             (_, Stop::Broken(message)) => self.books.broke(&message),
             (_, stop) => return Err(stop),
         }
         Ok(())
+    }
+
+    /// Says once that the run ends by its deadline.
+    fn deadline_passed(&self) -> Result<(), Stop> {
+        if self.books.why_cut_short().is_some() {
+            return Ok(());
+        }
+        let why = "the deadline of the run passed".to_owned();
+        self.books.aside(|| terminal::say_warning(&format!("{why}; what was not begun does not run")));
+        self.books.cut_short(why.clone());
+        self.stopping(How::Stop, &why)
     }
 
     /// Does what the signals ask for, and says so.
@@ -390,6 +395,9 @@ impl Run<'_> {
         (error, message): (&Error, &str),
     ) -> Result<(), Stop> {
         let outcome = failures::outcome(error);
+        // That the call is over is told on its own only if rows are left that were not taken in.
+        let is_over = error.kind() == ErrorKind::TimedOut && message.contains("the call's deadline of ");
+        let told = if is_over { self.deadline_passed() } else { Ok(()) };
         match error.kind() {
             ErrorKind::Broken | ErrorKind::Spawn | ErrorKind::Initializer | ErrorKind::NotInitialized => {
                 self.books.broke(message);
@@ -409,7 +417,8 @@ impl Run<'_> {
         }
         self.books.record_failure(item, figure, args, (error, message))?;
         self.books.pass(item, None)?;
-        self.books.failed(item, args, error, message)
+        self.books.failed(item, args, error, message)?;
+        told
     }
 
     /// Lets the workers leave, or makes them.
