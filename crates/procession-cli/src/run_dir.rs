@@ -232,7 +232,7 @@ fn resume(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
     Ok(())
 }
 
-/// Gives items that a killed master may have begun their outcome. The input is as it was then.
+/// Gives items that a master may have begun that was killed, or could not write the store, their outcome. The input is as it was then.
 fn settle(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
     let unknown = dir.settle_unknown(described, keys(job)?)?;
     describe_unknown(dir, job)?;
@@ -244,7 +244,7 @@ fn settle(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
             "are not run again, as the task is not declared idempotent: --rerun-unknown runs them"
         };
         terminal::say_warning(&format!(
-            "{items} may have been running when the master was killed; they {what}"
+            "{items} may have been running when the run was cut off; they {what}"
         ));
     }
     Ok(())
@@ -299,7 +299,7 @@ fn accept(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
         if lost > 0 {
             let changed = if is_same_task { "input" } else { "task" };
             let refusal = Diagnostic::new(format!(
-                "{} may have been running when the master was killed, and nobody can tell which they are once the {changed} \
+                "{} may have been running when the run was cut off, and nobody can tell which they are once the {changed} \
                  is another",
                 counted(lost, "item")
             ));
@@ -327,7 +327,7 @@ fn await_survivors(dir: &RunDir) -> Result<(), Stop> {
         let alive = alive.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         if start.elapsed() > SAY_AFTER && !is_said {
             is_said = true;
-            terminal::say_warning(&format!("waiting for what the killed master has left: process {alive}"));
+            terminal::say_warning(&format!("waiting for what the master before has left: process {alive}"));
         }
         if start.elapsed() > SURVIVORS_LEAVE_WITHIN {
             return Err(Stop::InUse(format!(

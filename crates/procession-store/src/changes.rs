@@ -65,7 +65,7 @@ impl RunDir {
         if let Some(killed) = killed(&transaction)?.filter(|_| !(before.idempotent && now.idempotent)) {
             let insert = format!(
                 "INSERT OR REPLACE INTO item (idx, key, outcome, attempts, session, error)
-                 VALUES (?1, ?2, '{UNKNOWN}', 1, ?3, 'the master was killed when it may have been running')"
+                 VALUES (?1, ?2, '{UNKNOWN}', 1, ?3, 'the run was cut off when it may have been running')"
             );
             let mut insert = transaction.prepare(&insert)?;
             // Which they are is a question of what the run was of then.
