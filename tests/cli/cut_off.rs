@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -118,6 +119,53 @@ procession_harness::cases! {
             check(&end, 0);
             assert!(!end.stderr.contains("may have been running"), "{}", end.stderr);
             assert!(starts(&ledger).values().all(|starts| *starts == 1), "an item was begun twice");
+        }
+    }
+
+    fn who_goes_on_is_told_why_nothing_runs() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (file, ledger) = rows(&folder, &[60.0]);
+        let dir = within(&folder, "run");
+        let words = ["starmap", "faults::note", "--jsonl", &file, "-j", "1", "--run-dir", &dir, "--no-progress"];
+        // As it is left by a master that was killed before it had begun.
+        fs::create_dir(&dir).and_then(|()| fs::write(within(&folder, "run/lock"), "")).expect("the folder can be written");
+        let end = run(&[&words[..], &["--resume"]].concat());
+        check(&end, 2);
+        assert!(end.stderr.contains("there is no run in") && end.stderr.contains("leave out --resume"), "{}", end.stderr);
+        let running = start(procession(&words));
+        assert!(procession_harness::wait_until(LIMIT, || !starts(&ledger).is_empty()), "it does not begin");
+        running.signal(Signal::SIGKILL);
+        running.finish();
+        for _ in 0..2 {
+            let end = run(&["retry", &dir]);
+            check(&end, 1);
+            let told = format!("nothing is left to run but 1 item that may have been running when the run was cut off: \
+                                `procession retry {dir} --unknown` runs");
+            assert!(end.stderr.contains(&told), "{}", end.stderr);
+            assert!(!end.stderr.contains("/s)"), "there is no rate of nothing: {}", end.stderr);
+        }
+        let end = run(&["show", &dir, "x"]);
+        check(&end, 2);
+        assert!(end.stderr.contains("an item is known by its place in the input, a number from 0 on"), "{}", end.stderr);
+        assert_eq!(starts(&ledger)[&0], 1);
+    }
+
+    fn another_standard_input_is_not_read_and_that_is_told() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = within(&folder, "run");
+        let words = ["map", "square", "--each-line", "-", "--run-dir", &dir];
+        for (flags, text) in [(&[][..], "7\n8\n"), (&["--resume"], "9\n")] {
+            let mut command = procession(&[&words[..], flags].concat());
+            command.stdin(Stdio::piped());
+            let mut running = start(command);
+            let mut input = running.take_stdin();
+            // Whoever does not read it may be gone already.
+            let _ = input.write_all(text.as_bytes());
+            drop(input);
+            let end = running.finish();
+            check(&end, 0);
+            assert_eq!(end.lines(), ["49", "64"]);
+            assert_eq!(end.stderr.contains("what comes on it now is not read"), !flags.is_empty(), "{}", end.stderr);
         }
     }
 }
