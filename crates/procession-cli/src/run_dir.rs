@@ -366,7 +366,7 @@ fn await_survivors(dir: &RunDir) -> Result<(), Stop> {
         let alive = alive.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         if start.elapsed() > SAY_AFTER && !is_said {
             is_said = true;
-            terminal::say_warning(&format!("waiting for what the master before has left: process {alive}"));
+            terminal::say_warning(&format!("waiting for what the killed master has left: process {alive}"));
         }
         if start.elapsed() > SURVIVORS_LEAVE_WITHIN {
             return Err(Stop::InUse(format!(
