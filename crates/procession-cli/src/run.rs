@@ -293,8 +293,7 @@ impl Run<'_> {
         match (error.kind(), unstarted(error)) {
             (ErrorKind::TimedOut, _) => {
                 let why = "the deadline of the run passed".to_owned();
-                self.books
-                    .aside(|| terminal::say_warning(&format!("{why}; what was not begun does not run")));
+                self.books.warn(&format!("{why}; what was not begun does not run"));
                 self.stopping(How::Stop, &why)?;
                 self.books.cut_short(why);
             }
@@ -313,7 +312,7 @@ impl Run<'_> {
                 stream.drain();
                 let warning =
                     format!("{name}: finishing what runs, beginning nothing new; once more to stop it");
-                self.books.aside(|| terminal::say_warning(&warning));
+                self.books.warn(&warning);
                 self.stopping(How::Drain, name)
             }
             Request::Stop => {
@@ -394,7 +393,7 @@ impl Run<'_> {
                 return self.books.not_run(item, args, &self.why_not_run());
             }
             ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed => {}
-            _ => self.books.aside(|| terminal::say(&terminal::printable(message))),
+            _ => self.books.say(&terminal::printable(message)),
         }
         self.books.record_failure(item, figure, args, (error, message))?;
         self.books.pass(item, None)?;

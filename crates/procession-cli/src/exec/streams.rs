@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
 
 use procession::Payload;
 use procession_store::{Item, Printed};
@@ -122,8 +122,7 @@ pub(crate) fn put(sink: &mut Sink, out: &[u8], err: &[u8], screen: &Screen) -> R
     if !err.is_empty() {
         // On a terminal both come in order.
         sink.flush()?;
-        // A closed stderr is no reason to stop.
-        screen.pass(err, |err| drop(io::stderr().lock().write_all(err)));
+        screen.pass(err);
     }
     Ok(())
 }
