@@ -107,11 +107,12 @@ pub(crate) fn warning(message: &str) -> String {
     format!("{} {message}", label("warning:", "1;33"))
 }
 
-/// Text that came from a worker, a file or an argument, fit for one line of a terminal: control characters are escaped.
+/// Text that came from a worker, a file or an argument, fit for one line of a terminal: what would steer it or turn
+/// the direction of what follows is escaped.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
+        if procession_report::misleads(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
@@ -158,6 +159,7 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(printable("a\x1b[31mb\nc"), "a\\u{1b}[31mb\\nc");
+        assert_eq!(printable("a\u{202e}b\u{2066}\u{2028}"), "a\\u{202e}b\\u{2066}\\u{2028}");
         assert_eq!(printable("π is fine"), "π is fine");
     }
 
