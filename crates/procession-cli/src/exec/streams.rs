@@ -214,7 +214,10 @@ fn flaw(order: &Order, result: Result<Report, String>) -> Option<Flaw> {
     };
     let Report { finished: Finished { ended, stderr, truncated, .. }, timed_out, ran } = report;
     let (outcome, what) = match ended {
-        _ if timed_out => (failures::TIMED_OUT, format!("timed out after {}", units::show(ran))),
+        _ if timed_out => {
+            let limit = order.limit.map(|limit| format!(": limit {limit:?} per item")).unwrap_or_default();
+            (failures::TIMED_OUT, format!("timed out after {}{limit}", units::show(ran)))
+        }
         Ended::Code(0) if truncated => {
             let what = "printed more than the 64 MiB that are kept; --output-dir keeps all".to_owned();
             (CUT, what)
