@@ -31,7 +31,7 @@ fn rows(shown: &str, height: usize, width: usize) -> Vec<String> {
                 let top = rows.len().saturating_sub(height);
                 match end {
                     'A' => row = row.saturating_sub(count).max(top),
-                    'B' => row += count,
+                    'B' => row = (row + count).min(rows.len() - 1),
                     'K' => rows[row].truncate(column),
                     'J' => {
                         rows[row].truncate(column);
