@@ -154,6 +154,11 @@ procession_harness::cases! {
         let swapped = within(&folder, "swapped");
         ends(&["map", "faults::sleep", "0.3", "0", "--run-dir", &swapped, "--quiet"], 0);
         refused(&[&other, &swapped], "its items have other arguments, or another order");
+        let [one, two] = ["one", "two"].map(|name| within(&folder, name));
+        for dir in [&one, &two] {
+            ends(&["exec", "--values", "%N", "--run-dir", dir, "--quiet", "--", "sh", "-c", "date +$0", "{}"], 0);
+        }
+        refused(&[&one, &two], "item 0 came to one thing in ");
         // Where they agree they may overlap.
         let again = within(&folder, "again");
         part(&again, "0..21", &["--select", "3,5-"]);
@@ -163,7 +168,7 @@ procession_harness::cases! {
         for (flags, what) in [
             (&["-o", &values, "--failures", &values][..], "values and failures go to the same file"),
             (&["--failures", "-"], "failures go to a file"),
-            (&["-o", &format!("{c}/run.sqlite"), "--format", "jsonl"], "it is the database of a run directory"),
+            (&["-o", &format!("{c}/run.sqlite"), "--format", "jsonl"], "it belongs to the run directory itself"),
         ] {
             let end = ends(&[&["merge", c.as_str()][..], flags].concat(), 2);
             assert!(end.stderr.contains(what), "{}", end.stderr);
