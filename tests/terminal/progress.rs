@@ -7,7 +7,7 @@ use procession_harness::wait_until;
 use crate::Scratch;
 use crate::session::{LIMIT, PROGRAM, Session};
 
-/// The rows that a terminal of a size shows after all that was written to it.
+/// The rows that a terminal of a size shows after all that was written to it, down to that of the cursor.
 fn rows(shown: &str, height: usize, width: usize) -> Vec<String> {
     let mut rows = vec![Vec::<char>::new()];
     let (mut row, mut column) = (0_usize, 0_usize);
@@ -54,7 +54,12 @@ fn rows(shown: &str, height: usize, width: usize) -> Vec<String> {
         }
         rows.resize(rows.len().max(row + 1), Vec::new());
     }
-    rows.into_iter().map(|row| row.into_iter().collect::<String>().trim_end().to_owned()).collect()
+    let mut rows: Vec<String> =
+        rows.into_iter().map(|row| row.into_iter().collect::<String>().trim_end().to_owned()).collect();
+    // What was cleared below the cursor is no row of anybody's.
+    let last = rows.iter().rposition(|row| !row.is_empty()).unwrap_or_default();
+    rows.truncate(last.max(row) + 1);
+    rows
 }
 
 /// Waits until the last rows, but for the one of the cursor, are as wanted.
