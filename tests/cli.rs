@@ -8,6 +8,8 @@ mod program;
 mod activity;
 #[path = "cli/beginnings.rs"]
 mod beginnings;
+#[path = "cli/cut_off.rs"]
+mod cut_off;
 #[path = "cli/events.rs"]
 mod events;
 #[path = "cli/exec.rs"]

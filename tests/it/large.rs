@@ -240,7 +240,7 @@ procession_harness::cases! {
             for _ in 0..3 {
                 let ledger = Ledger::new("ledger");
                 let limited = note_and_hang.timeout(Duration::from_millis(300));
-                let mut overdue = pool.apply_async(limited, (ledger.path(), bytes(20 * MIB, 1)));
+                let overdue = pool.apply_async(limited, (ledger.path(), bytes(20 * MIB, 1)));
                 let unwanted = pool.apply_async(note_and_hang, (ledger.path(), bytes(20 * MIB, 2)));
                 let queued: Vec<_> = (0..4).map(|seed| pool.apply_async(echo, (bytes(9 * MIB, seed),))).collect();
                 // On a busy machine the first one's time may be up before it has read its arguments.

@@ -38,7 +38,7 @@ impl Reproduction {
                 command.push_str(&format!("{} ", quoted(&format!("{name}={value}"))));
             }
         }
-        command.push_str(&format!("{} apply {}", quoted(&terminal::program()), job.task.short_path()));
+        command.push_str(&format!("{} apply {}", quoted(terminal::invocation()), job.task.short_path()));
         let mut flags = String::new();
         if let Some(timeout) = job.pool.timeout {
             flags.push_str(&format!(" --timeout {}", timeout.as_secs_f64()));

@@ -12,6 +12,7 @@ mod results;
 mod sequence;
 mod spill;
 mod steering;
+mod winding_up;
 
 use std::cell::RefCell;
 use std::sync::mpsc;
@@ -118,8 +119,8 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let stage = Request::Run;
     let mut run = Run { job, books: &books, pool, watch, stage, total, figures, steering, pauses };
 
-    let driven = run.drive(intake, &desk);
-    let is_settled = driven.is_ok();
+    let (driven, is_settled) = run.drive(intake, &desk);
+    let is_read = driven.is_ok();
     let mut done = driven.and_then(|()| run.end_retries());
     // A source that was not counted may never end: its rest stays unread. What has a run directory is a file.
     let reads_rest = (total.is_some() && run.stage < Request::Stop) || books.has_store();
@@ -139,11 +140,11 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     });
     run.end_pool(&done);
     let items = desk.borrow().items();
-    if total.is_none() && is_settled && run.stage == Request::Run && books.why_cut_short().is_none() {
+    if total.is_none() && is_read && run.stage == Request::Run && books.why_cut_short().is_none() {
         job.part.shortfall(items).iter().for_each(|what| terminal::say_warning(what));
     }
     // Of a part it is not told how many there are in all.
-    let items = (total.is_none() && is_settled && job.part.selection.is_whole()).then_some(items);
+    let items = (total.is_none() && is_read && job.part.selection.is_whole()).then_some(items);
     let done = run.end_record(done, (&tally, start.elapsed()), items, is_settled);
 
     if talk.summary && done.is_ok() {
@@ -201,8 +202,8 @@ struct Pauses {
 }
 
 impl Run<'_> {
-    /// Takes outcome after outcome until there are no more.
-    fn drive(&mut self, intake: Intake<'_, '_, Books>, desk: &RefCell<Desk>) -> Result<(), Stop> {
+    /// Takes outcome after outcome until there are no more. And whether it is known what became of everything that was handed out.
+    fn drive(&mut self, intake: Intake<'_, '_, Books>, desk: &RefCell<Desk>) -> (Result<(), Stop>, bool) {
         let mut options = options(self.job);
         // An outcome is on record as soon as it is there, or its item runs again. The output has an order of its own.
         options.ordered &= !self.books.reorders();
@@ -217,6 +218,16 @@ impl Run<'_> {
             options.buffer = options.buffer.or(Some(self.job.pool.workers()));
         }
         let mut stream = self.pool.stream(self.job.task, intake, options);
+        let driven = self.follow(&mut stream, desk);
+        let is_settled = driven.is_ok() || self.wind_up(&mut stream, desk);
+        (driven, is_settled)
+    }
+
+    fn follow<I: Iterator>(
+        &mut self,
+        stream: &mut PayloadStream<I>,
+        desk: &RefCell<Desk>,
+    ) -> Result<(), Stop> {
         loop {
             self.books.on_record(Record::tick)?;
             self.tell_pauses()?;
@@ -224,7 +235,7 @@ impl Run<'_> {
             if request > self.stage {
                 self.stage = request;
                 self.watch.hear();
-                self.obey(&mut stream)?;
+                self.obey(stream)?;
             }
             if let Some(stop) = self.books.stop() {
                 return Err(stop);
@@ -244,10 +255,10 @@ impl Run<'_> {
                     // Not an item's: the call as a whole was refused, ran out of time or was given up.
                     self.cut_short(&error)?;
                 }
-                Some(Some(answer)) => self.settle(&mut stream, desk, answer)?,
+                Some(Some(answer)) => self.settle(stream, desk, answer)?,
             }
             if let Some(why) = self.reason_to_halt() {
-                self.halt(&mut stream, &why)?;
+                self.halt(stream, &why)?;
             }
         }
     }
@@ -276,8 +287,8 @@ impl Run<'_> {
             record.finish(End { ending, signal, tally, wall, halted: halted.as_deref() }, is_settled)
         });
         let done = done.and(ended.map_err(|stop| match unrecorded {
-            Some(unrecorded) => with_unrecorded(stop, unrecorded),
-            None => stop,
+            Some(unrecorded) if unrecorded > 0 => winding_up::with_unrecorded(stop, unrecorded),
+            _ => stop,
         }));
         let has_rest = self.books.halted().is_some() && tally.of(NOT_RUN) > 0;
         let is_over =
@@ -291,16 +302,22 @@ impl Run<'_> {
     /// The pool takes no more items, and says why.
     fn cut_short(&self, error: &Error) -> Result<(), Stop> {
         match (error.kind(), unstarted(error)) {
-            (ErrorKind::TimedOut, _) => {
-                let why = "the deadline of the run passed".to_owned();
-                self.books.warn(&format!("{why}; what was not begun does not run"));
-                self.stopping(How::Stop, &why)?;
-                self.books.cut_short(why);
-            }
+            (ErrorKind::TimedOut, _) => self.deadline_passed()?,
             (_, Stop::Broken(message)) => self.books.broke(&message),
             (_, stop) => return Err(stop),
         }
         Ok(())
+    }
+
+    /// Says once that the run ends by its deadline.
+    fn deadline_passed(&self) -> Result<(), Stop> {
+        if self.books.why_cut_short().is_some() {
+            return Ok(());
+        }
+        let why = "the deadline of the run passed".to_owned();
+        self.books.warn(&format!("{why}; what was not begun does not run"));
+        self.books.cut_short(why.clone());
+        self.stopping(How::Stop, &why)
     }
 
     /// Does what the signals ask for, and says so.
@@ -378,6 +395,9 @@ impl Run<'_> {
         (error, message): (&Error, &str),
     ) -> Result<(), Stop> {
         let outcome = failures::outcome(error);
+        // That the call is over is told on its own only if rows are left that were not taken in.
+        let is_over = error.kind() == ErrorKind::TimedOut && message.contains("the call's deadline of ");
+        let told = if is_over { self.deadline_passed() } else { Ok(()) };
         match error.kind() {
             ErrorKind::Broken | ErrorKind::Spawn | ErrorKind::Initializer | ErrorKind::NotInitialized => {
                 self.books.broke(message);
@@ -397,22 +417,8 @@ impl Run<'_> {
         }
         self.books.record_failure(item, figure, args, (error, message))?;
         self.books.pass(item, None)?;
-        self.books.failed(item, args, error, message)
-    }
-
-    /// Says for how many items nothing was written.
-    fn count_unrecorded(&self, stop: Stop, items: u64) -> Stop {
-        let mut unrecorded = items.saturating_sub(self.books.certain() + self.books.recorded());
-        let _ = self.books.on_record(|record| {
-            unrecorded = record.unrecorded().unwrap_or(unrecorded);
-            Ok(())
-        });
-        match stop {
-            Stop::Unwritable(what) => {
-                Stop::Unwritable(format!("{what}; {unrecorded} of {} unrecorded", counted(items, "outcome")))
-            }
-            other => other,
-        }
+        self.books.failed(item, args, error, message)?;
+        told
     }
 
     /// Lets the workers leave, or makes them.
@@ -442,15 +448,6 @@ impl Run<'_> {
                 None => Ending::Complete,
             }),
         }
-    }
-}
-
-fn with_unrecorded(stop: Stop, unrecorded: u64) -> Stop {
-    match stop {
-        Stop::Unwritable(what) => {
-            Stop::Unwritable(format!("{what}; {} unrecorded", counted(unrecorded, "outcome")))
-        }
-        other => other,
     }
 }
 

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags};
@@ -140,6 +141,24 @@ pub(crate) fn program() -> String {
     let name = std::env::args_os().next().map(PathBuf::from);
     let name = name.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|| "procession".to_owned())
+}
+
+/// What to type to start this program again: its name where a shell finds it, else the path that it was started by.
+pub(crate) fn invocation() -> &'static str {
+    static INVOCATION: OnceLock<String> = OnceLock::new();
+    INVOCATION.get_or_init(|| {
+        let typed = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+        let name = program();
+        let is_found = || {
+            let places = std::env::var_os("PATH").unwrap_or_default();
+            let found =
+                std::env::split_paths(&places).map(|place| place.join(&name)).find(|file| file.is_file());
+            let [found, own] = [found, std::env::current_exe().ok()].map(|file| file?.canonicalize().ok());
+            found.is_some() && found == own
+        };
+        let has_folder = typed.parent().is_some_and(|folder| !folder.as_os_str().is_empty());
+        if has_folder && !is_found() { typed.display().to_string() } else { name }
+    })
 }
 
 fn label(word: &str, colour: &str) -> String {

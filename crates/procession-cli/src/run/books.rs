@@ -50,6 +50,8 @@ pub(super) struct Books {
     spill: RefCell<Spill>,
     /// Outcomes come in another order than the output has.
     reorders: Cell<bool>,
+    /// What comes goes to the run directory alone.
+    is_left_to_record: Cell<bool>,
     again: RefCell<Again>,
     gate: RefCell<Gate>,
     counts: Cell<Counts>,
@@ -89,6 +91,7 @@ impl Books {
             selection: selection.clone(),
             spill: RefCell::default(),
             reorders: Cell::new(false),
+            is_left_to_record: Cell::default(),
             again: RefCell::new(Again::new(policies.retries(), backoff)),
             gate: RefCell::new(Gate::new(policies.gates)),
             counts: Cell::default(),
@@ -106,6 +109,21 @@ impl Books {
     pub(super) fn reorder(&self, unordered: bool) {
         self.reorders.set(true);
         self.sequence.borrow_mut().unordered = unordered;
+    }
+
+    /// From here on what comes goes to the run directory alone: another output could not be written.
+    pub(super) fn leave_to_record(&self) {
+        let _ = self.flush();
+        self.failures.replace(None);
+        let _ = self.on_record(|record| {
+            record.expect_the_end();
+            Ok(())
+        });
+        self.is_left_to_record.set(true);
+    }
+
+    pub(super) fn is_left_to_record(&self) -> bool {
+        self.is_left_to_record.get()
     }
 
     pub(super) fn reorders(&self) -> bool {
