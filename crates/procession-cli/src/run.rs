@@ -315,7 +315,7 @@ impl Run<'_> {
             return Ok(());
         }
         let why = "the deadline of the run passed".to_owned();
-        self.books.aside(|| terminal::say_warning(&format!("{why}; what was not begun does not run")));
+        self.books.warn(&format!("{why}; what was not begun does not run"));
         self.books.cut_short(why.clone());
         self.stopping(How::Stop, &why)
     }
@@ -329,7 +329,7 @@ impl Run<'_> {
                 stream.drain();
                 let warning =
                     format!("{name}: finishing what runs, beginning nothing new; once more to stop it");
-                self.books.aside(|| terminal::say_warning(&warning));
+                self.books.warn(&warning);
                 self.stopping(How::Drain, name)
             }
             Request::Stop => {
@@ -413,7 +413,7 @@ impl Run<'_> {
                 return self.books.not_run(item, args, &self.why_not_run());
             }
             ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed => {}
-            _ => self.books.aside(|| terminal::say(&terminal::printable(message))),
+            _ => self.books.say(&terminal::printable(message)),
         }
         self.books.record_failure(item, figure, args, (error, message))?;
         self.books.pass(item, None)?;

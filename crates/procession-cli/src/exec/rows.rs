@@ -159,8 +159,12 @@ impl Form {
             Form::ZeroEnded => Box::new(words(Numbered::ended_by(0, BufReader::new(reader), name))),
             Form::Jsonl => Box::new(json_rows(Numbered::new(BufReader::new(reader), name))),
             Form::Csv => {
-                let records = Records::new(reader, name)?;
+                let records = Records::new(reader, name.clone())?;
                 let names: Vec<String> = records.header().iter().map(str::to_owned).collect();
+                if names.iter().all(String::is_empty) {
+                    let refusal = Diagnostic::new(format!("{name} has no header line"));
+                    return Err(refusal.help("a CSV file starts with a line that names its columns"));
+                }
                 commands.check_columns(Known { columns: names.len(), names: &names })?;
                 Box::new(csv_rows(records, names))
             }
