@@ -198,7 +198,7 @@ fn a_malformed_row_that_was_mended_may_have_been_begun() {
     let scene = scene();
     let mut writer = RunDir::create(&scene.path, &job(9, false)).unwrap().begin("1.0", 1).unwrap();
     let malformed = |index| Item { index, outcome: "invalid_input".into(), ..Item::default() };
-    [0, 1].map(|index| writer.item(malformed(index)).unwrap());
+    (0..2).for_each(|index| writer.item(malformed(index)).unwrap());
     writer.finish(Ending::Incomplete).unwrap();
     let mut writer = RunDir::open(&scene.path).unwrap().begin("1.0", 1).unwrap();
     // Row 0 is as it was, row 1 was mended.

@@ -114,9 +114,8 @@ impl Record {
     fn write(&mut self, row: Item) -> Result<(), Stop> {
         // It is in the run directory whatever became of the stream.
         let told = self.tell(&row);
-        match &mut self.store {
-            Some((writer, _)) => writer.item(row)?,
-            None => {}
+        if let Some((writer, _)) = &mut self.store {
+            writer.item(row)?;
         }
         told
     }
