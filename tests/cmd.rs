@@ -14,6 +14,8 @@ fn transcripts_in(files: impl AsRef<Path>) -> trycmd::TestCases {
     let path = std::env::var("PATH").unwrap_or_default();
     cases.env("PATH", format!("{}:{path}", folder.display()));
     // The harness asks for backtraces of its own, not of the program under test.
+    // On a busy machine any run may take long enough for a line of progress.
+    cases.env("PROCESSION_NO_PROGRESS", "1");
     cases.env("NO_COLOR", "1").env("RUST_BACKTRACE", "0").timeout(LIMIT).case(files);
     cases
 }
