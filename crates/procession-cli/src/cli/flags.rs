@@ -119,6 +119,6 @@ pub(crate) struct ConductFlags {
     #[arg(long, short)]
     pub(crate) quiet: bool,
     /// No progress
-    #[arg(long, env = "PROCESSION_NO_PROGRESS")]
+    #[arg(long, env = "PROCESSION_NO_PROGRESS", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) no_progress: bool,
 }
