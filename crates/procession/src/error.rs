@@ -2,12 +2,17 @@
 //!
 //! It knows nothing of how a failure was found; the driver, the worker's replies and the callers fill it in.
 
+mod report;
+
 use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
+
+pub use report::{ErrorReport, LossReport};
 
 use crate::crash_report::CrashReport;
 use crate::process::{LaunchError, WorkerExit};
@@ -22,7 +27,7 @@ use crate::shortage::Shortage;
 pub struct Error(Box<Inner>);
 
 /// The kinds of [`Error`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The task panicked. The worker lives on.
