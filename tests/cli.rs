@@ -8,6 +8,12 @@ mod program;
 mod activity;
 #[path = "cli/beginnings.rs"]
 mod beginnings;
+#[cfg(feature = "cluster")]
+#[path = "../crates/procession-cluster/tests/cluster/broker.rs"]
+mod broker;
+#[cfg(feature = "cluster")]
+#[path = "cli/clusters.rs"]
+mod clusters;
 #[path = "cli/events.rs"]
 mod events;
 #[path = "cli/exec.rs"]
@@ -20,6 +26,9 @@ mod faults;
 mod looking_back;
 #[path = "cli/merging.rs"]
 mod merging;
+#[cfg(not(feature = "cluster"))]
+#[path = "cli/no_clusters.rs"]
+mod no_clusters;
 #[cfg(not(feature = "arrow"))]
 #[path = "cli/no_tables.rs"]
 mod no_tables;

@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
+use procession::{Error, ErrorKind, Payload, Pool, StreamOptions};
 
 use self::books::{Books, Lost};
 use self::events::{End, Events, How, Stopping};
@@ -27,6 +27,7 @@ use self::results::Results;
 use self::steering::Steering;
 use crate::activity::Activity;
 use crate::diagnostic::Diagnostic;
+use crate::engine::{self, Agents, Call as Handed, Engine};
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
 use crate::host::{Away, Host};
@@ -42,8 +43,8 @@ use crate::terminal;
 
 /// How long to wait for an outcome before looking at signals again.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
-/// How long workers may take to leave once they have nothing left to do.
-const LEAVE_WITHIN: Duration = Duration::from_secs(12);
+/// How often whoever keeps outcomes until they are on record hears that they are.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 /// How much a run says on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,7 @@ pub(crate) struct Talk {
 
 /// Runs `job` to its end. Nothing has started when this returns a refusal.
 pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
+    engine::refuse_local_settings(job)?;
     let (items, total) = job.check()?;
     let policies = &job.pool.policies;
     if let Some(halt) = policies.halt.filter(|halt| halt.wants_total() && total.is_none()) {
@@ -75,8 +77,10 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
         job.results.events.as_deref().map(|path| Events::open(path, &progress.screen())).transpose()?;
     let is_recorded = job.run_dir.is_some() || stream.is_some();
     let keep_args = failures.is_some() || is_recorded || job.results.streams.is_some() || policies.reorders();
+    let agents = Agents::connect(job)?;
     // Last of all that may be refused: it is there, and locked, once there is a run.
-    let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, items)).transpose()?;
+    let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, items, agents.as_ref()));
+    let opened = opened.transpose()?;
     let shows_items = progress.shows_items();
     let books = Books::new((results, failures), progress, policies, &job.part.selection);
     if policies.reorders() {
@@ -92,11 +96,14 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     } else {
         builder
     };
-    let pool = builder.build().map_err(|error| unstarted(&error))?;
+    let engine = match agents {
+        Some(agents) => Engine::Agents(agents),
+        None => Engine::Local(builder.build().map_err(|error| unstarted(&error))?),
+    };
     // Only now: it has a thread, and a pool may have to be started without.
     if is_recorded {
         books.keep_record(Record::begin((opened, stream), (job, total), events)?, job.results.unordered);
-        books.on_record(|record| record.note_workers(&pool.worker_pids()))?;
+        books.on_record(|record| record.note_workers(&engine.worker_pids()))?;
     }
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {
@@ -109,14 +116,14 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let desk = intake.desk();
     let numbers = desk.borrow().numbers();
     let whole = (job.name.as_str(), job.task, total);
-    let activity = Activity::of_run(pool.clone(), numbers, whole, books.shared_tally());
+    let activity = Activity::of_run(engine.clone(), numbers, whole, books.shared_tally());
     books.watch(activity.clone());
     let pauses = Pauses { away: activity.away(), told: Duration::ZERO };
-    let _hosting = watch.host(Host::new(pool.clone(), books.screen(), activity));
+    let _hosting = watch.host(Host::new(engine.clone(), books.screen(), activity));
     let steering = Steering::new(job);
     let figures = Figures::default();
     let stage = Request::Run;
-    let mut run = Run { job, books: &books, pool, watch, stage, total, figures, steering, pauses };
+    let mut run = Run { job, books: &books, engine, watch, stage, total, figures, steering, pauses };
 
     let driven = run.drive(intake, &desk);
     let is_settled = driven.is_ok();
@@ -137,7 +144,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
         let items = total.unwrap_or_else(|| desk.borrow().items());
         run.count_unrecorded(stop, items)
     });
-    run.end_pool(&done);
+    run.engine.end(done.is_ok() && run.stage < Request::Stop && books.broken().is_none());
     let items = desk.borrow().items();
     if total.is_none() && is_settled && run.stage == Request::Run && books.why_cut_short().is_none() {
         job.part.shortfall(items).iter().for_each(|what| terminal::say_warning(what));
@@ -147,8 +154,8 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let done = run.end_record(done, (&tally, start.elapsed()), items, is_settled);
 
     if talk.summary && done.is_ok() {
-        let restarts = run.pool.stats().workers.iter().map(|worker| u64::from(worker.restarts)).sum();
-        let workers = job.pool.workers();
+        let restarts = run.engine.stats().workers.iter().map(|worker| u64::from(worker.restarts)).sum();
+        let workers = run.engine.workers(job.pool.workers());
         let wall = start.elapsed();
         terminal::say(&Summary { name: &job.name, tally: &tally, wall, workers, restarts }.to_string());
     }
@@ -183,7 +190,7 @@ fn explain(job: &Job, talk: Talk, lost: Lost) {
 struct Run<'a> {
     job: &'a Job,
     books: &'a Books,
-    pool: Pool,
+    engine: Engine,
     watch: Watch,
     /// What the signals so far have led to.
     stage: Request,
@@ -216,40 +223,54 @@ impl Run<'_> {
             // nobody would know after a kill which of them have run.
             options.buffer = options.buffer.or(Some(self.job.pool.workers()));
         }
-        let mut stream = self.pool.stream(self.job.task, intake, options);
+        let about = (desk.borrow().numbers(), self.books.screen());
+        let mut call = self.engine.call(self.job, intake, options, about)?;
+        let mut committed = Instant::now();
         loop {
             self.books.on_record(Record::tick)?;
+            if call.awaits_record() && committed.elapsed() >= COMMIT_EVERY {
+                committed = Instant::now();
+                self.books.on_record(Record::commit)?;
+                call.on_record();
+            }
             self.tell_pauses()?;
             let request = self.watch.request();
             if request > self.stage {
                 self.stage = request;
                 self.watch.hear();
-                self.obey(&mut stream)?;
+                self.obey(&mut call)?;
             }
             if let Some(stop) = self.books.stop() {
                 return Err(stop);
             }
-            let step = match stream.next_timeout(Duration::ZERO) {
+            let step = match call.results(Duration::ZERO)? {
                 Some(step) => Some(step),
                 None => {
                     // Nothing at hand: let readers see what there is, and wait.
                     self.books.flush_values()?;
-                    stream.next_timeout(LOOK_UP_EVERY)
+                    call.results(LOOK_UP_EVERY)?
                 }
             };
             match step {
                 None => {}
-                Some(None) => return self.books.stop().map_or(Ok(()), Err),
+                Some(None) => return self.end_call(call),
                 Some(Some((payload, Err(error)))) if !desk.borrow().has(payload) => {
                     // Not an item's: the call as a whole was refused, ran out of time or was given up.
                     self.cut_short(&error)?;
                 }
-                Some(Some(answer)) => self.settle(&mut stream, desk, answer)?,
+                Some(Some(answer)) => self.settle(&mut call, desk, answer)?,
             }
             if let Some(why) = self.reason_to_halt() {
-                self.halt(&mut stream, &why)?;
+                self.halt(&mut call, &why)?;
             }
         }
+    }
+
+    /// There are no more outcomes.
+    fn end_call<I: Iterator<Item = Option<Payload>>>(&self, call: Handed<I>) -> Result<(), Stop> {
+        self.books.on_record(Record::commit)?;
+        call.end(self.stage == Request::Run && self.books.why_cut_short().is_none());
+        self.books.stop().map_or(Ok(()), Err)
     }
 
     /// Ends the session in the run directory and the event stream, and says how to go on.
@@ -305,19 +326,19 @@ impl Run<'_> {
     }
 
     /// Does what the signals ask for, and says so.
-    fn obey<I: Iterator>(&self, stream: &mut PayloadStream<I>) -> Result<(), Stop> {
+    fn obey<I: Iterator<Item = Option<Payload>>>(&self, call: &mut Handed<I>) -> Result<(), Stop> {
         let name = self.watch.signal().map_or("signal", signals::name);
         match self.stage {
             Request::Run => Ok(()),
             Request::Drain => {
-                stream.drain();
+                call.drain();
                 let warning =
                     format!("{name}: finishing what runs, beginning nothing new; once more to stop it");
                 self.books.aside(|| terminal::say_warning(&warning));
                 self.stopping(How::Drain, name)
             }
             Request::Stop => {
-                self.pool.terminate();
+                call.terminate(&self.engine);
                 // Nobody waits for what is stopped, and a word on each item is to come.
                 self.books.end_progress();
                 terminal::say_warning(&format!("{name}: stopping what runs; once more to kill it"));
@@ -413,19 +434,6 @@ impl Run<'_> {
                 Stop::Unwritable(format!("{what}; {unrecorded} of {} unrecorded", counted(items, "outcome")))
             }
             other => other,
-        }
-    }
-
-    /// Lets the workers leave, or makes them.
-    fn end_pool(&self, done: &Result<(), Stop>) {
-        let in_order = done.is_ok() && self.stage < Request::Stop && self.books.broken().is_none();
-        // A pool that does not close is not worth failing a finished run for.
-        if in_order && self.pool.close().is_ok() {
-            return;
-        }
-        self.pool.terminate();
-        if let Err(error) = self.pool.join(Some(LEAVE_WITHIN)) {
-            terminal::say_warning(&terminal::printable(&error.to_string()));
         }
     }
 

@@ -83,10 +83,7 @@ impl Record {
         {
             self.heard(event)?;
         }
-        match &mut self.store {
-            Some((writer, _)) => Ok(writer.flush()?),
-            None => Ok(()),
-        }
+        self.commit()
     }
 
     /// The outcome that an item has from an earlier session, if it has one that stands.
@@ -268,6 +265,14 @@ impl Record {
             writer.tick()?;
         }
         Ok(())
+    }
+
+    /// Returns once every outcome so far is in the run directory.
+    pub(super) fn commit(&mut self) -> Result<(), Stop> {
+        match &mut self.store {
+            Some((writer, _)) => Ok(writer.flush()?),
+            None => Ok(()),
+        }
     }
 
     /// Lets who reads the event stream see everything so far.
