@@ -36,7 +36,7 @@ pub(crate) struct Remote {
 #[derive(Clone)]
 pub(crate) enum Engine {
     Local(Pool),
-    Agents(Agents),
+    Agents(Box<Agents>),
 }
 
 /// An outcome, none yet, or none any more.
@@ -44,7 +44,7 @@ pub(crate) type Step = Option<Option<(u64, Result<Payload, Error>)>>;
 
 /// The items of a job on their way through an engine.
 pub(crate) enum Call<I: Iterator<Item = Option<Payload>>> {
-    Local(PayloadStream<I>),
+    Local(Box<PayloadStream<I>>),
     Agents(Box<agents::AgentsCall<I>>),
 }
 
@@ -104,7 +104,7 @@ impl Engine {
         (numbers, screen): (Numbers, Screen),
     ) -> Result<Call<I>, Stop> {
         Ok(match self {
-            Engine::Local(pool) => Call::Local(pool.stream(job.task, input, options)),
+            Engine::Local(pool) => Call::Local(Box::new(pool.stream(job.task, input, options))),
             Engine::Agents(agents) => {
                 Call::Agents(Box::new(agents.call(job, input, options, (numbers, screen))?))
             }

@@ -97,7 +97,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
         builder
     };
     let engine = match agents {
-        Some(agents) => Engine::Agents(agents),
+        Some(agents) => Engine::Agents(Box::new(agents)),
         None => Engine::Local(builder.build().map_err(|error| unstarted(&error))?),
     };
     // Only now: it has a thread, and a pool may have to be started without.

@@ -162,6 +162,7 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
                 *queue = Some(Queue { waiting, has_consumer, asked });
             }
             Event::Connected(is_connected) => connections.push(is_connected),
+            Event::Trouble(what) => master.trouble(what),
             Event::Failed(message) => *failed = Some(Error::failed(message)),
         }
     }

@@ -321,6 +321,11 @@ impl Master {
         self.fleet.heard(hello, now);
     }
 
+    /// Something at the broker does not succeed.
+    pub(crate) fn trouble(&mut self, what: String) {
+        self.fleet.trouble(what);
+    }
+
     /// What the caller should tell people.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
         self.fleet.take_notices()

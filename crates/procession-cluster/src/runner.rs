@@ -72,7 +72,7 @@ impl Runner {
             items.into_iter().map(|item| (item.index, item.args)).unzip();
         let mut fates: Vec<Option<Fate>> = vec![None; indices.len()];
         let (mut broken, mut figures, mut obeyed) = (None, Vec::new(), GOES_ON);
-        let mut stream = self.pool.stream(self.task, payloads.into_iter(), options);
+        let mut stream = self.pool.stream(self.task, payloads, options);
         let mut said = Instant::now();
         loop {
             let asked = reins.0.load(Ordering::Relaxed);

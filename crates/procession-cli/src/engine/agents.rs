@@ -215,6 +215,7 @@ fn words(notice: &Notice) -> String {
         }
         Notice::Left { agent } => format!("agent {agent} has left"),
         Notice::Silent { agent } => format!("agent {agent} is not heard of any more: others run what it had"),
+        Notice::Trouble { what } => format!("{what}; trying on"),
         Notice::Refused { agent, why } => format!("agent {agent} takes no part: {why}"),
         Notice::Broken { agent, why } => format!("agent {agent} cannot run anything: {why}"),
         // More may be told one day.

@@ -66,6 +66,11 @@ pub enum Notice {
         /// How it differs.
         why: String,
     },
+    /// Something at the broker does not succeed, and is tried again and again.
+    Trouble {
+        /// What, and what the broker says.
+        what: String,
+    },
     /// An agent cannot run anything.
     Broken {
         /// Its name.
@@ -85,6 +90,8 @@ pub(super) struct Fleet {
     notices: Vec<Notice>,
     is_alone_said: bool,
     last_broken: Option<String>,
+    /// What was said last of the broker.
+    trouble: Option<String>,
     /// When an agent last did something for the queue, or was not idle.
     moved: Duration,
 }
@@ -105,6 +112,7 @@ impl Fleet {
             notices: Vec::new(),
             is_alone_said: false,
             last_broken: None,
+            trouble: None,
             moved: Duration::ZERO,
         }
     }
@@ -138,6 +146,12 @@ impl Fleet {
         }
         if !is_idle {
             self.moved = now;
+        }
+    }
+
+    pub(super) fn trouble(&mut self, what: String) {
+        if self.trouble.replace(what.clone()).as_ref() != Some(&what) {
+            self.notices.push(Notice::Trouble { what });
         }
     }
 

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use procession::Payload;
+
 use super::*;
 use crate::leases::{Command as Order, LOSSES_MAX, Leases};
 

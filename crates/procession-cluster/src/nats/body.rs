@@ -37,7 +37,9 @@ pub(crate) async fn pack(
     if bytes.len() <= MESSAGE_BYTES_MAX {
         return Ok((headers, Bytes::from(bytes)));
     }
-    store.put(name, &mut bytes.as_slice()).await.map_err(|error| error.to_string())?;
+    // What is left of a try that failed goes with the bucket.
+    let name = format!("{name}-{:08x}", fastrand::u32(..));
+    store.put(&*name, &mut bytes.as_slice()).await.map_err(|error| error.to_string())?;
     headers.insert(OBJECT_HEADER, name);
     Ok((headers, Bytes::new()))
 }

@@ -28,6 +28,8 @@ const PUTS_MAX: usize = 64;
 /// Chunks taken back in one go.
 const TAKE_BACK: usize = 256;
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// What has failed so often may need somebody.
+const TROUBLE_TRIES: u32 = 3;
 /// An answer that cannot be read so often is none.
 const READS_MAX: u32 = 20;
 /// What is still to be said to the broker at the end is said within this, or not at all.
@@ -47,6 +49,8 @@ pub(crate) enum Event {
         asked: Instant,
     },
     Connected(bool),
+    /// Something does not succeed, and is tried again.
+    Trouble(String),
     /// Nothing more can come.
     Failed(String),
 }
@@ -381,6 +385,7 @@ impl Job {
 
     async fn put(self, chunk: Chunk, copy: u32, told: mpsc::Sender<Event>) {
         let name = format!("{}-{}-{copy}", self.names.job(), chunk.id);
+        let mut tries = 0;
         loop {
             match body::pack(&self.objects, &name, wire::encode_chunk(&chunk)).await {
                 Ok((headers, payload)) => {
@@ -393,7 +398,12 @@ impl Job {
                     }
                     return;
                 }
-                Err(_) => {
+                Err(what) => {
+                    tries += 1;
+                    if tries == TROUBLE_TRIES && *self.broker.is_up.borrow() {
+                        let _ =
+                            told.send(Event::Trouble(format!("the broker takes no large chunks: {what}")));
+                    }
                     self.broker.up().await;
                     tokio::time::sleep(AGAIN_AFTER).await;
                 }
