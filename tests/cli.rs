@@ -14,6 +14,8 @@ mod broker;
 #[cfg(feature = "cluster")]
 #[path = "cli/clusters.rs"]
 mod clusters;
+#[path = "cli/cut_off.rs"]
+mod cut_off;
 #[path = "cli/events.rs"]
 mod events;
 #[path = "cli/exec.rs"]

@@ -9,7 +9,13 @@ const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 fn transcripts_in(files: impl AsRef<Path>) -> trycmd::TestCases {
     let cases = trycmd::TestCases::new();
+    // What it says to type is its name if a shell finds it.
+    let folder = Path::new(env!("CARGO_BIN_EXE_procession")).parent().expect("the program is in a folder");
+    let path = std::env::var("PATH").unwrap_or_default();
+    cases.env("PATH", format!("{}:{path}", folder.display()));
     // The harness asks for backtraces of its own, not of the program under test.
+    // On a busy machine any run may take long enough for a line of progress.
+    cases.env("PROCESSION_NO_PROGRESS", "1");
     cases.env("NO_COLOR", "1").env("RUST_BACKTRACE", "0").timeout(LIMIT).case(files);
     cases
 }

@@ -60,10 +60,11 @@ procession_harness::cases! {
         assert!(wait_until(LIMIT, || catches(running.pid())), "it does not catch the signal");
         let answered = wait_until(LIMIT, || {
             running.signal(Signal::SIGUSR1);
-            running.said().contains("echo: 0 items, 0 values after ")
+            let said = running.said();
+            said.contains("worker 0: pid ") && said.contains(", idle; 0 done")
         });
         let said = running.said();
-        assert!(answered && said.contains("worker 0: pid ") && said.contains(", idle; 0 done"), "{said}");
+        assert!(answered && said.contains("echo: 0 items, 0 values after "), "{said}");
         running.signal(Signal::SIGKILL);
         assert_eq!(running.finish().signal(), Some(Signal::SIGKILL));
     }

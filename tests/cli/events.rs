@@ -166,6 +166,20 @@ procession_harness::cases! {
         running.finish();
     }
 
+    fn a_deadline_is_told_although_every_row_was_taken_in() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (spec, stream) = (within(&folder, "late.toml"), within(&folder, "events.jsonl"));
+        let text = "task = \"faults::sleep\"\n[pool]\nworkers = 2\ndeadline = \"300ms\"\n[input]\nrepeat = 4\nargs = [60]\n";
+        fs::write(&spec, text).expect("a spec is written");
+        let end = run(&["run", &spec, "--events", &stream]);
+        assert_eq!(end.code(), Some(1), "{}", end.stderr);
+        let events = events(&fs::read_to_string(&stream).expect("the stream was written"));
+        let stops = of_kind(&events, "run_stopping");
+        assert!(stops.len() == 1 && stops[0]["how"] == "stop", "{stops:?}");
+        assert_eq!(stops[0]["reason"], "the deadline of the run passed");
+        assert_eq!(end.stderr.matches("the deadline of the run passed").count(), 1, "{}", end.stderr);
+    }
+
     fn a_pool_that_gives_up_is_told() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let values = within(&folder, "values.jsonl");

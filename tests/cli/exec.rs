@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -180,6 +181,21 @@ procession_harness::cases! {
         let summary = "4 items, 0 values, 4 without (2 not run, 2 stopped while running)";
         assert!(end.stderr.contains(summary), "wanted {summary} in:\n{}", end.stderr);
         assert!(wait_until(LIMIT, || !pids().into_iter().any(alive)), "they outlive the program");
+    }
+
+    fn commands_have_the_grace_to_clean_up() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let gate = within(&folder, "gate");
+        let script = format!("trap 'echo cleaned > {{}}; exit 3' TERM; echo > {gate}; while :; do sleep 0.05; done");
+        let made = within(&folder, "made");
+        let mut running = start(procession(&["exec", "--values", &made, "--shell", "--", &script]));
+        assert!(wait_until(LIMIT, || Path::new(&gate).exists()), "it is under way");
+        running.signal(Signal::SIGTERM);
+        running.wait_for("SIGTERM: finishing what runs");
+        running.signal(Signal::SIGTERM);
+        let end = running.finish();
+        assert_eq!(end.signal(), Some(Signal::SIGTERM), "{}", end.stderr);
+        assert_eq!(fs::read_to_string(&made).expect("it has cleaned up"), "cleaned\n");
     }
 
     /// A command that its limit ends costs no worker, and takes all with it, also what went into a session of its own.

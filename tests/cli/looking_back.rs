@@ -34,6 +34,34 @@ procession_harness::cases! {
         assert!(Path::new(&page).exists());
     }
 
+    fn nothing_is_written_over_a_run() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (dir, commands) = (within(&folder, "run"), within(&folder, "commands"));
+        let job = ["map", "square", "1", "2", "--run-dir", &dir, "--quiet"];
+        assert_eq!(run(&job).code(), Some(0));
+        assert_eq!(run(&["exec", "--values", "1", "--run-dir", &commands, "--quiet", "--", "echo"]).code(), Some(0));
+        let status = [&dir, &commands].map(|dir| run(&["status", dir]).stdout);
+        for name in ["run.sqlite", "run.sqlite-wal", "lock"] {
+            let (file, other) = (format!("{dir}/{name}"), format!("{commands}/{name}"));
+            let resumed = |flag: &'static str| [&job[..], &["--resume", "--format", "jsonl", flag, &file]].concat();
+            for words in [
+                &["report", &dir, "-o", &file][..],
+                &["report", &dir, "--trace", &file],
+                &["export", &dir, "--format", "jsonl", "--output", &file],
+                &["export", &commands, "--raw", "--output", &other],
+                &resumed("--output"),
+                &resumed("--failures"),
+                &resumed("--events"),
+                &resumed("--report"),
+            ] {
+                let end = run(words);
+                assert_eq!(end.code(), Some(2), "{words:?}: {}", end.stderr);
+                assert!(end.stderr.contains("it belongs to the run directory itself"), "{}", end.stderr);
+            }
+        }
+        assert_eq!([&dir, &commands].map(|dir| run(&["status", dir]).stdout), status);
+    }
+
     fn no_run_and_no_room_are_told_apart() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (empty, page) = (within(&folder, "none"), within(&folder, "page.html"));

@@ -47,7 +47,12 @@ pub(crate) struct Running {
 
 /// The program with these words.
 pub(crate) fn procession(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_procession"));
+    let program = Path::new(env!("CARGO_BIN_EXE_procession"));
+    let mut command = Command::new(program);
+    // What it says to type is its name if a shell finds it.
+    let mut places = vec![program.parent().expect("it is in a folder").to_owned()];
+    places.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    command.env("PATH", std::env::join_paths(places).expect("no folder has a colon in its name"));
     command.args(words).env("NO_COLOR", "1").env("RUST_BACKTRACE", "0").stdin(Stdio::null());
     command
 }

@@ -37,7 +37,7 @@ procession_harness::cases! {
         let mut report = Report::new("f20_masters_killed_at_any_time");
         for (method, _) in METHODS {
             for round in 0..4 * u64::from(repetitions()) {
-                // One that is starting has a directory, which nobody can remove if its master is killed.
+                // One that is starting has a directory. If its master is killed then, it stays until another master sweeps it.
                 let directory = tempfile::tempdir().expect("a temporary directory");
                 let mark = format!("{method}-{round}-{}", std::process::id());
                 let path = directory.path().to_string_lossy();

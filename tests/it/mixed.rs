@@ -204,7 +204,7 @@ fn time_limit(builder: PoolBuilder, seed: u64) {
     leaves_nothing(&pool, |pool| {
         let endless = draw_items(&mut Rng::with_seed(seed), [1, 0, 1]);
         let load = Load::new(pool, seed, &[], &endless);
-        let limit = Duration::from_millis(900);
+        let limit = Duration::from_secs(3);
         let tasks = Tasks { single: ONCE.single.timeout(limit), large: ONCE.large.timeout(limit), ..ONCE };
         let outcomes = load.run(pool, tasks, |_| {});
         let late = check_all(&load, &outcomes, &[ErrorKind::TimedOut], 1);

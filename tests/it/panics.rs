@@ -17,6 +17,18 @@ fn panic_every(path: String, x: u64, n: u64) -> u32 {
     std::process::id()
 }
 
+/// Between the task and its panic.
+#[inline(never)]
+fn refuse_odd(x: u64) -> u64 {
+    assert!(x.is_multiple_of(2), "{x} is odd");
+    std::hint::black_box(x)
+}
+
+#[procession::task]
+fn even(x: u64) -> u64 {
+    std::hint::black_box(refuse_odd(x))
+}
+
 /// The items that each process has begun, in order.
 fn lives(ledger: &Ledger) -> BTreeMap<u32, Vec<u64>> {
     let mut lives: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
@@ -36,6 +48,21 @@ procession_harness::cases! {
             let error = pool.apply(panic_every, (ledger.path(), 0, 2)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Panicked, "{error}");
             assert_eq!(pool.apply(own_pid, ()).unwrap(), before);
+            pool.close().unwrap();
+        });
+    }
+
+    fn a_panic_takes_no_memory_to_speak_of_and_names_the_functions_of_its_task() {
+        both(1, |builder| {
+            // Reading the program's debug information takes more.
+            let pool = builder.memory_limit(48 << 20).build().unwrap();
+            for x in [1, 3] {
+                let error = pool.apply(even, (x,)).unwrap_err();
+                assert_eq!(error.panic_message(), Some(&*format!("{x} is odd")), "{error}");
+                let stack = error.backtrace().expect("it was taken");
+                let names: Vec<&str> = stack.lines().filter(|line| !line.trim_start().starts_with("at ")).collect();
+                assert!(names[0].ends_with("refuse_odd") && names.last().unwrap().ends_with("even"), "{stack}");
+            }
             pool.close().unwrap();
         });
     }

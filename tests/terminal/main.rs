@@ -100,6 +100,26 @@ procession_harness::cases! {
         assert!(wait_until(2 * KILL_LIMIT, || !workers.iter().any(|pid| alive(*pid))), "workers live on");
     }
 
+    fn signals_end_a_run_whose_terminal_takes_no_more() {
+        for flags in [&[][..], &["--no-progress"]] {
+            let words = [&["map", "square", "--range", "0..100000000"], flags].concat();
+            let mut session = Session::unread(&words);
+            session.wait_until_it_blocks();
+            // What is to be said in answer must wait, and nothing else with it.
+            send_signal(session.pid(), Signal::SIGUSR1);
+            let mut sent = 0;
+            let status = loop {
+                send_signal(session.pid(), Signal::SIGTERM);
+                sent += 1;
+                if let Some(status) = session.ends_within(KILL_LIMIT) {
+                    break status;
+                }
+                assert!(sent < 3, "it lives after three signals");
+            };
+            assert_eq!(signal(status), Some(Signal::SIGTERM));
+        }
+    }
+
     fn signals_of_both_kinds_count_together() {
         let values = Scratch::new("values.jsonl");
         let session = sleeping(&values, &["600"], &[]);

@@ -7,7 +7,7 @@ use procession_harness::wait_until;
 use crate::Scratch;
 use crate::session::{LIMIT, PROGRAM, Session};
 
-/// The rows that a terminal of a size shows after all that was written to it.
+/// The rows that a terminal of a size shows after all that was written to it, down to that of the cursor.
 fn rows(shown: &str, height: usize, width: usize) -> Vec<String> {
     let mut rows = vec![Vec::<char>::new()];
     let (mut row, mut column) = (0_usize, 0_usize);
@@ -21,21 +21,23 @@ fn rows(shown: &str, height: usize, width: usize) -> Vec<String> {
                 let mut count = String::new();
                 let end = loop {
                     match rest.next().expect("a sequence ends") {
-                        digit if digit.is_ascii_digit() => count.push(digit),
+                        part if part.is_ascii_digit() || part == '?' => count.push(part),
                         end => break end,
                     }
                 };
-                let count = count.parse::<usize>().unwrap_or(0);
+                let is_update = count == "?2026";
+                let count = count.parse::<usize>().unwrap_or(1);
                 // No further up than the screen goes.
                 let top = rows.len().saturating_sub(height);
                 match end {
                     'A' => row = row.saturating_sub(count).max(top),
-                    'B' => row += count,
+                    'B' => row = (row + count).min(rows.len() - 1),
                     'K' => rows[row].truncate(column),
                     'J' => {
                         rows[row].truncate(column);
                         rows.truncate(row + 1);
                     }
+                    'h' | 'l' if is_update => {}
                     other => panic!("{other:?} is not expected: {shown:?}"),
                 }
             }
@@ -52,7 +54,12 @@ fn rows(shown: &str, height: usize, width: usize) -> Vec<String> {
         }
         rows.resize(rows.len().max(row + 1), Vec::new());
     }
-    rows.into_iter().map(|row| row.into_iter().collect::<String>().trim_end().to_owned()).collect()
+    let mut rows: Vec<String> =
+        rows.into_iter().map(|row| row.into_iter().collect::<String>().trim_end().to_owned()).collect();
+    // What was cleared below the cursor is no row of anybody's.
+    let last = rows.iter().rposition(|row| !row.is_empty()).unwrap_or_default();
+    rows.truncate(last.max(row) + 1);
+    rows
 }
 
 /// Waits until the last rows, but for the one of the cursor, are as wanted.
@@ -79,9 +86,10 @@ procession_harness::cases! {
             numbered && runs(": sleep 600") && runs(": sleep 601") && idle && whole.contains(" 1/3 33%, ")
         });
         // Where there is less room it is used; nothing of what was there stays.
-        session.resize(3, 44);
-        wait_for_picture(&session, (3, 44), |rows| {
-            let [more, whole] = rows else { return false };
+        session.resize(4, 44);
+        wait_for_picture(&session, (4, 44), |rows| {
+            // One row is left to what is above.
+            let [_, more, whole] = rows else { return false };
             more == "… and 3 more workers" && whole.starts_with("1/3 33%, ")
         });
         drop(session);
@@ -122,13 +130,62 @@ procession_harness::cases! {
         assert!(values == sleeps && rest.len() == 2 && rest[0].contains("8 items, 8 values in"), "{}", rows.join("\n"));
     }
 
-    fn lines_that_are_not_ended_stay_whole() {
-        let script = "sleep 0.5; printf '%s.' $0";
+    fn a_line_that_is_not_ended_gives_way_to_the_picture_and_to_what_is_said() {
+        let script = "sleep 0.6; printf '%s.' $0; test $0 -lt 3";
         let words = ["exec", "-j", "1", "--values", "1", "2", "3", "--", "sh", "-c", script];
-        let (status, shown) = Session::start(&words).finish();
-        assert!(status.success() && shown.contains("0/3 0%"), "{shown}");
+        let session = Session::start(&words);
+        // It is there after that, too.
+        wait_for_picture(&session, (40, 120), |rows| {
+            let [.., printed, worker, whole] = rows else { return false };
+            printed == "1." && worker.starts_with("worker 0: ") && whole.contains(" 1/3 33%, ")
+        });
+        let (_, shown) = session.finish();
         let rows = rows(&shown, 40, 120);
-        assert!(rows[0].starts_with("1.2.3.") && rows.len() == 2, "{}", rows.join("\n"));
+        assert!(rows[..3] == ["1.", "2.", "3."], "{}", rows.join("\n"));
+        assert!(rows[3].starts_with("item 2: `sh -c "), "{}", rows.join("\n"));
+        // Nor is anything glued to it where there is no picture.
+        let script = "printf '%s.' $0; test $0 -lt 3";
+        let words = ["exec", "--no-progress", "-j", "1", "--values", "1", "2", "3", "--", "sh", "-c", script];
+        let (_, shown) = Session::start(&words).finish();
+        assert!(shown.starts_with("1.2.3.\r\nitem 2: `sh -c "), "{shown}");
+    }
+
+    fn stdout_that_is_no_terminal_has_every_byte() {
+        let values = Scratch::new("values.txt");
+        let line = format!(
+            "{PROGRAM} exec -j 1 --values 1 2 3 -- sh -c 'sleep 0.3; printf %s. $0; printf %s, $0 >&2' > {}",
+            values.path()
+        );
+        let (status, shown) = Session::of("sh", &["-c", &line]).finish();
+        assert!(status.success() && shown.contains("1/3 33%"), "{shown}");
+        assert_eq!(values.text(), "1.2.3.");
+        assert_eq!(rows(&shown, 40, 120)[..3], ["1,", "2,", "3,"], "{shown}");
+    }
+
+    fn the_picture_is_there_however_much_is_printed() {
+        let words = ["exec", "-j", "2", "--range", "0..1500", "--", "sh", "-c", "echo out $0; echo err $0 >&2", "{}"];
+        let (status, shown) = Session::start(&words).finish();
+        assert!(status.success(), "{shown}");
+        let (before, rest) = shown.split_once("/1500 ").expect("there is a picture");
+        assert!(!before.contains("\x1b[K\x1b[B"), "taken away before it was there");
+        // Each time it is taken away it is painted again within the same update; the last one is the end.
+        let updates: Vec<&str> = rest.split("\x1b[?2026h").skip(1).collect();
+        let (last, updates) = updates.split_last().expect("it was taken away at least in the end");
+        for update in updates {
+            let (whole, _) = update.split_once("\x1b[?2026l").expect("an update ends");
+            assert!(whole.contains("/1500 "), "{whole:?}");
+        }
+        assert!(!last.contains("/1500 "), "{last:?}");
+        // Eight looks a second, and some for a machine that is late.
+        let seconds = shown.rsplit_once(" in ").map(|(_, end)| end);
+        assert!(updates.len() < 400, "{} updates in {seconds:?}", updates.len());
+        let rows = rows(&shown, 40, 120);
+        for item in 0..1500 {
+            let out = rows.iter().position(|row| *row == format!("out {item}"));
+            let err = rows.iter().position(|row| *row == format!("err {item}"));
+            assert!(out.is_some() && out.map(|row| row + 1) == err, "item {item}: {out:?} {err:?}");
+        }
+        assert_eq!(rows.len(), 3002, "{}", rows.join("\n"));
     }
 
     fn the_picture_is_for_terminals_alone() {

@@ -38,28 +38,30 @@ impl Session {
         Session::of("env", &[&["--default-signal=HUP", PROGRAM], words].concat())
     }
 
+    /// As [`start`](Session::start), in a terminal that nobody reads.
+    pub(crate) fn unread(words: &[&str]) -> Session {
+        Session::spawn("env", &[&["--default-signal=HUP", PROGRAM], words].concat(), |_, _| None)
+    }
+
     /// Any program.
     pub(crate) fn of(program: impl AsRef<OsStr>, words: &[&str]) -> Session {
+        Session::spawn(program, words, |source, screen| {
+            Some(std::thread::spawn(move || read(&source, &screen)))
+        })
+    }
+
+    fn spawn(
+        program: impl AsRef<OsStr>,
+        words: &[&str],
+        read: impl FnOnce(Arc<Pty>, Arc<Mutex<String>>) -> Option<JoinHandle<()>>,
+    ) -> Session {
         let (terminal, its_end) = open().expect("the system has a terminal to spare");
         terminal.resize(Size::new(40, 120)).expect("a terminal has a size");
         let command = Command::new(program).args(words).env("TERM", "xterm").env("NO_COLOR", "1");
         let child = command.spawn(its_end).expect("the program starts");
         let (terminal, shown) = (Arc::new(terminal), Arc::new(Mutex::new(String::new())));
-        let (source, screen) = (Arc::clone(&terminal), Arc::clone(&shown));
-        let reader = std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            loop {
-                match (&*source).read(&mut buffer) {
-                    Ok(count @ 1..) => {
-                        screen.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
-                    }
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    // Nobody has the other end any more.
-                    Ok(_) | Err(_) => return,
-                }
-            }
-        });
-        Session { terminal, child, shown, reader: Some(reader) }
+        let reader = read(Arc::clone(&terminal), Arc::clone(&shown));
+        Session { terminal, child, shown, reader }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -97,6 +99,29 @@ impl Session {
         found
     }
 
+    /// Waits until one of its threads cannot go on writing.
+    pub(crate) fn wait_until_it_blocks(&self) {
+        let writes = format!("{} ", libc::SYS_write);
+        let reached = wait_until(LIMIT, || {
+            let threads =
+                std::fs::read_dir(format!("/proc/{}/task", self.pid())).into_iter().flatten().flatten();
+            let mut calls =
+                threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("syscall")).ok());
+            calls.any(|call| call.starts_with(&writes))
+        });
+        assert!(reached, "it still writes to a terminal that nobody reads");
+    }
+
+    /// How it has ended, if it does within a time.
+    pub(crate) fn ends_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let mut status = None;
+        wait_until(limit, || {
+            status = self.child.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        status
+    }
+
     /// Waits for the end.
     pub(crate) fn finish(mut self) -> (ExitStatus, String) {
         let mut status = None;
@@ -117,6 +142,21 @@ impl Drop for Session {
         // A test that failed leaves nothing behind.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Keeps all that a terminal shows.
+fn read(mut terminal: &Pty, shown: &Mutex<String>) {
+    let mut buffer = [0; 4096];
+    loop {
+        match terminal.read(&mut buffer) {
+            Ok(count @ 1..) => {
+                shown.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // Nobody has the other end any more.
+            Ok(_) | Err(_) => return,
+        }
     }
 }
 

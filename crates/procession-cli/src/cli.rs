@@ -15,6 +15,7 @@ mod report;
 mod scale;
 mod value;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use self::agent::Agent;
@@ -119,7 +120,21 @@ pub(crate) fn command() -> clap::Command {
 
 /// Reads the command line of this process.
 pub(crate) fn parse() -> Cli {
-    Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
+    let matches = command().try_get_matches().unwrap_or_else(|error| advised(error).exit());
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The refusal of a command line. Values of a flag go on until something ends them, and take the command with them.
+fn advised(mut error: clap::Error) -> clap::Error {
+    let lacks_command = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.iter().any(|what| what.starts_with("<CMD>")),
+        _ => false,
+    };
+    if error.kind() == ErrorKind::MissingRequiredArgument && lacks_command {
+        let tip = "the command comes after `--`, as in `exec --values 1 2 -- echo {}`";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// Reads a command line that was typed before. What is given twice counts as it was given last.

@@ -279,6 +279,7 @@ fn exec_job(command: Exec) -> Result<Job, Diagnostic> {
     };
     let commands = Commands::new(origin, &wording)?;
     if !command.conduct.dry_run {
+        commands.check_program(&wording)?;
         commands.make_output_dir()?;
     }
     let streams = Streams { format: command.format, tag: command.tag.is_some() };

@@ -177,8 +177,11 @@ impl std::error::Error for Diagnostic {}
 
 /// The part of a line that is shown, and where the underlined columns are in it.
 fn window(line: &str, columns: Range<usize>) -> (String, Range<usize>) {
-    let shown: Vec<char> =
-        line.trim_end_matches(['\r', '\n']).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let shown: Vec<char> = line
+        .trim_end_matches(['\r', '\n'])
+        .chars()
+        .map(|c| if procession_report::misleads(c) { ' ' } else { c })
+        .collect();
     if shown.len() <= EXCERPT_MAX {
         return (shown.into_iter().collect(), columns);
     }

@@ -13,12 +13,13 @@ pub(crate) fn repeat(pool: PoolBuilder, screen: Screen) -> PoolBuilder {
     pool.on_output(move |printed| match printed {
         Printed::Text { text, .. } => {
             let text = terminal::printable_lines(&String::from_utf8_lossy(text));
-            screen.aside(|| terminal::write(&text));
+            screen.say(text.strip_suffix('\n').unwrap_or(&text));
         }
         Printed::LeftOut { lines } => {
             let lines = counted(*lines, "line");
-            let warning = format!("workers print faster than stderr takes it: {lines} left out");
-            screen.aside(|| terminal::say_warning(&warning));
+            screen.say(&terminal::warning(&format!(
+                "workers print faster than stderr takes it: {lines} left out"
+            )));
         }
         // More may be told one day.
         _ => {}

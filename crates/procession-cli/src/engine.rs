@@ -20,7 +20,7 @@ use crate::progress::Screen;
 use crate::terminal;
 
 /// How long workers may take to leave once they have nothing left to do.
-const LEAVE_WITHIN: Duration = Duration::from_secs(12);
+pub(crate) const LEAVE_WITHIN: Duration = Duration::from_secs(12);
 
 /// In a run directory: the name of the job at its broker.
 pub(crate) const NAME_FILE: &str = "cluster-job";

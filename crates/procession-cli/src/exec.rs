@@ -86,6 +86,19 @@ impl Commands {
         Ok(Commands { origin, words, cwd, env, stdin, tag, append, output_dir, limit, grace })
     }
 
+    /// Refuses a program that no item can run: it has no folder in its name, and PATH has none of that name.
+    pub(crate) fn check_program(&self, wording: &Wording) -> Result<(), Diagnostic> {
+        let Some(at) = wording.words.first().filter(|_| !wording.is_script) else { return Ok(()) };
+        let is_fixed = self.words.first().is_some_and(|word| !word.has_slots());
+        // Commands with a PATH of their own look there.
+        let has_path = self.env.iter().any(|(name, _)| name == "PATH");
+        if !is_fixed || has_path || at.as_str().contains('/') || is_in_path(at.as_str()) {
+            return Ok(());
+        }
+        let name = at.as_str();
+        Err(at.error(format!("no program `{name}` in PATH")).help("one in this folder is written `./NAME`"))
+    }
+
     /// The task that runs them.
     pub(crate) fn task(is_idempotent: bool) -> &'static TaskInfo {
         if is_idempotent { idempotent_command.info() } else { command.info() }
@@ -175,6 +188,12 @@ impl Commands {
             tag: fill_any(&self.tag)?,
         })
     }
+}
+
+/// Whether some folder of PATH has a file of that name. What cannot be told from here counts as there.
+fn is_in_path(name: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else { return true };
+    std::env::split_paths(&path).any(|folder| !folder.is_absolute() || folder.join(name).exists())
 }
 
 fn variable(at: &Place) -> Result<(String, Template), Diagnostic> {

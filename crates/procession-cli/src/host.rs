@@ -49,13 +49,12 @@ impl Host {
 
     /// Says what it is doing.
     pub(crate) fn report(&self) {
-        let report = self.activity.report();
-        self.screen.aside(|| terminal::write(&report));
+        self.screen.say(self.activity.report().trim_end());
     }
 
     /// Says something without tearing what is on the terminal.
     pub(crate) fn say(&self, warning: &str) {
-        self.screen.aside(|| terminal::say_warning(warning));
+        self.screen.say(&terminal::warning(warning));
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use procession::{Output, PoolBuilder, StartMethod, TaskInfo};
+use procession_store::FILES;
 
 use crate::diagnostic::{Diagnostic, Place};
 use crate::echo;
@@ -168,11 +169,12 @@ impl Job {
             if let (Some(path), Some(other)) = (path, other)
                 && is_same_file(path, other)
             {
-                let refusal = Diagnostic::new(format!("{} would be overwritten: {what}", path.display()));
-                return Err(refusal.help("name another file"));
+                return Err(overwritten(path, what));
             }
         }
-        Ok(())
+        let run_dir = self.run_dir.as_ref().map(|run_dir| run_dir.path.as_path());
+        let outputs = [values, failures, events, report];
+        outputs.into_iter().flatten().try_for_each(|path| refuse_files_of_runs(path, run_dir))
     }
 
     /// Refuses a report that would have nothing to show, or no place to be.
@@ -237,6 +239,23 @@ pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
         (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
         _ => a == b,
     }
+}
+
+/// Refuses to write to a file that one of these run directories consists of.
+pub(crate) fn refuse_files_of_runs<'d>(
+    path: &Path,
+    dirs: impl IntoIterator<Item = &'d Path>,
+) -> Result<(), Diagnostic> {
+    let is_of_it = |dir: &Path| FILES.iter().any(|name| is_same_file(path, &dir.join(name)));
+    if dirs.into_iter().any(is_of_it) {
+        return Err(overwritten(path, "it belongs to the run directory itself"));
+    }
+    Ok(())
+}
+
+/// A refusal to write to a file that is needed.
+pub(crate) fn overwritten(path: &Path, what: &str) -> Diagnostic {
+    Diagnostic::new(format!("{} would be overwritten: {what}", path.display())).help("name another file")
 }
 
 /// How items are handed to the pool, in `multiprocessing.Pool`'s words.

@@ -11,7 +11,7 @@ mod shape;
 mod table;
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use erased_serde::Serializer as Erased;
@@ -37,6 +37,8 @@ pub(crate) struct Sink {
     name: String,
     is_stdout: bool,
     writer: BufWriter<Box<dyn Write>>,
+    /// The terminal that stdout is, if progress is there, too.
+    screen: Screen,
     /// The file, if something was in it before.
     earlier: Option<File>,
 }
@@ -48,11 +50,12 @@ impl Sink {
 
     /// Stdout, which may be the terminal that progress is on.
     pub(crate) fn stdout_beside(screen: &Screen) -> Sink {
-        // The handle's own line buffer would cut what is gathered here into lines: write to the descriptor's file.
-        let stdout = io::stdout();
-        let screen = if stdout.is_terminal() { screen } else { &Screen::bare() };
-        let writer = BufWriter::with_capacity(BUFFER_BYTES, screen.beside(stdout));
-        Sink { name: "stdout".to_owned(), is_stdout: true, writer, earlier: None }
+        let (stdout, screen): (Box<dyn Write>, _) = match screen.beside() {
+            Some(beside) => (beside, screen.clone()),
+            None => (Box::new(io::stdout()), Screen::bare()),
+        };
+        let writer = BufWriter::with_capacity(BUFFER_BYTES, stdout);
+        Sink { name: "stdout".to_owned(), is_stdout: true, writer, screen, earlier: None }
     }
 
     /// Opens a file. What was in it before stays until [`begin`](Sink::begin).
@@ -67,7 +70,7 @@ impl Sink {
         let (file, earlier) =
             open().map_err(|error| Stop::Unwritable(format!("cannot create {name}: {}", reason(&error))))?;
         let writer = BufWriter::with_capacity(BUFFER_BYTES, Box::new(file) as Box<dyn Write>);
-        Ok(Sink { name, is_stdout: false, writer, earlier })
+        Ok(Sink { name, is_stdout: false, writer, screen: Screen::bare(), earlier })
     }
 
     /// From here on there are results: those of an earlier run go.
@@ -79,7 +82,14 @@ impl Sink {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
-        self.writer.write_all(bytes).map_err(|error| self.stop(&error))
+        self.writer.write_all(bytes).map_err(|error| self.stop(&error))?;
+        // Beside a picture text is gathered for it, and is to be as new.
+        if self.screen.is_painted() { self.flush() } else { Ok(()) }
+    }
+
+    /// Whether all that was flushed is where it goes.
+    fn is_out(&self) -> bool {
+        !self.screen.holds_stdout()
     }
 
     /// Lets readers see everything so far.
@@ -244,8 +254,12 @@ impl Values {
     /// Lets readers see everything so far.
     pub(crate) fn flush(&mut self) -> Result<(), Stop> {
         if let Target::Text(sink) = &mut self.target {
-            sink.flush().map_err(|stop| self.count_lost(stop))?;
-            self.seen = self.written;
+            let flushed = sink.flush();
+            let is_out = sink.is_out();
+            flushed.map_err(|stop| self.count_lost(stop))?;
+            if is_out {
+                self.seen = self.written;
+            }
         }
         Ok(())
     }

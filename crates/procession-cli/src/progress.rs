@@ -4,24 +4,26 @@
 //! It only ever writes to stderr. What there is to see is asked of the run's [`Activity`] by a thread, so that it goes on
 //! while the run's own waits. Whoever else writes to that terminal does so [beside](Screen::aside) it.
 
+mod canvas;
+#[cfg(test)]
+mod emulated;
 mod log;
 mod pace;
 mod painter;
 mod picture;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use console::Term;
 
+use self::canvas::{Canvas, Piece, Size};
 use self::pace::{Rate, Schedule};
-use self::painter::Painter;
-use self::picture::Room;
 use crate::activity::Activity;
-use crate::terminal;
+use crate::terminal::{self, Stream};
 
 pub(crate) use self::picture::{Doing, Picture, Sum, Worker};
 
@@ -29,9 +31,6 @@ pub(crate) use self::picture::{Doing, Picture, Sum, Worker};
 const FIRST_LOOK: Duration = Duration::from_millis(300);
 /// Between two pictures: often enough for a clock in tenths, seldom enough to cost nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(125);
-
-/// Who writes more often than this has the terminal for itself until the next look.
-const BESIDE_EVERY: Duration = Duration::from_millis(10);
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,36 +53,30 @@ struct Observer {
     thread: JoinHandle<()>,
 }
 
-/// The terminal that progress is on, if it is on one.
+/// The terminal that stderr is, if it is one. Where it has a picture, all that others write there comes with the next look.
 #[derive(Clone, Default)]
-pub(crate) struct Screen(Option<Arc<Mutex<Canvas>>>);
+pub(crate) struct Screen(Option<Arc<Mutex<Shown>>>);
 
-struct Canvas {
+struct Shown {
     terminal: Term,
-    painter: Painter,
-    /// What is to be seen, from the first look to the last.
-    picture: Option<Picture>,
-    painted: Option<Instant>,
-    /// Somebody has begun a line and not ended it: nothing is painted before that.
-    is_midline: bool,
+    canvas: Canvas,
+    /// Why stdout takes no more, until whoever writes there has heard of it.
+    failure: Option<io::Error>,
 }
 
-/// A stream to the terminal that progress is on.
-struct Beside<W> {
-    screen: Screen,
-    stream: W,
-}
+/// Stdout, on the terminal that progress is on.
+struct Beside(Screen);
 
 impl Progress {
     /// `prints_past` says that workers write to the terminal themselves, into whatever is painted there.
     pub(crate) fn new(is_welcome: bool, prints_past: bool) -> Progress {
-        let may_paint = io::stderr().is_terminal() && !console::is_dumb() && !prints_past;
+        let screen = if prints_past { Screen::bare() } else { Screen::of_stderr() };
+        let may_paint = screen.0.is_some() && !console::is_dumb();
         let manner = match (is_welcome, may_paint) {
             (false, _) => Manner::Silent,
             (true, true) => Manner::Painted,
             (true, false) => Manner::Lines,
         };
-        let screen = if manner == Manner::Painted { Screen::new() } else { Screen::bare() };
         Progress { manner, screen, observer: None }
     }
 
@@ -134,15 +127,14 @@ impl Progress {
 }
 
 impl Screen {
-    fn new() -> Screen {
-        let canvas = Canvas {
-            terminal: Term::stderr(),
-            painter: Painter::default(),
-            picture: None,
-            painted: None,
-            is_midline: false,
-        };
-        Screen(Some(Arc::new(Mutex::new(canvas))))
+    /// The terminal that stderr is; bare where it is none.
+    fn of_stderr() -> Screen {
+        let terminal = Term::stderr();
+        if !terminal.is_term() {
+            return Screen::bare();
+        }
+        let shown = Shown { terminal, canvas: Canvas::default(), failure: None };
+        Screen(Some(Arc::new(Mutex::new(shown))))
     }
 
     /// One that shows nothing.
@@ -150,83 +142,117 @@ impl Screen {
         Screen(None)
     }
 
-    /// Runs `write`, which writes whole lines, while nothing of ours is on the terminal.
-    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
-        let Some(mut canvas) = self.canvas() else { return write() };
-        canvas.erase();
-        let done = write();
-        canvas.is_midline = false;
-        canvas.paint_again();
-        done
+    /// Says lines on stderr, each without its end. They begin a line of their own.
+    pub(crate) fn say(&self, lines: &str) {
+        let Some(mut shown) = self.shown() else { return terminal::say(lines) };
+        let begin = if shown.canvas.is_midline() { "\n" } else { "" };
+        shown.take(Stream::Err, format!("{begin}{lines}\n").as_bytes());
     }
 
-    /// As [`aside`](Screen::aside), for text that may end within a line.
-    pub(crate) fn pass<T>(&self, text: &[u8], write: impl FnOnce(&[u8]) -> T) -> T {
-        let Some(mut canvas) = self.canvas() else { return write(text) };
-        canvas.erase();
-        let done = write(text);
-        canvas.is_midline = text.last().map_or(canvas.is_midline, |last| *last != b'\n');
-        canvas.paint_again();
-        done
-    }
-
-    /// The same stream, beside what is shown here.
-    pub(crate) fn beside(&self, stream: impl Write + 'static) -> Box<dyn Write> {
-        match self.0 {
-            Some(_) => Box::new(Beside { screen: self.clone(), stream }),
-            None => Box::new(stream),
+    /// Writes to stderr what may end within a line. That it is closed is no reason to stop.
+    pub(crate) fn pass(&self, text: &[u8]) {
+        match self.shown() {
+            Some(mut shown) => shown.take(Stream::Err, text),
+            None => drop(terminal::put(Stream::Err, text)),
         }
     }
 
+    /// Runs `write` while nothing of ours is on the terminal.
+    pub(crate) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        let Some(mut shown) = self.shown() else { return write() };
+        shown.clear();
+        let done = write();
+        shown.paint();
+        done
+    }
+
+    /// Stdout beside what is shown here, if it is the same terminal.
+    pub(crate) fn beside(&self) -> Option<Box<dyn Write>> {
+        (self.0.is_some() && terminal::is_one()).then(|| Box::new(Beside(self.clone())) as Box<dyn Write>)
+    }
+
+    /// Whether there is a picture, so that text waits here.
+    pub(crate) fn is_painted(&self) -> bool {
+        self.shown().is_some_and(|shown| shown.canvas.is_painted())
+    }
+
+    /// Whether what was written to stdout waits here.
+    pub(crate) fn holds_stdout(&self) -> bool {
+        self.shown().is_some_and(|shown| shown.canvas.holds(Some(Stream::Out)))
+    }
+
     fn show(&self, picture: Picture) {
-        if let Some(mut canvas) = self.canvas() {
-            canvas.picture = Some(picture);
-            canvas.paint();
+        if let Some(mut shown) = self.shown() {
+            shown.canvas.set_picture(Some(picture));
+            shown.paint();
         }
     }
 
     fn end(&self) {
-        if let Some(mut canvas) = self.canvas() {
-            canvas.erase();
-            canvas.picture = None;
+        if let Some(mut shown) = self.shown() {
+            shown.canvas.set_picture(None);
+            shown.clear();
         }
     }
 
-    fn canvas(&self) -> Option<MutexGuard<'_, Canvas>> {
-        Some(self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    fn shown(&self) -> Option<MutexGuard<'_, Shown>> {
+        let mut shown = self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        if !shown.canvas.holds(None) {
+            shown.canvas.set_midline(terminal::is_midline());
+        }
+        Some(shown)
     }
 }
 
-impl Canvas {
-    /// Paints what had to go for somebody else.
-    fn paint_again(&mut self) {
-        if self.painted.is_none_or(|painted| painted.elapsed() >= BESIDE_EVERY) {
-            self.paint();
+impl Shown {
+    /// Takes a text on its way to the terminal. Nothing is held back where there is no picture.
+    fn take(&mut self, stream: Stream, text: &[u8]) {
+        let is_painted = self.canvas.is_painted();
+        let mut rest = text;
+        loop {
+            rest = self.canvas.hold(stream, rest);
+            if rest.is_empty() && is_painted {
+                return;
+            }
+            if is_painted && !self.canvas.is_midline() {
+                self.paint();
+            } else {
+                // A line longer than may be held stays whole: the picture comes back with the next look.
+                self.clear();
+            }
+            if rest.is_empty() {
+                return;
+            }
         }
     }
 
     fn paint(&mut self) {
-        let Some(picture) = self.picture.as_ref().filter(|_| !self.is_midline) else { return };
-        if !is_in_foreground() {
-            self.painter.forget();
+        let pieces = if is_in_foreground() { self.canvas.paint(self.size()) } else { self.canvas.leave() };
+        self.write(pieces);
+    }
+
+    fn clear(&mut self) {
+        let pieces = self.canvas.clear(self.size());
+        self.write(pieces);
+    }
+
+    fn write(&mut self, pieces: Vec<Piece>) {
+        if pieces.is_empty() {
             return;
         }
-        let (rows, columns) = self.size();
-        // The cursor has the last row. A line that ends in the last column would leave it there.
-        let room = Room { rows: rows.saturating_sub(1), columns: columns.saturating_sub(1) };
-        let bytes = self.painter.paint(picture.lines(room), columns);
-        terminal::write(&bytes);
-        self.painted = Some(Instant::now());
+        for Piece { stream, bytes } in pieces {
+            match (terminal::put(stream, &bytes), stream) {
+                (Err(error), Stream::Out) => self.failure = Some(error),
+                // A closed stderr is no reason to stop.
+                (Err(_), Stream::Err) | (Ok(()), _) => {}
+            }
+        }
+        terminal::set_midline(self.canvas.is_midline());
     }
 
-    fn erase(&mut self) {
-        let (_, columns) = self.size();
-        terminal::write(&self.painter.erase(columns));
-    }
-
-    fn size(&self) -> (usize, usize) {
+    fn size(&self) -> Size {
         let (rows, columns) = self.terminal.size();
-        (usize::from(rows), usize::from(columns))
+        Size { rows: usize::from(rows), columns: usize::from(columns) }
     }
 }
 
@@ -235,15 +261,17 @@ fn is_in_foreground() -> bool {
     rustix::termios::tcgetpgrp(io::stderr()).map_or(true, |group| group == rustix::process::getpgrp())
 }
 
-impl<W: Write> Write for Beside<W> {
+impl Write for Beside {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stream = &mut self.stream;
-        // Whatever it holds back would come at a time of its own.
-        self.screen.pass(bytes, |bytes| stream.write_all(bytes).and_then(|()| stream.flush()))?;
-        Ok(bytes.len())
+        if let Some(mut shown) = self.0.shown() {
+            shown.take(Stream::Out, bytes);
+        }
+        self.flush().map(|()| bytes.len())
     }
 
+    /// What is held comes with the next look all the same.
     fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
+        let failure = self.0.shown().and_then(|mut shown| shown.failure.take());
+        failure.map_or(Ok(()), Err)
     }
 }

@@ -9,7 +9,7 @@ use procession_report::{Error, ErrorKind};
 use crate::cli::Report;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
-use crate::job::{Job, ReportSettings, RunDirSettings};
+use crate::job::{Job, ReportSettings, RunDirSettings, refuse_files_of_runs};
 use crate::terminal;
 
 /// The page's name in the run directory, unless another is asked for.
@@ -22,6 +22,9 @@ pub(crate) fn report(command: &Report) -> Result<Ending, Stop> {
         (None, None) => Some(command.dir.join(PAGE)),
         (None, Some(_)) => None,
     };
+    for path in page.iter().chain(&command.trace) {
+        refuse_files_of_runs(path, [command.dir.as_path()])?;
+    }
     if let Some(page) = page {
         write(&command.dir, &page)?;
         say(&page);

@@ -38,7 +38,7 @@ impl Reproduction {
                 command.push_str(&format!("{} ", quoted(&format!("{name}={value}"))));
             }
         }
-        command.push_str(&format!("{} apply {}", quoted(&terminal::program()), job.task.short_path()));
+        command.push_str(&format!("{} apply {}", quoted(terminal::invocation()), job.task.short_path()));
         let mut flags = String::new();
         if let Some(timeout) = job.pool.timeout {
             flags.push_str(&format!(" --timeout {}", timeout.as_secs_f64()));
@@ -87,7 +87,7 @@ impl Reproduction {
 
 /// Whether a person would type it.
 fn is_typed(line: &str) -> bool {
-    line.len() <= LINE_BYTES_MAX && !line.chars().any(char::is_control)
+    line.len() <= LINE_BYTES_MAX && !line.chars().any(procession_report::misleads)
 }
 
 /// The arguments as a JSON array; `None` where JSON cannot say them.
@@ -116,8 +116,9 @@ pub(crate) fn read_again(job: &Job, item: u64) -> Option<Payload> {
 
 /// One argument as a word of the command line.
 fn word(value: &RawValue, plain: bool) -> String {
-    let is_plain =
-        |text: &str| !text.is_empty() && !text.starts_with(['-', '"']) && !text.chars().any(char::is_control);
+    let is_plain = |text: &str| {
+        !text.is_empty() && !text.starts_with(['-', '"']) && !text.chars().any(procession_report::misleads)
+    };
     match serde_json::from_str::<String>(value.get()) {
         Ok(text) if plain && is_plain(&text) => text,
         Ok(_) | Err(_) => value.get().to_owned(),

@@ -12,6 +12,7 @@ mod results;
 mod sequence;
 mod spill;
 mod steering;
+mod winding_up;
 
 use std::cell::RefCell;
 use std::sync::mpsc;
@@ -125,8 +126,8 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let stage = Request::Run;
     let mut run = Run { job, books: &books, engine, watch, stage, total, figures, steering, pauses };
 
-    let driven = run.drive(intake, &desk);
-    let is_settled = driven.is_ok();
+    let (driven, is_settled) = run.drive(intake, &desk);
+    let is_read = driven.is_ok();
     let mut done = driven.and_then(|()| run.end_retries());
     // A source that was not counted may never end: its rest stays unread. What has a run directory is a file.
     let reads_rest = (total.is_some() && run.stage < Request::Stop) || books.has_store();
@@ -146,11 +147,11 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     });
     run.engine.end(done.is_ok() && run.stage < Request::Stop && books.broken().is_none());
     let items = desk.borrow().items();
-    if total.is_none() && is_settled && run.stage == Request::Run && books.why_cut_short().is_none() {
+    if total.is_none() && is_read && run.stage == Request::Run && books.why_cut_short().is_none() {
         job.part.shortfall(items).iter().for_each(|what| terminal::say_warning(what));
     }
     // Of a part it is not told how many there are in all.
-    let items = (total.is_none() && is_settled && job.part.selection.is_whole()).then_some(items);
+    let items = (total.is_none() && is_read && job.part.selection.is_whole()).then_some(items);
     let done = run.end_record(done, (&tally, start.elapsed()), items, is_settled);
 
     if talk.summary && done.is_ok() {
@@ -208,8 +209,8 @@ struct Pauses {
 }
 
 impl Run<'_> {
-    /// Takes outcome after outcome until there are no more.
-    fn drive(&mut self, intake: Intake<'_, '_, Books>, desk: &RefCell<Desk>) -> Result<(), Stop> {
+    /// Takes outcome after outcome until there are no more. And whether it is known what became of everything that was handed out.
+    fn drive(&mut self, intake: Intake<'_, '_, Books>, desk: &RefCell<Desk>) -> (Result<(), Stop>, bool) {
         let mut options = options(self.job);
         // An outcome is on record as soon as it is there, or its item runs again. The output has an order of its own.
         options.ordered &= !self.books.reorders();
@@ -224,13 +225,27 @@ impl Run<'_> {
             options.buffer = options.buffer.or(Some(self.job.pool.workers()));
         }
         let about = (desk.borrow().numbers(), self.books.screen());
-        let mut call = self.engine.call(self.job, intake, options, about)?;
+        let mut call = match self.engine.call(self.job, intake, options, about) {
+            Ok(call) => call,
+            // Nothing was handed out.
+            Err(stop) => return (Err(stop), true),
+        };
+        let driven = self.follow(&mut call, desk);
+        let is_settled = driven.is_ok() || self.wind_up(&mut call, desk);
+        (driven.and_then(|()| self.end_call(call)), is_settled)
+    }
+
+    fn follow<I: Iterator<Item = Option<Payload>>>(
+        &mut self,
+        call: &mut Handed<I>,
+        desk: &RefCell<Desk>,
+    ) -> Result<(), Stop> {
         let mut committed = Instant::now();
         loop {
             self.books.on_record(Record::tick)?;
             if call.awaits_record() && committed.elapsed() >= COMMIT_EVERY {
                 committed = Instant::now();
-                self.books.on_record(Record::commit)?;
+                self.books.on_record(Record::flush)?;
                 call.on_record();
             }
             self.tell_pauses()?;
@@ -238,7 +253,7 @@ impl Run<'_> {
             if request > self.stage {
                 self.stage = request;
                 self.watch.hear();
-                self.obey(&mut call)?;
+                self.obey(call)?;
             }
             if let Some(stop) = self.books.stop() {
                 return Err(stop);
@@ -253,24 +268,17 @@ impl Run<'_> {
             };
             match step {
                 None => {}
-                Some(None) => return self.end_call(call),
+                Some(None) => return self.books.stop().map_or(Ok(()), Err),
                 Some(Some((payload, Err(error)))) if !desk.borrow().has(payload) => {
                     // Not an item's: the call as a whole was refused, ran out of time or was given up.
                     self.cut_short(&error)?;
                 }
-                Some(Some(answer)) => self.settle(&mut call, desk, answer)?,
+                Some(Some(answer)) => self.settle(call, desk, answer)?,
             }
             if let Some(why) = self.reason_to_halt() {
-                self.halt(&mut call, &why)?;
+                self.halt(call, &why)?;
             }
         }
-    }
-
-    /// There are no more outcomes.
-    fn end_call<I: Iterator<Item = Option<Payload>>>(&self, call: Handed<I>) -> Result<(), Stop> {
-        self.books.on_record(Record::commit)?;
-        call.end(self.stage == Request::Run && self.books.why_cut_short().is_none());
-        self.books.stop().map_or(Ok(()), Err)
     }
 
     /// Ends the session in the run directory and the event stream, and says how to go on.
@@ -297,8 +305,8 @@ impl Run<'_> {
             record.finish(End { ending, signal, tally, wall, halted: halted.as_deref() }, is_settled)
         });
         let done = done.and(ended.map_err(|stop| match unrecorded {
-            Some(unrecorded) => with_unrecorded(stop, unrecorded),
-            None => stop,
+            Some(unrecorded) if unrecorded > 0 => winding_up::with_unrecorded(stop, unrecorded),
+            _ => stop,
         }));
         let has_rest = self.books.halted().is_some() && tally.of(NOT_RUN) > 0;
         let is_over =
@@ -312,17 +320,22 @@ impl Run<'_> {
     /// The pool takes no more items, and says why.
     fn cut_short(&self, error: &Error) -> Result<(), Stop> {
         match (error.kind(), unstarted(error)) {
-            (ErrorKind::TimedOut, _) => {
-                let why = "the deadline of the run passed".to_owned();
-                self.books
-                    .aside(|| terminal::say_warning(&format!("{why}; what was not begun does not run")));
-                self.stopping(How::Stop, &why)?;
-                self.books.cut_short(why);
-            }
+            (ErrorKind::TimedOut, _) => self.deadline_passed()?,
             (_, Stop::Broken(message)) => self.books.broke(&message),
             (_, stop) => return Err(stop),
         }
         Ok(())
+    }
+
+    /// Says once that the run ends by its deadline.
+    fn deadline_passed(&self) -> Result<(), Stop> {
+        if self.books.why_cut_short().is_some() {
+            return Ok(());
+        }
+        let why = "the deadline of the run passed".to_owned();
+        self.books.warn(&format!("{why}; what was not begun does not run"));
+        self.books.cut_short(why.clone());
+        self.stopping(How::Stop, &why)
     }
 
     /// Does what the signals ask for, and says so.
@@ -334,7 +347,7 @@ impl Run<'_> {
                 call.drain();
                 let warning =
                     format!("{name}: finishing what runs, beginning nothing new; once more to stop it");
-                self.books.aside(|| terminal::say_warning(&warning));
+                self.books.warn(&warning);
                 self.stopping(How::Drain, name)
             }
             Request::Stop => {
@@ -400,6 +413,9 @@ impl Run<'_> {
         (error, message): (&Error, &str),
     ) -> Result<(), Stop> {
         let outcome = failures::outcome(error);
+        // That the call is over is told on its own only if rows are left that were not taken in.
+        let is_over = error.kind() == ErrorKind::TimedOut && message.contains("the call's deadline of ");
+        let told = if is_over { self.deadline_passed() } else { Ok(()) };
         match error.kind() {
             ErrorKind::Broken | ErrorKind::Spawn | ErrorKind::Initializer | ErrorKind::NotInitialized => {
                 self.books.broke(message);
@@ -415,26 +431,12 @@ impl Run<'_> {
                 return self.books.not_run(item, args, &self.why_not_run());
             }
             ErrorKind::Cancelled | ErrorKind::Terminated | ErrorKind::Closed => {}
-            _ => self.books.aside(|| terminal::say(&terminal::printable(message))),
+            _ => self.books.say(&terminal::printable(message)),
         }
         self.books.record_failure(item, figure, args, (error, message))?;
         self.books.pass(item, None)?;
-        self.books.failed(item, args, error, message)
-    }
-
-    /// Says for how many items nothing was written.
-    fn count_unrecorded(&self, stop: Stop, items: u64) -> Stop {
-        let mut unrecorded = items.saturating_sub(self.books.certain() + self.books.recorded());
-        let _ = self.books.on_record(|record| {
-            unrecorded = record.unrecorded().unwrap_or(unrecorded);
-            Ok(())
-        });
-        match stop {
-            Stop::Unwritable(what) => {
-                Stop::Unwritable(format!("{what}; {unrecorded} of {} unrecorded", counted(items, "outcome")))
-            }
-            other => other,
-        }
+        self.books.failed(item, args, error, message)?;
+        told
     }
 
     fn ending(&self, done: Result<(), Stop>, tally: &Tally) -> Result<Ending, Stop> {
@@ -451,15 +453,6 @@ impl Run<'_> {
                 None => Ending::Complete,
             }),
         }
-    }
-}
-
-fn with_unrecorded(stop: Stop, unrecorded: u64) -> Stop {
-    match stop {
-        Stop::Unwritable(what) => {
-            Stop::Unwritable(format!("{what}; {} unrecorded", counted(unrecorded, "outcome")))
-        }
-        other => other,
     }
 }
 

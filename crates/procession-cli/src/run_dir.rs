@@ -3,6 +3,7 @@
 //! It knows nothing of pools; what a run writes there is `run/record`'s business.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::diagnostic::Diagnostic;
 use crate::engine::{Agents, NAME_FILE};
 use crate::exec::{self, Commands};
 use crate::exit::Stop;
-use crate::failures::{INVALID, NOT_RUN, UNKNOWN};
+use crate::failures::{INVALID, UNKNOWN};
 use crate::input::File;
 use crate::job::{Job, RunDirSettings, Typed};
 use crate::reproduce::{self, Reproduction, quoted};
@@ -83,9 +84,18 @@ impl Earlier {
 
 /// Whether the run goes on, where that depends on what is in its directory.
 pub(crate) fn decide(job: &mut Job) -> Result<(), Stop> {
-    if let Some(settings) = job.run_dir.as_mut().filter(|settings| settings.or_start) {
-        settings.resume = RunDir::is_begun(&settings.path)?;
+    let Some(settings) = job.run_dir.as_mut().filter(|settings| settings.or_start || settings.resume) else {
+        return Ok(());
+    };
+    let is_begun = RunDir::is_begun(&settings.path)?;
+    // A master that is about to begin has it: that is the better reason.
+    if !is_begun && !settings.or_start && procession_store::holder(&settings.path).is_none() {
+        let refusal = Diagnostic::new(format!("there is no run in {}", settings.path.display()));
+        let help =
+            "leave out --resume to begin one, or say --resume-or-start, which does the one or the other";
+        return Err(refusal.help(help).into());
     }
+    settings.resume = is_begun || !settings.or_start;
     Ok(())
 }
 
@@ -102,6 +112,12 @@ pub(crate) fn keep_input(job: &mut Job) -> Result<(), Stop> {
     match kept {
         // A pipe that it was read from is gone by now.
         Some(name) if file.is_read_once() || file.path().is_some_and(|path| !path.exists()) => {
+            if file.path().is_none() && has_input() {
+                terminal::say_warning(&format!(
+                    "items come from the standard input that {} has kept; what comes on it now is not read",
+                    settings.path.display()
+                ));
+            }
             file.read_kept(&settings.path, &name);
             Ok(())
         }
@@ -111,6 +127,11 @@ pub(crate) fn keep_input(job: &mut Job) -> Result<(), Stop> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Whether somebody gives us something on standard input, by all appearances.
+fn has_input() -> bool {
+    fs::metadata("/dev/stdin").is_ok_and(|kind| kind.file_type().is_fifo() || kind.is_file())
 }
 
 /// What there is for a run to write to, and what it need not do again.
@@ -187,7 +208,7 @@ pub(crate) fn resuming(typed: &Typed) -> String {
     let mut words: Vec<String> =
         typed.with(&["--resume".to_owned()]).iter().map(|word| quoted(word)).collect();
     if let Some(program) = words.first_mut() {
-        *program = quoted(&terminal::program());
+        *program = quoted(terminal::invocation());
     }
     let command = words.join(" ");
     if typed.is_elsewhere {
@@ -254,11 +275,29 @@ fn resume(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
     }
     // Only now: who is refused finds everything as it was.
     let outcomes: Vec<&str> = settings.forget.iter().map(String::as_str).collect();
-    dir.forget(&outcomes)?;
+    if dir.forget(&outcomes)? == 0 {
+        remark_on_unknown(dir)?;
+    }
     Ok(())
 }
 
-/// Gives items that a killed master may have begun their outcome. The input is as it was then.
+/// Says why nothing runs, if all that has no value may have run already.
+fn remark_on_unknown(dir: &RunDir) -> Result<(), Stop> {
+    let (job, tally) = (dir.reader().job()?, dir.reader().tally()?);
+    let unknown =
+        tally.without.iter().find(|(outcome, _)| outcome == UNKNOWN.id).map_or(0, |(_, items)| *items);
+    if unknown > 0 && job.selected() == Some(tally.items()) {
+        terminal::say_warning(&format!(
+            "nothing is left to run but {} that may have been running when the run was cut off: `procession retry {} \
+             --unknown` runs what may have run",
+            counted(unknown, "item"),
+            quoted(&dir.path().to_string_lossy())
+        ));
+    }
+    Ok(())
+}
+
+/// Gives items that a master may have begun that was killed, or could not write the store, their outcome. The input is as it was then.
 fn settle(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
     let unknown = dir.settle_unknown(described, keys(job)?)?;
     describe_unknown(dir, job)?;
@@ -270,7 +309,7 @@ fn settle(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
             "are not run again, as the task is not declared idempotent: --rerun-unknown runs them"
         };
         terminal::say_warning(&format!(
-            "{items} may have been running when the master was killed; they {what}"
+            "{items} may have been running when the run was cut off; they {what}"
         ));
     }
     Ok(())
@@ -325,7 +364,7 @@ fn accept(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
         if lost > 0 {
             let changed = if is_same_task { "input" } else { "task" };
             let refusal = Diagnostic::new(format!(
-                "{} may have been running when the master was killed, and nobody can tell which they are once the {changed} \
+                "{} may have been running when the run was cut off, and nobody can tell which they are once the {changed} \
                  is another",
                 counted(lost, "item")
             ));
@@ -437,5 +476,5 @@ fn shown(reduce: &Option<String>) -> String {
 
 /// Whether an earlier outcome stands. A row that was malformed is looked at again: somebody may have mended it.
 pub(crate) fn stands(item: &Item) -> bool {
-    ![INVALID.id, NOT_RUN.id].contains(&&*item.outcome)
+    item.outcome != INVALID.id
 }

@@ -1,13 +1,14 @@
 //! Signals: Ctrl-C and SIGTERM drain, stop and kill, in turn; SIGHUP stops; Ctrl-Z suspends the pool with the program;
 //! SIGUSR1 asks what it is doing.
 //!
-//! A thread counts, suspends and answers; the run looks at the count. What a run can be asked to do is [`Host`]'s: nothing is known
-//! here of pools or items. Signals that were ignored when the program started (`nohup`, background jobs of
+//! A thread counts; the run looks at the count. Another suspends and answers: it may have to wait for a terminal that takes no more,
+//! and what ends the program must not. What a run can be asked to do is [`Host`]'s: nothing is known here of pools or items. Signals that were ignored when the program started (`nohup`, background jobs of
 //! scripts) stay ignored.
 
 use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -21,6 +22,9 @@ use crate::host::Host;
 /// A run looks at the count every 50 ms. One that has not by then is stuck, most likely in a read that will never end or
 /// a write that nobody reads.
 const HEAR_WITHIN: Duration = Duration::from_millis(500);
+
+/// So much may be left to do by whoever waits for the terminal. What comes beyond that would be said late, and again.
+const ERRANDS_MAX: usize = 8;
 
 /// What the signals so far ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +51,14 @@ struct Shared {
     /// How many of them the run has acted on.
     heard: Mutex<u32>,
     has_heard: Condvar,
-    host: Mutex<Option<Host>>,
+    host: Mutex<Option<Arc<Host>>>,
+}
+
+/// What touches the terminal.
+enum Errand {
+    Suspend,
+    Report,
+    Warn(String),
 }
 
 /// As long as it lives, signals reach the run that it was given for.
@@ -61,12 +72,17 @@ impl Watch {
         let ignored = ignored();
         let wanted = [SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGUSR1].into_iter();
         let mut signals = Signals::new(wanted.filter(|signal| ignored >> (signal - 1) & 1 == 0))?;
+        let (errands, to_do) = mpsc::sync_channel(ERRANDS_MAX);
+        let runner = watch.clone();
+        thread::Builder::new().name("errands".to_owned()).spawn(move || {
+            to_do.iter().for_each(|errand| runner.run(errand));
+        })?;
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
                 match signal {
-                    SIGTSTP => seen.suspend(),
-                    SIGUSR1 => seen.report(),
-                    signal => seen.ask(signal),
+                    SIGTSTP => leave(&errands, Errand::Suspend),
+                    SIGUSR1 => leave(&errands, Errand::Report),
+                    signal => seen.ask(signal, &errands),
                 }
             }
         })?;
@@ -75,7 +91,7 @@ impl Watch {
 
     /// Lets signals reach a run until the value that is returned is dropped.
     pub(crate) fn host(&self, host: Host) -> Hosting {
-        *lock(&self.shared.host) = Some(host);
+        *lock(&self.shared.host) = Some(Arc::new(host));
         Hosting(self.clone())
     }
 
@@ -100,7 +116,7 @@ impl Watch {
     }
 
     /// Acts on a signal that asks the program to end.
-    fn ask(&self, signal: i32) {
+    fn ask(&self, signal: i32, errands: &SyncSender<Errand>) {
         let was_heard = *lock(&self.shared.heard) > 0;
         let before = self.shared.count.load(Ordering::Acquire);
         let count = self.note(signal);
@@ -111,7 +127,7 @@ impl Watch {
             die_of(signal);
         }
         if count > 1
-            && let Some(host) = &*lock(&self.shared.host)
+            && let Some(host) = self.its_host()
         {
             host.terminate();
         }
@@ -119,12 +135,11 @@ impl Watch {
             if signal == SIGHUP {
                 die_of(signal);
             }
-            if let Some(host) = &*lock(&self.shared.host) {
-                let name = name(signal);
-                host.say(&format!(
-                    "{name}: waiting for input that does not come or for output that nobody reads; once more to end at once"
-                ));
-            }
+            let name = name(signal);
+            let warning = format!(
+                "{name}: waiting for input that does not come or for output that nobody reads; once more to end at once"
+            );
+            leave(errands, Errand::Warn(warning));
         }
     }
 
@@ -135,20 +150,22 @@ impl Watch {
         *waited.unwrap_or_else(PoisonError::into_inner).0 > 0
     }
 
-    /// Says what the run is doing, if there is one.
-    fn report(&self) {
-        if let Some(host) = &*lock(&self.shared.host) {
-            host.report();
-        }
+    /// The run that hears of signals, if there is one.
+    fn its_host(&self) -> Option<Arc<Host>> {
+        lock(&self.shared.host).clone()
     }
 
-    /// Stops the program, and all that it runs before.
-    fn suspend(&self) {
-        // The default action of SIGTSTP, by its twin that cannot be caught.
+    /// Does what may take as long as the terminal likes.
+    fn run(&self, errand: Errand) {
+        // Stops the program, by the default action of SIGTSTP: its twin cannot be caught.
         let stop = || drop(low_level::emulate_default_handler(SIGTSTP));
-        match &*lock(&self.shared.host) {
-            Some(host) => host.suspend(stop),
-            None => stop(),
+        match (errand, self.its_host()) {
+            // All that it runs before.
+            (Errand::Suspend, Some(host)) => host.suspend(stop),
+            (Errand::Suspend, None) => stop(),
+            (Errand::Report, Some(host)) => host.report(),
+            (Errand::Warn(warning), Some(host)) => host.say(&warning),
+            (Errand::Report | Errand::Warn(_), None) => {}
         }
     }
 
@@ -172,6 +189,12 @@ impl Drop for Hosting {
         let host = lock(&self.0.shared.host).take();
         drop(host);
     }
+}
+
+/// Leaves something to do, without waiting.
+fn leave(errands: &SyncSender<Errand>, errand: Errand) {
+    // Where there is too much to do already the terminal takes nothing.
+    let _ = errands.try_send(errand);
 }
 
 /// From here on SIGUSR1 no longer ends the program, although there is no run yet that could answer.

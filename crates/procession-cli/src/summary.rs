@@ -101,8 +101,11 @@ impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { name, tally, wall, workers, restarts } = self;
         write!(f, "{}: {tally}", printable(name))?;
-        let rate = tally.ran() as f64 / wall.as_secs_f64().max(1e-9);
-        write!(f, " in {} ({}/s), {}", units::show(*wall), short(rate), counted(*workers as u64, "worker"))?;
+        write!(f, " in {}", units::show(*wall))?;
+        if tally.ran() > 0 {
+            write!(f, " ({}/s)", short(tally.ran() as f64 / wall.as_secs_f64().max(1e-9)))?;
+        }
+        write!(f, ", {}", counted(*workers as u64, "worker"))?;
         if *restarts > 0 {
             write!(f, ", {}", counted(*restarts, "restart"))?;
         }

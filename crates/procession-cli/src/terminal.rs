@@ -2,8 +2,29 @@
 //!
 //! It knows streams and environment variables, and nothing of what is said.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+
+/// The device that is every process's own terminal.
+const OWN_TERMINAL: u64 = 0x500;
+
+/// Whether somebody has begun a line of our terminal and not ended it. There is one such terminal in a process.
+static IS_MIDLINE: AtomicBool = AtomicBool::new(false);
+
+/// Where text goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Out,
+    Err,
+}
 
 /// Writes one line to stderr. A closed stderr is not a reason to stop a run, so failures are ignored.
 pub(crate) fn say(line: &str) {
@@ -15,7 +36,61 @@ pub(crate) fn say(line: &str) {
 
 /// Writes lines to stderr at once, so that no other comes between. Failures are ignored, as by [`say`].
 pub(crate) fn write(lines: &str) {
-    let _ = io::stderr().lock().write_all(lines.as_bytes());
+    let begun = is_midline().then(|| format!("\n{lines}"));
+    set_midline(false);
+    let _ = put(Stream::Err, begun.as_deref().unwrap_or(lines).as_bytes());
+}
+
+/// Writes all of it at once.
+pub(crate) fn put(stream: Stream, bytes: &[u8]) -> io::Result<()> {
+    match stream {
+        Stream::Out => {
+            let mut stdout = io::stdout().lock();
+            // What it has of others, which is nothing as a rule: it would cut what is written into lines.
+            stdout.flush()?;
+            write_all(stdout, bytes)
+        }
+        Stream::Err => write_all(io::stderr().lock(), bytes),
+    }
+}
+
+fn write_all(to: impl AsFd, bytes: &[u8]) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match rustix::io::write(&to, rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => rest = &rest[count..],
+            Err(Errno::INTR) => {}
+            // Whoever shares the terminal with us does not wait for it.
+            Err(Errno::AGAIN) => {
+                let _ = rustix::event::poll(&mut [PollFd::new(&to, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the next line would be glued to something.
+pub(crate) fn is_midline() -> bool {
+    IS_MIDLINE.load(Ordering::Relaxed)
+}
+
+/// Notes how whoever writes to the terminal that stderr is has left its line.
+pub(crate) fn set_midline(is_midline: bool) {
+    IS_MIDLINE.store(is_midline, Ordering::Relaxed);
+}
+
+/// Whether stdout and stderr are one terminal.
+pub(crate) fn is_one() -> bool {
+    let device = |stream: &dyn AsFd| -> io::Result<u64> {
+        Ok(File::from(stream.as_fd().try_clone_to_owned()?).metadata()?.rdev())
+    };
+    let is_same = match (device(&io::stdout()), device(&io::stderr())) {
+        (Ok(out), Ok(err)) => out == err || out == OWN_TERMINAL || err == OWN_TERMINAL,
+        _ => false,
+    };
+    io::stdout().is_terminal() && io::stderr().is_terminal() && is_same
 }
 
 /// Writes one error paragraph to stderr.
@@ -25,14 +100,20 @@ pub(crate) fn say_error(message: &str) {
 
 /// Writes one warning to stderr.
 pub(crate) fn say_warning(message: &str) {
-    say(&format!("{} {message}", label("warning:", "1;33")));
+    say(&warning(message));
 }
 
-/// Text that came from a worker, a file or an argument, fit for one line of a terminal: control characters are escaped.
+/// One warning.
+pub(crate) fn warning(message: &str) -> String {
+    format!("{} {message}", label("warning:", "1;33"))
+}
+
+/// Text that came from a worker, a file or an argument, fit for one line of a terminal: what would steer it or turn
+/// the direction of what follows is escaped.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
+        if procession_report::misleads(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
@@ -62,6 +143,24 @@ pub(crate) fn program() -> String {
     name.unwrap_or_else(|| "procession".to_owned())
 }
 
+/// What to type to start this program again: its name where a shell finds it, else the path that it was started by.
+pub(crate) fn invocation() -> &'static str {
+    static INVOCATION: OnceLock<String> = OnceLock::new();
+    INVOCATION.get_or_init(|| {
+        let typed = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+        let name = program();
+        let is_found = || {
+            let places = std::env::var_os("PATH").unwrap_or_default();
+            let found =
+                std::env::split_paths(&places).map(|place| place.join(&name)).find(|file| file.is_file());
+            let [found, own] = [found, std::env::current_exe().ok()].map(|file| file?.canonicalize().ok());
+            found.is_some() && found == own
+        };
+        let has_folder = typed.parent().is_some_and(|folder| !folder.as_os_str().is_empty());
+        if has_folder && !is_found() { typed.display().to_string() } else { name }
+    })
+}
+
 fn label(word: &str, colour: &str) -> String {
     if colours() { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() }
 }
@@ -79,6 +178,7 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(printable("a\x1b[31mb\nc"), "a\\u{1b}[31mb\\nc");
+        assert_eq!(printable("a\u{202e}b\u{2066}\u{2028}"), "a\\u{202e}b\\u{2066}\\u{2028}");
         assert_eq!(printable("π is fine"), "π is fine");
     }
 

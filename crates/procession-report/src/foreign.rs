@@ -4,6 +4,25 @@ use std::fmt::Write as _;
 
 use maud::Render;
 
+/// Whether a character steers what shows it, ends its line, or turns the direction of what follows, so that a text with it can be
+/// read as another one. Such characters are never shown as they are.
+///
+/// ```
+/// assert!("\u{1b}\u{9b}\n\u{202e}\u{2066}\u{2028}".chars().all(procession_report::misleads));
+/// assert!(!"π ש 日".chars().any(procession_report::misleads));
+/// ```
+pub fn misleads(letter: char) -> bool {
+    match letter {
+        // Arabic letter mark; left-to-right and right-to-left marks; embeddings and overrides; isolates.
+        '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        // Line and paragraph separators.
+        '\u{2028}' | '\u{2029}' => true,
+        // Not characters.
+        '\u{fdd0}'..='\u{fdef}' => true,
+        _ => letter.is_control() || u32::from(letter) & 0xfffe == 0xfffe,
+    }
+}
+
 /// Text of others: escaped, and with control characters as the pictures of them, so that a terminal's colour codes can
 /// be told from what was said.
 pub(crate) struct Foreign<'a>(pub(crate) &'a str);
@@ -20,14 +39,7 @@ impl Render for Foreign<'_> {
                     plain.push(char::from_u32(0x2400 + u32::from(letter)).unwrap_or('\u{fffd}'))
                 }
                 '\u{7f}' => plain.push('\u{2421}'),
-                // Not characters, or such as turn the direction of what follows.
-                '\u{80}'..='\u{9f}'
-                | '\u{202a}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
-                | '\u{fdd0}'..='\u{fdef}' => {
-                    plain.push('\u{fffd}');
-                }
-                _ if u32::from(letter) & 0xfffe == 0xfffe => plain.push('\u{fffd}'),
+                _ if misleads(letter) => plain.push('\u{fffd}'),
                 _ => plain.push(letter),
             }
         }
@@ -41,7 +53,9 @@ mod tests {
 
     #[test]
     fn nothing_of_it_is_markup() {
-        let shown = Foreign("<script>\"&'\x1b[31m\r\n\0\u{202e}").render().into_string();
-        assert_eq!(shown, "&lt;script&gt;&quot;&amp;'␛[31m\n␀\u{fffd}");
+        let shown = Foreign("<script>\"&'\x1b[31m\r\n\0\u{202e}\u{200f}\u{2029}\u{9b}\u{ffff}")
+            .render()
+            .into_string();
+        assert_eq!(shown, "&lt;script&gt;&quot;&amp;'␛[31m\n␀\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}");
     }
 }

@@ -48,3 +48,4 @@ mod words;
 
 pub use error::{Error, ErrorKind};
 pub use file::{write, write_trace};
+pub use foreign::misleads;

@@ -8,10 +8,16 @@ use crate::error::Error;
 use crate::item::{OK, UNKNOWN};
 use crate::job::Job;
 use crate::key::Key;
+use crate::schema::NOTHING_UNDER_WAY;
 use crate::selection::Selection;
 
 /// With the words of the index on items without a value, which is used then.
 const FORGET: &str = "DELETE FROM item WHERE outcome = ?1 AND outcome <> 'ok'";
+
+/// The items of which it is known what became of them in session `?1`, which was killed. That a row was malformed in a session
+/// before that one is not: it may have been mended, and begun.
+const SETTLED: &str = "SELECT idx FROM item WHERE outcome <> 'invalid_input' OR session = ?1
+                       UNION SELECT idx FROM not_begun WHERE session = ?1";
 
 /// What a killed master had handed out.
 struct Killed {
@@ -29,15 +35,15 @@ impl RunDir {
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
     pub fn unsettled(&self, now: &Job) -> Result<u64, Error> {
         let before = self.reader().job()?;
-        let Some(Killed { handed_out, .. }) = killed(self.connection())? else { return Ok(0) };
+        let Some(Killed { session, handed_out }) = killed(self.connection())? else { return Ok(0) };
         if before.idempotent && now.idempotent {
             return Ok(0);
         }
         let handed_out = handed_out.min(before.selected().unwrap_or(u64::MAX));
         let last = handed_out.checked_sub(1).and_then(|last| before.selection.nth(last));
-        let query = "SELECT count(*) FROM item WHERE idx <= ?1";
-        let recorded: u64 = self.connection().query_row(query, [last], |row| row.get(0))?;
-        Ok(handed_out - recorded)
+        let query = format!("SELECT count(*) FROM ({SETTLED}) WHERE idx <= ?2");
+        let settled: u64 = self.connection().query_row(&query, params![session, last], |row| row.get(0))?;
+        Ok(handed_out - settled)
     }
 
     /// Settles what masters that were killed had handed out and got no outcome of. Items of a task that was idempotent then
@@ -58,18 +64,18 @@ impl RunDir {
         let mut unknown = 0;
         if let Some(killed) = killed(&transaction)?.filter(|_| !(before.idempotent && now.idempotent)) {
             let insert = format!(
-                "INSERT INTO item (idx, key, outcome, attempts, session, error)
-                 VALUES (?1, ?2, '{UNKNOWN}', 1, ?3, 'the master was killed when it may have been running')"
+                "INSERT OR REPLACE INTO item (idx, key, outcome, attempts, session, error)
+                 VALUES (?1, ?2, '{UNKNOWN}', 1, ?3, 'the run was cut off when it may have been running')"
             );
             let mut insert = transaction.prepare(&insert)?;
             // Which they are is a question of what the run was of then.
             let keys = of_selection(&before.selection, keys).take(killed.handed_out as usize);
-            for (index, key) in without_outcome(&transaction, keys)? {
+            for (index, key) in unsettled(&transaction, killed.session, keys)? {
                 insert.execute(params![index, key.as_bytes(), killed.session])?;
                 unknown += 1;
             }
         }
-        transaction.execute("UPDATE session SET handed_out = 0 WHERE handed_out > 0", [])?;
+        transaction.execute_batch(NOTHING_UNDER_WAY)?;
         transaction.commit()?;
         Ok(unknown)
     }
@@ -163,8 +169,8 @@ impl RunDir {
         if before.input.is_none() || before.input != job.input {
             follow_keys(&transaction, of_selection(&job.selection, keys))?;
         }
-        transaction
-            .execute_batch("UPDATE session SET handed_out = 0 WHERE handed_out > 0; DELETE FROM job")?;
+        transaction.execute_batch(NOTHING_UNDER_WAY)?;
+        transaction.execute("DELETE FROM job", [])?;
         insert_job(&transaction, job)?;
         let kept = transaction.query_row("SELECT count(*) FROM item", [], |row| row.get(0))?;
         transaction.commit()?;
@@ -192,13 +198,14 @@ fn of_selection(
     (0..).zip(keys).filter(move |(index, _)| selection.contains(*index))
 }
 
-/// Those of the items that have no outcome. A malformed row was not begun.
-fn without_outcome(
+/// Those of the items that nothing is known of since a session was killed. A malformed row was not begun.
+fn unsettled(
     connection: &Connection,
+    session: i64,
     items: impl Iterator<Item = (u64, Option<Key>)>,
 ) -> Result<Vec<(u64, Key)>, Error> {
-    let mut query = connection.prepare("SELECT idx FROM item ORDER BY idx")?;
-    let mut recorded = query.query_map([], |row| row.get::<_, u64>(0))?;
+    let mut query = connection.prepare(&format!("{SETTLED} ORDER BY idx"))?;
+    let mut recorded = query.query_map([session], |row| row.get::<_, u64>(0))?;
     let mut next = recorded.next().transpose()?;
     let mut missing = Vec::new();
     for (index, key) in items {

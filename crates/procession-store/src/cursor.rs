@@ -64,7 +64,7 @@ impl Reader {
         columns: &str,
         read: fn(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Query<'_, T>, Error> {
-        let query = format!("SELECT {columns} FROM item WHERE outcome <> 'not_run' ORDER BY idx");
+        let query = format!("SELECT {columns} FROM item ORDER BY idx");
         Ok(Query { statement: self.connection().prepare(&query)?, read })
     }
 }

@@ -13,7 +13,7 @@ use crate::host::{self, birth_of};
 use crate::item::seconds;
 use crate::job::Job;
 use crate::key::Key;
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::place::Place;
 use crate::reader::Reader;
 use crate::schema::{self, State};
@@ -21,6 +21,10 @@ use crate::writer::Writer;
 
 /// The database in a run directory.
 pub const DATABASE: &str = "run.sqlite";
+
+/// What a run directory consists of: the database, what SQLite keeps beside it, and the lock. Nothing else is to be written there
+/// under these names.
+pub const FILES: [&str; 4] = [DATABASE, "run.sqlite-wal", "run.sqlite-shm", lock::NAME];
 
 /// A transaction of somebody else lasts no longer.
 const BUSY_WITHIN: Duration = Duration::from_secs(5);

@@ -80,8 +80,10 @@ impl Item {
     /// The parts of it that may be large, in bytes.
     pub(crate) fn bulk(&self) -> usize {
         let printed = self.printed.as_ref().map_or(0, |printed| printed.stdout.len() + printed.stderr.len());
-        let value = self.value.as_ref().map_or(0, String::len);
-        printed + value + self.payload.as_ref().map_or(0, Vec::len)
+        let texts =
+            [&self.value, &self.args, &self.error, &self.stderr_tail, &self.backtrace, &self.reproduce];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        printed + texts + self.payload.as_ref().map_or(0, Vec::len)
     }
 
     /// Whether it has a value.

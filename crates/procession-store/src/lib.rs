@@ -49,7 +49,7 @@ mod writer;
 
 pub use brief::{Brief, Cause, Order};
 pub use cursor::{Answers, Moment, Query};
-pub use dir::{Claim, DATABASE, RunDir};
+pub use dir::{Claim, DATABASE, FILES, RunDir};
 pub use error::{Error, ErrorKind};
 pub use item::{INVALID, Item, OK, Printed, Tally, UNKNOWN};
 pub use job::{Ending, Job, Session, WorkerLife};

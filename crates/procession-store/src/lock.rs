@@ -16,7 +16,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::error::{Error, ErrorKind};
 
 /// Says who has the directory. On file systems that lock no directories (NFS) it is locked instead.
-const NAME: &str = "lock";
+pub(crate) const NAME: &str = "lock";
 
 /// Who only asks whether there is a master ([`holder`]) holds the lock for an instant: a master looks again.
 const TRIES: u32 = 5;

@@ -144,8 +144,7 @@ impl Reader {
     /// # Errors
     /// [`ErrorKind::Io`].
     pub fn tally(&self) -> Result<Tally, Error> {
-        let query =
-            "SELECT outcome, count(*), sum(flaky) FROM item WHERE outcome <> 'not_run' GROUP BY outcome";
+        let query = "SELECT outcome, count(*), sum(flaky) FROM item GROUP BY outcome";
         let counted: Vec<(String, u64, u64)> =
             self.all(query, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let mut tally = Tally::default();
@@ -200,7 +199,7 @@ impl Reader {
     /// [`ErrorKind::Io`].
     pub fn failures(&self, from: u64, limit: u32) -> Result<Vec<Item>, Error> {
         let query = format!(
-            "SELECT {COLUMNS} FROM item WHERE outcome <> 'ok' AND outcome <> 'not_run' AND idx >= ?1 ORDER BY idx LIMIT {limit}"
+            "SELECT {COLUMNS} FROM item WHERE outcome <> 'ok' AND idx >= ?1 ORDER BY idx LIMIT {limit}"
         );
         let Some(from) = number(from) else { return Ok(Vec::new()) };
         let mut query = self.connection.prepare_cached(&query)?;

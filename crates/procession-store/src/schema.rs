@@ -5,15 +5,20 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::error::{Error, ErrorKind};
 
 /// The version of the tables that this program writes and reads.
-pub const SCHEMA_VERSION: i32 = 3;
+pub const SCHEMA_VERSION: i32 = 4;
 
-/// The oldest version that it still reads. Version 2 has no `chosen`, `shard` and `first`: its runs are of whole jobs.
+/// The oldest version that it still reads. Version 2 has no `chosen`, `shard` and `first`: its runs are of whole jobs; versions 2 and 3
+/// have no `not_begun`, which only masters look at.
 const OLDEST: i32 = 2;
 
 /// "PROC": tells our databases from others of SQLite's.
 const APPLICATION_ID: i32 = 0x5052_4f43;
 
 const TABLES: &str = include_str!("schema.sql");
+
+/// Of everything that any session has handed out it is on record what became of it.
+pub(crate) const NOTHING_UNDER_WAY: &str =
+    "UPDATE session SET handed_out = 0 WHERE handed_out > 0; DELETE FROM not_begun;";
 
 /// How far a database is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

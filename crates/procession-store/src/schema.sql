@@ -1,4 +1,4 @@
--- The run store of Procession, version 3. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
+-- The run store of Procession, version 4. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
 -- A commit is on the disk (synchronous=FULL) before an item is begun, so that also after a loss of power it is known what
 -- may have run. Where items may be run again (idempotent) the last moments may be missing then (synchronous=NORMAL).
 
@@ -74,6 +74,12 @@ CREATE TABLE item (
     payload     BLOB,               -- the value as the program encodes it, where the job reduces
     stdout      BLOB,               -- what a command printed, whether it failed or not
     stderr      BLOB
+) STRICT;
+
+-- Items that a session had handed out and that were not begun, as long as it goes on: after a kill they are known not to have run.
+CREATE TABLE not_begun (
+    idx         INTEGER PRIMARY KEY,
+    session     INTEGER NOT NULL
 ) STRICT;
 
 -- What becomes of an item that had no value is looked for often, and is rare.

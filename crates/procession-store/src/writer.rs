@@ -18,11 +18,12 @@ use crate::item::{Item, seconds};
 use crate::job::Ending;
 use crate::place::Place;
 use crate::row;
+use crate::schema::NOTHING_UNDER_WAY;
 
 /// Rows that travel together.
 const BATCH_ROWS: usize = 512;
 
-/// A batch with so many bytes in large values is on record before more is taken: memory holds one of them.
+/// A batch with so many bytes goes at once, and waits as long as the thread has more than so many before it.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// They wait for company for so long at most.
@@ -37,7 +38,10 @@ const TRANSACTION_TIME: Duration = Duration::from_millis(100);
 
 /// What the master sends to the thread.
 enum Message {
-    Items(Vec<Item>),
+    /// And how many bytes they have.
+    Items(Vec<Item>, u64),
+    /// This item was handed out and not begun.
+    NotBegun(u64),
     /// So many of the run's items, from the first on, may be begun.
     HandOut(u64),
     WorkerStarted {
@@ -71,6 +75,10 @@ struct Progress {
     recorded: AtomicU64,
     /// Flushes that are done.
     flushed: AtomicU64,
+    /// Workers that began, on record.
+    workers: AtomicU64,
+    /// Bytes in items that the thread has given to the database, on record or about to be.
+    taken: AtomicU64,
     failure: OnceLock<Error>,
 }
 
@@ -80,8 +88,11 @@ pub struct Writer {
     thread: Option<JoinHandle<()>>,
     progress: Arc<Progress>,
     batch: Vec<Item>,
-    /// In its large values.
     batch_bytes: usize,
+    /// Bytes in items that were sent.
+    sent: u64,
+    /// Workers that began.
+    workers: u64,
     batch_since: Instant,
     given: u64,
     flushes: u64,
@@ -89,9 +100,6 @@ pub struct Writer {
     session: i64,
     place: Place,
 }
-
-/// The outcome of an item that was handed out and not begun, as long as its session goes on.
-pub(crate) const NOT_RUN: &str = "not_run";
 
 impl Writer {
     pub(crate) fn start(connection: Connection, session: i64, place: Place) -> Result<Writer, Error> {
@@ -115,6 +123,8 @@ impl Writer {
             progress,
             batch: Vec::with_capacity(BATCH_ROWS),
             batch_bytes: 0,
+            sent: 0,
+            workers: 0,
             batch_since: Instant::now(),
             given: 0,
             flushes: 0,
@@ -133,7 +143,7 @@ impl Writer {
     /// out. Returns once it is on record that it may have been begun, so that a master that goes on after a kill knows it. Call it
     /// in their order, from the thread that made the writer.
     ///
-    /// Some more are put on record with it, as many as end in a moment.
+    /// Some more are put on record with it, as many as end in a moment. The workers that it was told of are on record as well.
     ///
     /// # Errors
     /// The store cannot be written: the item must not be handed out.
@@ -145,6 +155,8 @@ impl Writer {
             let awaited = self.handing.awaited();
             self.wait(|progress| progress.announcements.load(Ordering::Acquire) >= awaited)?;
         }
+        let workers = self.workers;
+        self.wait(|progress| progress.workers.load(Ordering::Acquire) >= workers)?;
         self.handing.handed_out(position);
         Ok(())
     }
@@ -162,10 +174,8 @@ impl Writer {
         self.batch.push(item);
         self.given += 1;
         self.handing.ended();
-        if self.batch_bytes >= BATCH_BYTES {
-            return self.flush();
-        }
-        if self.batch.len() >= BATCH_ROWS { self.send_batch() } else { Ok(()) }
+        let is_full = self.batch.len() >= BATCH_ROWS || self.batch_bytes >= BATCH_BYTES;
+        if is_full { self.send_batch() } else { Ok(()) }
     }
 
     /// To be called now and then: rows that have waited for company go without it.
@@ -191,6 +201,7 @@ impl Writer {
     /// As [`item`](Writer::item).
     pub fn worker_started(&mut self, slot: u32, pid: u32) -> Result<(), Error> {
         let birth = birth_of(pid).unwrap_or(0);
+        self.workers += 1;
         self.send(Message::WorkerStarted { slot, pid, birth, at: seconds(SystemTime::now()) })
     }
 
@@ -251,7 +262,7 @@ impl Writer {
     /// # Errors
     /// As [`item`](Writer::item).
     pub fn not_run(&mut self, index: u64) -> Result<(), Error> {
-        self.item(Item { index, outcome: NOT_RUN.into(), ..Item::default() })
+        self.send(Message::NotBegun(index))
     }
 
     /// How many of the outcomes it was given are not on record.
@@ -263,9 +274,13 @@ impl Writer {
         if self.batch.is_empty() {
             return self.check();
         }
-        self.batch_bytes = 0;
+        // However slow the disk: what waits for the thread is no more than this batch and one such.
+        let before = self.sent;
+        self.wait(|progress| before - progress.taken.load(Ordering::Acquire) <= BATCH_BYTES as u64)?;
+        let bytes = std::mem::take(&mut self.batch_bytes) as u64;
+        self.sent += bytes;
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH_ROWS));
-        self.send(Message::Items(batch))
+        self.send(Message::Items(batch, bytes))
     }
 
     fn send(&self, message: Message) -> Result<(), Error> {
@@ -283,7 +298,7 @@ impl Writer {
             if self.thread.as_ref().is_none_or(JoinHandle::is_finished) && !is_done(&self.progress) {
                 return self.check().and_then(|()| Err(gone()));
             }
-            // It is unparked for every commit; the limit is for a thread that ends between the look and the wait.
+            // It is unparked for whatever it waits for; the limit is for a thread that ends between the look and the wait.
             thread::park_timeout(Duration::from_millis(50));
         }
         Ok(())
@@ -327,6 +342,7 @@ struct Open {
     items: u64,
     announcements: u64,
     flushes: u64,
+    workers: u64,
     ends: bool,
 }
 
@@ -369,9 +385,18 @@ impl Scribe<'_> {
         }
         let session = self.session;
         match message {
-            Message::Items(items) => {
+            Message::Items(items, bytes) => {
                 open.items += items.len() as u64;
                 items.iter().try_for_each(|item| row::insert(self.connection, session, item))?;
+                drop(items);
+                self.told.taken.fetch_add(bytes, Ordering::AcqRel);
+                if bytes > 0 {
+                    self.master.unpark();
+                }
+            }
+            Message::NotBegun(index) => {
+                self.statement("INSERT OR REPLACE INTO not_begun (idx, session) VALUES (?1, ?2)")?
+                    .execute(params![index, session])?;
             }
             Message::HandOut(upto) => {
                 open.announcements += 1;
@@ -379,6 +404,7 @@ impl Scribe<'_> {
                     .execute(params![upto, session])?;
             }
             Message::WorkerStarted { slot, pid, birth, at } => {
+                open.workers += 1;
                 let insert = "INSERT OR REPLACE INTO worker (session, slot, pid, birth, started_at)
                               VALUES (?1, ?2, ?3, ?4, ?5)";
                 self.statement(insert)?.execute(params![session, slot, pid, birth, at])?;
@@ -394,8 +420,7 @@ impl Scribe<'_> {
             Message::Flush => open.flushes += 1,
             Message::Finish { ending, is_settled } => {
                 if is_settled {
-                    self.connection.execute("DELETE FROM item WHERE outcome = ?1", [NOT_RUN])?;
-                    self.connection.execute("UPDATE session SET handed_out = 0", [])?;
+                    self.connection.execute_batch(NOTHING_UNDER_WAY)?;
                 }
                 let update = "UPDATE session SET ended_at = ?2, ending = ?3 WHERE id = ?1";
                 let at = seconds(SystemTime::now());
@@ -410,12 +435,13 @@ impl Scribe<'_> {
         if open.since.is_some() {
             self.connection.execute_batch("COMMIT")?;
         }
-        let Open { items, announcements, flushes, ends, .. } = std::mem::take(open);
+        let Open { items, announcements, flushes, workers, ends, .. } = std::mem::take(open);
         open.ends = ends;
         self.told.recorded.fetch_add(items, Ordering::AcqRel);
         self.told.announcements.fetch_add(announcements, Ordering::AcqRel);
         self.told.flushed.fetch_add(flushes, Ordering::AcqRel);
-        if announcements > 0 || flushes > 0 {
+        self.told.workers.fetch_add(workers, Ordering::AcqRel);
+        if announcements > 0 || flushes > 0 || workers > 0 {
             self.master.unpark();
         }
         Ok(())
@@ -428,7 +454,7 @@ impl Scribe<'_> {
 
 impl Open {
     fn is_urgent(&self) -> bool {
-        self.announcements > 0 || self.flushes > 0 || self.ends
+        self.announcements > 0 || self.flushes > 0 || self.workers > 0 || self.ends
     }
 
     fn is_due(&self) -> bool {

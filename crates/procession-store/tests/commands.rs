@@ -22,13 +22,16 @@ fn printed(index: u64, outcome: &'static str, stdout: &[u8]) -> Item {
 fn what_commands_printed_is_read_when_it_is_asked_for() {
     let temp = tempfile::tempdir().unwrap();
     let mut writer = RunDir::create(temp.path(), &Job::default()).unwrap().begin("1.0", 1).unwrap();
-    // More than is held in memory is on record at once.
-    let large = vec![b'x'; 5 << 20];
+    // More than travels together goes at once.
+    let (start, large) = (Instant::now(), vec![b'x'; 5 << 20]);
     for item in [printed(0, "ok", b""), printed(1, "exit_status", b"out"), printed(2, "ok", &large)] {
         writer.hand_out(item.index).unwrap();
         writer.item(item).unwrap();
     }
-    assert_eq!(writer.unrecorded(), 0);
+    while writer.unrecorded() > 0 {
+        assert!(start.elapsed().as_secs() < 30, "it is not on record");
+        std::thread::yield_now();
+    }
     let plain = Item { value: Some("1".to_owned()), ..Item::value(3, Key::of(b"")) };
     writer.item(plain.clone()).unwrap();
     writer.finish(Ending::Incomplete).unwrap();
@@ -97,4 +100,33 @@ fn what_nobody_knows_of_is_described_afterwards() {
     assert_eq!(dir.undescribed().unwrap(), [0_u64; 0]);
     let item = dir.reader().item(1).unwrap().unwrap();
     assert_eq!((item.args.as_deref(), item.reproduce.as_deref()), (Some("[\"b\"]"), Some("b")));
+}
+
+#[test]
+fn a_worker_is_on_record_before_anything_that_it_may_begin() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut writer = RunDir::create(temp.path(), &Job::default()).unwrap().begin("1.0", 1).unwrap();
+    // So many end at once that what follows is announced ahead: nothing has to wait for its own announcement.
+    for index in 0..5_000 {
+        writer.hand_out(index).unwrap();
+        writer.item(Item::value(index, Key::of(b"0"))).unwrap();
+    }
+    for worker in 0..20 {
+        writer.worker_started(worker, std::process::id() + worker).unwrap();
+        writer.hand_out(5_000 + u64::from(worker)).unwrap();
+        assert_eq!(Reader::open(temp.path()).unwrap().workers().unwrap().len() as u32, worker + 1);
+    }
+}
+
+#[test]
+fn a_disk_that_takes_nothing_does_not_fill_memory() {
+    const ROW: usize = 8_000;
+    let temp = tempfile::tempdir().unwrap();
+    let mut writer = RunDir::create(temp.path(), &Job::default()).unwrap().begin("1.0", 1).unwrap();
+    let rival = rusqlite::Connection::open(temp.path().join(procession_store::DATABASE)).unwrap();
+    rival.execute_batch("BEGIN IMMEDIATE; UPDATE session SET workers = 7").unwrap();
+    let row = |index| Item { value: Some("7".repeat(ROW)), ..Item::value(index, Key::of(b"0")) };
+    // Until the thread gives up.
+    let taken = (0..).take_while(|index| writer.item(row(*index)).is_ok()).count();
+    assert!(taken * ROW <= 16 << 20, "{taken} rows were taken");
 }

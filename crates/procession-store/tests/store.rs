@@ -150,6 +150,66 @@ fn what_a_killed_master_had_handed_out_is_unknown() {
     }
 }
 
+/// Kills a master that has begun item 0, and held items 1 to 3 that it took back.
+fn killed_while_it_drained(path: &Path) -> RunDir {
+    let mut writer = RunDir::create(path, &job(9, false)).unwrap().begin("1.0", 1).unwrap();
+    (0..4).for_each(|item| writer.hand_out(item).unwrap());
+    (1..4).for_each(|item| writer.not_run(item).unwrap());
+    writer.flush().unwrap();
+    drop(writer);
+    RunDir::open(path).unwrap()
+}
+
+fn settle(dir: &RunDir) -> Vec<u64> {
+    let unsettled = dir.unsettled(&job(9, false)).unwrap();
+    assert_eq!(dir.settle_unknown(&job(9, false), (0..9).map(|x| Some(key(x)))).unwrap(), unsettled);
+    let unknown = dir.reader().failures(0, 99).unwrap();
+    assert!(unknown.iter().all(|item| item.outcome == "unknown"), "{unknown:?}");
+    unknown.iter().map(|item| item.index).collect()
+}
+
+#[test]
+fn what_was_not_begun_before_one_kill_may_have_been_begun_before_the_next() {
+    let scene = scene();
+    let dir = killed_while_it_drained(&scene.path);
+    assert_eq!(settle(&dir), [0]);
+    let mut writer = dir.begin("1.0", 1).unwrap();
+    // Of the items that run, which are the same as before, it takes in the first ones.
+    (0..3).for_each(|item| writer.hand_out(item).unwrap());
+    drop(writer);
+    assert_eq!(settle(&RunDir::open(&scene.path).unwrap()), [0, 1, 2]);
+}
+
+#[test]
+fn what_was_not_begun_has_no_outcome_whoever_asks() {
+    let scene = scene();
+    let dir = killed_while_it_drained(&scene.path);
+    let reader = dir.reader();
+    assert_eq!((reader.tally().unwrap().items(), reader.item(2).unwrap()), (0, None));
+    let nothing = |index| -> Result<(), procession_store::Error> { panic!("item {index} has an outcome") };
+    reader.briefs(Order::Input, |item| nothing(item.index)).unwrap();
+    reader.causes(|item| nothing(item.index)).unwrap();
+    let other = Job { task: "tutorial::cube".to_owned(), ..job(9, false) };
+    assert_eq!(dir.accept(&other, (0..9).map(|x| Some(key(x)))).unwrap(), 0);
+}
+
+#[test]
+fn a_malformed_row_that_was_mended_may_have_been_begun() {
+    let scene = scene();
+    let mut writer = RunDir::create(&scene.path, &job(9, false)).unwrap().begin("1.0", 1).unwrap();
+    let malformed = |index| Item { index, outcome: "invalid_input".into(), ..Item::default() };
+    (0..2).for_each(|index| writer.item(malformed(index)).unwrap());
+    writer.finish(Ending::Incomplete).unwrap();
+    let mut writer = RunDir::open(&scene.path).unwrap().begin("1.0", 1).unwrap();
+    // Row 0 is as it was, row 1 was mended.
+    writer.item(malformed(0)).unwrap();
+    writer.hand_out(1).unwrap();
+    drop(writer);
+    let dir = RunDir::open(&scene.path).unwrap();
+    assert_eq!(dir.settle_unknown(&job(9, false), (0..9).map(|x| Some(key(x)))).unwrap(), 1);
+    assert_eq!(dir.reader().item(1).unwrap().unwrap().outcome, "unknown");
+}
+
 #[test]
 fn a_new_outcome_replaces_the_old_one() {
     let scene = scene();

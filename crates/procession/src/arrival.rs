@@ -199,7 +199,7 @@ fn fault(status: Status, payload: &[u8]) -> Error {
     let text = || String::from_utf8_lossy(payload).into_owned();
     match status {
         Status::Panicked => match PanicReport::decode(payload) {
-            Ok(report) => Error::panicked(report.message, &report.location, report.backtrace),
+            Ok(report) => Error::panicked(report.message, &report.location, report.stack),
             Err(error) => Error::new(ErrorKind::Decode, format!("the report of a panic: {error}")),
         },
         Status::DecodeArgs => Error::new(ErrorKind::Decode, text()),

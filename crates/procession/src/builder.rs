@@ -223,9 +223,10 @@ impl PoolBuilder {
     /// one that a task starts has the same limit for itself.
     ///
     /// Where control groups are delegated to the program, each worker has one of its own besides, and the limit holds there
-    /// for all it has and starts together, what it writes to shared memory included: the kernel kills what is over it. That
-    /// is with version 2 below a unit that systemd started with `Delegate=yes` and `DelegateSubgroup=`, with version 1
-    /// wherever the program owns its group.
+    /// for all it has and starts together, what it writes to shared memory included: the kernel kills the worker that is over
+    /// it, with all that it has started. That is with version 2 below a unit that systemd started with `Delegate=yes` and
+    /// `DelegateSubgroup=` and that sets no limits for that subgroup, with version 1 wherever the program owns its group. A
+    /// worker gets there right after its start: what its initializer has by then may count as the program's.
     pub fn memory_limit(mut self, bytes: u64) -> PoolBuilder {
         self.memory_limit = Some(bytes);
         self

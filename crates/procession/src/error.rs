@@ -18,6 +18,7 @@ use crate::crash_report::CrashReport;
 use crate::process::{LaunchError, WorkerExit};
 use crate::registry::TaskInfo;
 use crate::shortage::Shortage;
+use crate::stack::{Stack, Top, Trace};
 
 /// What went wrong with a call, an item or a pool.
 ///
@@ -93,7 +94,9 @@ struct Inner {
     reason: String,
     args_digest: Option<String>,
     panic_message: Option<String>,
-    panic_backtrace: Option<String>,
+    panic_trace: Option<Arc<Trace>>,
+    /// The backtrace as another program told it.
+    told_trace: Option<String>,
     loss: Option<Arc<Loss>>,
 }
 
@@ -161,11 +164,12 @@ impl Error {
         self.loss()?.stderr_tail.as_deref()
     }
 
-    /// Where the task was when it ended: the backtrace of its panic, where one was taken, or of the thread that crashed
-    /// (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT). The innermost function comes first, as the standard library prints it.
+    /// Where the task was when it ended: the backtrace of its panic, unless `RUST_BACKTRACE` is `0`, or of the thread that
+    /// crashed (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT). The innermost function comes first, as the standard library prints
+    /// it, and the task's own is the last.
     ///
-    /// Of a crash, the functions' names are looked up by the first call, which may take a second for a large program.
-    /// See [`PoolBuilder::crash_reports`](crate::PoolBuilder::crash_reports).
+    /// The functions' names are looked up by the first call, which may take a second for a large program. Where workers run
+    /// another program than the master, they have none. See [`PoolBuilder::crash_reports`](crate::PoolBuilder::crash_reports).
     ///
     /// ```no_run
     /// # fn show(error: &procession::Error) {
@@ -175,8 +179,9 @@ impl Error {
     /// # }
     /// ```
     pub fn backtrace(&self) -> Option<&str> {
-        let crash = || self.loss()?.crash.as_deref().map(CrashReport::text).filter(|text| !text.is_empty());
-        self.0.panic_backtrace.as_deref().or_else(crash)
+        let panic = self.0.panic_trace.as_deref().map(Trace::text);
+        let crash = || self.loss()?.crash.as_deref().map(CrashReport::text);
+        self.0.told_trace.as_deref().or(panic).or_else(crash).filter(|text| !text.is_empty())
     }
 
     fn loss(&self) -> Option<&Loss> {
@@ -192,7 +197,8 @@ impl Error {
             reason: reason.into(),
             args_digest: None,
             panic_message: None,
-            panic_backtrace: None,
+            panic_trace: None,
+            told_trace: None,
             loss: None,
         }))
     }
@@ -230,11 +236,11 @@ impl Error {
         self.0.args_digest = Some(format!("{:016x}", hasher.finish()));
     }
 
-    pub(crate) fn panicked(message: String, location: &str, backtrace: Option<String>) -> Error {
+    pub(crate) fn panicked(message: String, location: &str, stack: Stack) -> Error {
         let reason = if location.is_empty() { message.clone() } else { format!("{message}, at {location}") };
         let mut error = Error::new(ErrorKind::Panicked, reason);
         error.0.panic_message = Some(message);
-        error.0.panic_backtrace = backtrace;
+        error.0.panic_trace = Some(Arc::new(Trace::new(stack, Top::Panic)));
         error
     }
 

@@ -136,6 +136,7 @@ mod shortage;
 #[expect(unsafe_code, reason = "maps memory that two processes share")]
 mod slab;
 mod slice;
+mod stack;
 mod stats;
 mod stream;
 mod stream_options;

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::control_groups::{Membership, mounts, mounts_of_version_2};
+use crate::process::Kills;
 
 /// The group's counter, and how much of it was looked at.
 #[derive(Debug)]
@@ -29,11 +30,12 @@ impl OomKills {
         OomKills { file, explained }
     }
 
-    /// Whether a kill is proved that no earlier death was put down to. A death takes one.
-    pub(crate) fn claim(&mut self) -> bool {
+    /// Whether a kill is proved that no earlier death was put down to. A death takes one. Whose limit was reached is not
+    /// told.
+    pub(crate) fn claim(&mut self) -> Kills {
         let is_proved = self.file.as_deref().and_then(kills).is_some_and(|kills| kills > self.explained);
         self.explained += u64::from(is_proved);
-        is_proved
+        if is_proved { Kills::Elsewhere } else { Kills::None }
     }
 }
 
@@ -52,9 +54,14 @@ fn counter(root: &Path, group: &Membership) -> Option<PathBuf> {
 }
 
 /// Both versions have a line `oom_kill N` among others.
-pub(crate) fn kills(file: &Path) -> Option<u64> {
+fn kills(file: &Path) -> Option<u64> {
+    counted(file, "oom_kill")
+}
+
+/// What stands behind `name` in a file with a line for each thing that is counted.
+pub(crate) fn counted(file: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
-    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
+    let count = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     count.trim().parse().ok()
 }
 
@@ -87,9 +94,10 @@ mod tests {
         let root = machine(files);
         write(&root, file, &text(2));
         let mut kills = OomKills::under(root.path());
-        assert!(!kills.claim(), "{file}: what was before proves nothing");
+        assert!(kills.claim() == Kills::None, "{file}: what was before proves nothing");
         write(&root, file, &text(4));
-        assert_eq!([kills.claim(), kills.claim(), kills.claim()], [true, true, false], "{file}");
+        let found = [kills.claim(), kills.claim(), kills.claim()];
+        assert_eq!(found, [Kills::Elsewhere, Kills::Elsewhere, Kills::None], "{file}");
     }
 
     fn version_2(kills: u64) -> String {
@@ -129,24 +137,24 @@ mod tests {
         let mut kills = OomKills::under(root.path());
         write(&root, "sys/fs/cgroup/other/memory.events", &version_2(99));
         write(&root, "sys/fs/cgroup/memory.events", &version_2(99));
-        assert!(!kills.claim());
+        assert!(kills.claim() == Kills::None);
     }
 
     #[test]
     fn without_a_counter_nothing_is_proved() {
         for text in ["", "oom_kill", "oom_kill many\n", "oom_kill -1\n", "oom_group_kill 5\n", "\0\u{fffd}"] {
             let root = machine(&[("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/memory.events", text)]);
-            assert!(!OomKills::under(root.path()).claim(), "{text:?}");
+            assert!(OomKills::under(root.path()).claim() == Kills::None, "{text:?}");
         }
         for groups in ["", "no colons\n0:\n::\n0::/../../x\n", "4:memory:/gone\n"] {
             let mut kills = OomKills::under(machine(&[("proc/self/cgroup", groups)]).path());
-            assert!(!kills.claim(), "{groups:?}");
+            assert!(kills.claim() == Kills::None, "{groups:?}");
         }
-        assert!(!OomKills::under(Path::new("/nowhere")).claim());
+        assert!(OomKills::under(Path::new("/nowhere")).claim() == Kills::None);
     }
 
     #[test]
     fn on_this_machine_no_worker_has_been_killed_yet() {
-        assert!(!OomKills::watch().claim());
+        assert!(OomKills::watch().claim() == Kills::None);
     }
 }

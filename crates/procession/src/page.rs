@@ -20,9 +20,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use claims::{Barrier, Slot, own_barrier};
 pub(crate) use claims::{Begun, Claims};
-#[cfg(test)]
-pub(crate) use last_words::Loaded;
-pub(crate) use last_words::{Frame, LastWords, Words, name_kept};
+pub(crate) use last_words::{LastWords, Words};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use nix::sys::signal::Signal;
 
-use crate::process::WorkerExit;
+use crate::process::{Kills, WorkerExit};
 
 /// What memory had to do with a death.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Shortage {
     PossibleLimit(u64),
     /// The kernel has counted a kill.
     Killed,
-    /// The kernel has counted a kill in the worker's own control group, which may have so many bytes.
+    /// The kernel has counted a kill in the worker's own control group, which had all of the bytes it may have.
     KilledAtLimit(u64),
     /// The standard library's last words: an allocation of so many bytes failed. With the limit, if there is one.
     Refused { bytes: u64, limit: Option<u64> },
@@ -33,21 +33,19 @@ pub(crate) struct Evidence<'a> {
     pub(crate) output: &'a [u8],
     pub(crate) peak_rss: Option<u64>,
     pub(crate) limit: Option<u64>,
-    /// The kernel has counted a kill in the worker's own control group.
-    pub(crate) is_over_limit: bool,
 }
 
 impl Shortage {
-    /// `is_counted` is asked only if the answer matters: whether the kernel has counted a kill that explains this one.
-    pub(crate) fn of(evidence: &Evidence<'_>, is_counted: impl FnOnce() -> bool) -> Shortage {
+    /// `kills` is asked only if the answer matters: which kill that the kernel has counted explains this one.
+    pub(crate) fn of(evidence: &Evidence<'_>, kills: impl FnOnce() -> Kills) -> Shortage {
         let WorkerExit::Signal(number) = evidence.exit else { return Shortage::None };
         match Signal::try_from(number) {
             Ok(Signal::SIGKILL) if evidence.is_killed_by_us => Shortage::None,
-            Ok(Signal::SIGKILL) if evidence.is_over_limit => {
-                evidence.limit.map_or(Shortage::Killed, Shortage::KilledAtLimit)
-            }
-            Ok(Signal::SIGKILL) if is_counted() => Shortage::Killed,
-            Ok(Signal::SIGKILL) => Shortage::Possible,
+            Ok(Signal::SIGKILL) => match kills() {
+                Kills::None => Shortage::Possible,
+                Kills::Elsewhere => Shortage::Killed,
+                Kills::AtLimit => evidence.limit.map_or(Shortage::Killed, Shortage::KilledAtLimit),
+            },
             Ok(Signal::SIGABRT) => match refused_bytes(&String::from_utf8_lossy(evidence.output)) {
                 Some(bytes) => Shortage::Refused { bytes, limit: evidence.limit },
                 None => evidence.near_the_limit(),
@@ -146,23 +144,22 @@ mod tests {
             output: b"",
             peak_rss: Some(3 << 20),
             limit: None,
-            is_over_limit: false,
         }
     }
 
     #[track_caller]
-    fn check(evidence: &Evidence<'_>, is_counted: bool, text: &str, is_proved: bool) {
-        let shortage = Shortage::of(evidence, || is_counted);
+    fn check(evidence: &Evidence<'_>, kills: Kills, text: &str, is_proved: bool) {
+        let shortage = Shortage::of(evidence, || kills);
         assert_eq!((shortage.to_string().as_str(), shortage.is_proved()), (text, is_proved));
     }
 
     #[test]
     fn a_sigkill_of_unknown_origin_is_a_hint_and_a_counted_one_is_a_proof() {
-        check(&death(9), false, ", possibly out of memory", false);
-        check(&death(9), true, ", killed by the kernel because memory ran out", true);
-        let own = Evidence { is_over_limit: true, limit: Some(LIMIT), ..death(9) };
-        check(&own, false, ", killed by the kernel at its memory limit of 64 MiB", true);
-        assert_eq!(Shortage::of(&Evidence { is_killed_by_us: true, ..own }, || true), Shortage::None);
+        check(&death(9), Kills::None, ", possibly out of memory", false);
+        check(&death(9), Kills::Elsewhere, ", killed by the kernel because memory ran out", true);
+        let limited = Evidence { limit: Some(LIMIT), ..death(9) };
+        check(&limited, Kills::AtLimit, ", killed by the kernel at its memory limit of 64 MiB", true);
+        check(&limited, Kills::Elsewhere, ", killed by the kernel because memory ran out", true);
     }
 
     #[test]
@@ -178,49 +175,49 @@ mod tests {
     #[test]
     fn the_last_words_of_the_standard_library_are_a_proof() {
         let said = Evidence { output: LAST_WORDS, ..death(6) };
-        check(&said, false, ", refused 8 MiB more", true);
+        check(&said, Kills::None, ", refused 8 MiB more", true);
         let limited = Evidence { limit: Some(LIMIT), ..said };
-        check(&limited, false, ", refused 8 MiB more under its memory limit of 64 MiB", true);
+        check(&limited, Kills::None, ", refused 8 MiB more under its memory limit of 64 MiB", true);
     }
 
     #[test]
     fn other_last_words_are_none() {
         for text in ["", "memory allocation of", "memory allocation of lots bytes failed", "bytes failed"] {
-            check(&Evidence { output: text.as_bytes(), ..death(6) }, true, "", false);
+            check(&Evidence { output: text.as_bytes(), ..death(6) }, Kills::Elsewhere, "", false);
         }
         // Whoever ends in another way has got over it.
-        check(&Evidence { output: LAST_WORDS, ..death(11) }, true, "", false);
+        check(&Evidence { output: LAST_WORDS, ..death(11) }, Kills::Elsewhere, "", false);
     }
 
     #[test]
     fn words_that_were_not_the_last_are_none() {
         let backtrace = b"memory allocation of 8388608 bytes failed\nstack backtrace:\n   0: __rustc::rust_oom\n             \
             at /rustc/library/alloc.rs:438:5\nnote: run with `RUST_BACKTRACE=full` for a verbose backtrace.\n";
-        check(&Evidence { output: backtrace, ..death(6) }, false, ", refused 8 MiB more", true);
+        check(&Evidence { output: backtrace, ..death(6) }, Kills::None, ", refused 8 MiB more", true);
         let again = b"memory allocation of 8388608 bytes failed\nstack backtrace:\n   0: __rustc::rust_oom\n\
             memory allocation of 160 bytes failed\nskipping backtrace printing to avoid potential recursion\n";
-        check(&Evidence { output: again, ..death(6) }, false, ", refused 8 MiB more", true);
+        check(&Evidence { output: again, ..death(6) }, Kills::None, ", refused 8 MiB more", true);
         let overflow =
             b"memory allocation of 8388608 bytes failed\n\nthread 'main' has overflowed its stack\n\
             fatal runtime error: stack overflow, aborting\n";
         let quoted = b"the program said: memory allocation of 8388608 bytes failed\n";
         let cut = b"memory allocation of 8388608 bytes failed again\n";
         for output in [&overflow[..], quoted, cut] {
-            check(&Evidence { output, ..death(6) }, true, "", false);
+            check(&Evidence { output, ..death(6) }, Kills::Elsewhere, "", false);
         }
         let limited = Evidence { output: overflow, limit: Some(LIMIT), peak_rss: Some(LIMIT), ..death(6) };
-        check(&limited, true, ", possibly over its memory limit of 64 MiB", false);
+        check(&limited, Kills::Elsewhere, ", possibly over its memory limit of 64 MiB", false);
     }
 
     #[test]
     fn a_crash_near_the_limit_is_a_hint() {
         for signal in [6, 7, 11] {
             let near = Evidence { limit: Some(LIMIT), peak_rss: Some(LIMIT / 2), ..death(signal) };
-            check(&near, true, ", possibly over its memory limit of 64 MiB", false);
-            check(&Evidence { limit: Some(LIMIT), ..death(signal) }, true, "", false);
+            check(&near, Kills::Elsewhere, ", possibly over its memory limit of 64 MiB", false);
+            check(&Evidence { limit: Some(LIMIT), ..death(signal) }, Kills::Elsewhere, "", false);
         }
         let other = Evidence { limit: Some(LIMIT), peak_rss: Some(LIMIT), ..death(15) };
-        check(&other, true, "", false);
+        check(&other, Kills::Elsewhere, "", false);
     }
 
     #[test]

@@ -356,11 +356,7 @@ impl Court<'_> {
                     return self.lives.is_by_signal(said.exit);
                 };
                 self.lives.explain(last)?;
-                let exit = self.lives.exit(last.pid);
-                if exit != said.exit {
-                    return Err(format!("the worker it ran in ended with {exit:?}"));
-                }
-                Ok(())
+                self.lives.agree(last.pid, said.exit)
             }
             ErrorKind::Panicked => {
                 self.unnoted += said.attempts.saturating_sub(noted);
@@ -397,9 +393,8 @@ impl Court<'_> {
         let dies = tag.death_at(said.attempts).is_some();
         let start = starts.iter().find(|start| start.attempt == said.attempts);
         if let Some(start) = start {
-            let exit = self.lives.exit(start.pid);
-            if said.exit.is_some() && said.exit != exit {
-                return Err(format!("the worker it ran in ended with {exit:?}"));
+            if said.exit.is_some() {
+                self.lives.agree(start.pid, said.exit)?;
             }
             // It answers nothing, so its worker cannot have gone on.
             if dies || tag.deed() == Deed::Overrun {

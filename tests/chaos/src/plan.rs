@@ -213,7 +213,7 @@ impl Options {
         let lives = if method == StartMethod::Spawn { 10 } else { 60 };
         Options {
             output: if rng.bool() { Output::Capture } else { Output::Null },
-            grace: Duration::from_millis(rng.u64(50..400)),
+            grace: Duration::from_millis(4 * rng.u64(50..400)),
             max_tasks_per_worker: one_in(rng, 4).then(|| items / lives + rng.usize(1..50)),
             idle_timeout: one_in(rng, 4).then(|| Duration::from_millis(rng.u64(5..150))),
             lazy_start: one_in(rng, 4),

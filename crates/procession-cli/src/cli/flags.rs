@@ -119,6 +119,6 @@ pub(crate) struct ConductFlags {
     #[arg(long, short)]
     pub(crate) quiet: bool,
     /// No progress
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_NO_PROGRESS")]
     pub(crate) no_progress: bool,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::flags::ValueFlags;
+use super::value;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -43,6 +44,7 @@ pub(crate) struct Show {
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
     /// The item's place in the input, from 0
+    #[arg(value_parser = value::item)]
     pub(crate) item: u64,
 }
 

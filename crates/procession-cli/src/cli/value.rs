@@ -34,6 +34,10 @@ pub(super) fn items(text: &str) -> Result<u64, String> {
     at_least_one(text).map(|items| items as u64)
 }
 
+pub(super) fn item(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "an item is known by its place in the input, a number from 0 on".to_owned())
+}
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     units::duration(text).map_err(|what| format!("{what}; {}", units::DURATION_HELP))
 }

@@ -1,5 +1,6 @@
 //! Items as texts: one word or several columns, from whatever source. It knows no commands.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read};
 
 use serde_json::value::RawValue;
@@ -159,8 +160,18 @@ impl Form {
             Form::ZeroEnded => Box::new(words(Numbered::ended_by(0, BufReader::new(reader), name))),
             Form::Jsonl => Box::new(json_rows(Numbered::new(BufReader::new(reader), name))),
             Form::Csv => {
-                let records = Records::new(reader, name)?;
+                let records = Records::new(reader, name.clone())?;
                 let names: Vec<String> = records.header().iter().map(str::to_owned).collect();
+                if names.iter().all(String::is_empty) {
+                    let refusal = Diagnostic::new(format!("{name} has no header line"));
+                    return Err(refusal.help("a CSV file starts with a line that names its columns"));
+                }
+                // Which of them a placeholder would mean cannot be told.
+                let mut seen = HashSet::new();
+                if let Some(twice) = names.iter().find(|name| !name.is_empty() && !seen.insert(*name)) {
+                    let refusal = Diagnostic::new(format!("{name} has two columns that are named `{twice}`"));
+                    return Err(refusal.help("give each column a name of its own in the first line"));
+                }
                 commands.check_columns(Known { columns: names.len(), names: &names })?;
                 Box::new(csv_rows(records, names))
             }

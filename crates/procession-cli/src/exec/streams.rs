@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
 
 use procession::Payload;
 use procession_store::{Item, Printed};
@@ -122,8 +122,7 @@ pub(crate) fn put(sink: &mut Sink, out: &[u8], err: &[u8], screen: &Screen) -> R
     if !err.is_empty() {
         // On a terminal both come in order.
         sink.flush()?;
-        // A closed stderr is no reason to stop.
-        screen.pass(err, |err| drop(io::stderr().lock().write_all(err)));
+        screen.pass(err);
     }
     Ok(())
 }
@@ -215,7 +214,10 @@ fn flaw(order: &Order, result: Result<Report, String>) -> Option<Flaw> {
     };
     let Report { finished: Finished { ended, stderr, truncated, .. }, timed_out, ran } = report;
     let (outcome, what) = match ended {
-        _ if timed_out => (failures::TIMED_OUT, format!("timed out after {}", units::show(ran))),
+        _ if timed_out => {
+            let limit = order.limit.map(|limit| format!(": limit {limit:?} per item")).unwrap_or_default();
+            (failures::TIMED_OUT, format!("timed out after {}{limit}", units::show(ran)))
+        }
         Ended::Code(0) if truncated => {
             let what = "printed more than the 64 MiB that are kept; --output-dir keeps all".to_owned();
             (CUT, what)

@@ -6,7 +6,7 @@ use super::{PAGE, printed};
 use crate::cli::Export;
 use crate::exec;
 use crate::exit::{Ending, Stop};
-use crate::job::ResultSettings;
+use crate::job::{ResultSettings, refuse_files_of_runs};
 use crate::output::Values;
 use crate::progress::Screen;
 use crate::summary::counted;
@@ -14,6 +14,9 @@ use crate::terminal;
 
 /// Writes every value there is.
 pub(crate) fn export(command: &Export) -> Result<Ending, Stop> {
+    if let Some(path) = &command.values.output {
+        refuse_files_of_runs(path, [command.dir.as_path()])?;
+    }
     let reader = Reader::open(&command.dir)?;
     let job = reader.job()?;
     if command.raw {

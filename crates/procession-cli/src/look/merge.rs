@@ -17,7 +17,7 @@ use crate::cli::Merge;
 use crate::diagnostic::Diagnostic;
 use crate::exec;
 use crate::exit::{Ending, Stop};
-use crate::job::{ResultSettings, is_same_file};
+use crate::job::{ResultSettings, is_same_file, overwritten, refuse_files_of_runs};
 use crate::summary::counted;
 use crate::terminal;
 
@@ -88,9 +88,6 @@ fn open(dir: &Path) -> Result<Reader, Stop> {
 /// Refuses outputs that are one file, or files that a run directory consists of.
 fn refuse_overwriting(settings: &ResultSettings, dirs: &[PathBuf]) -> Result<(), Diagnostic> {
     let (values, failures) = (settings.file.as_deref(), settings.failures.as_deref());
-    let overwritten = |path: &Path, what: &str| {
-        Diagnostic::new(format!("{} would be overwritten: {what}", path.display())).help("name another file")
-    };
     if failures == Some(Path::new("-")) {
         return Err(Diagnostic::new("failures go to a file: stdout is for results").help("name a file"));
     }
@@ -99,12 +96,8 @@ fn refuse_overwriting(settings: &ResultSettings, dirs: &[PathBuf]) -> Result<(),
     {
         return Err(overwritten(values, "values and failures go to the same file"));
     }
-    for path in values.into_iter().chain(failures) {
-        if dirs.iter().any(|dir| is_same_file(path, &dir.join(procession_store::DATABASE))) {
-            return Err(overwritten(path, "it is the database of a run directory"));
-        }
-    }
-    Ok(())
+    let dirs = || dirs.iter().map(PathBuf::as_path);
+    values.into_iter().chain(failures).try_for_each(|path| refuse_files_of_runs(path, dirs()))
 }
 
 /// The job that all are parts of.

@@ -42,13 +42,25 @@ impl Painter {
         bytes
     }
 
+    pub(crate) fn is_painted(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
     /// Takes all of it away. What was painted when the terminal was wider takes several rows now.
     pub(crate) fn erase(&mut self, columns: usize) -> String {
         let columns = columns.max(1);
         let rows: usize =
             self.lines.iter().map(|line| measure_text_width(line).div_ceil(columns).max(1)).sum();
         self.forget();
-        if rows == 0 { String::new() } else { format!("\x1b[{rows}A\r{CLEAR_BELOW}") }
+        if rows == 0 {
+            return String::new();
+        }
+        // Row by row: where the first of them is the first of the screen, a terminal that keeps what is cleared would take all
+        // at once for a screen worth keeping.
+        let mut bytes = format!("\x1b[{rows}A\r{CLEAR_RIGHT}");
+        bytes.push_str(&format!("\x1b[B{CLEAR_RIGHT}").repeat(rows - 1));
+        go(&mut bytes, rows - 1, 0);
+        bytes
     }
 
     /// Somebody else has the terminal: nothing on it is ours any more.
@@ -68,52 +80,11 @@ fn go(bytes: &mut String, from: usize, to: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::emulated::shown;
     use super::*;
 
     fn lines(lines: &[&str]) -> Vec<String> {
         lines.iter().map(|line| (*line).to_owned()).collect()
-    }
-
-    /// What a terminal that knows these sequences shows, and the row its cursor is in.
-    fn shown(bytes: &str) -> (Vec<String>, usize) {
-        let (mut rows, mut row, mut column) = (vec![String::new()], 0_usize, 0_usize);
-        let mut rest = bytes;
-        while let Some(c) = rest.chars().next() {
-            let mut taken = c.len_utf8();
-            match c {
-                '\r' => column = 0,
-                '\n' => {
-                    row += 1;
-                    if row == rows.len() {
-                        rows.push(String::new());
-                    }
-                }
-                '\x1b' => {
-                    let end = rest.find(|c: char| c.is_ascii_alphabetic()).expect("a sequence ends");
-                    let count = rest[2..end].parse::<usize>().unwrap_or_default();
-                    taken = end + 1;
-                    match &rest[end..=end] {
-                        "A" => row = row.checked_sub(count).expect("it stays below what was there before"),
-                        "B" => row += count,
-                        "K" => rows[row].truncate(column),
-                        "J" => {
-                            rows[row].truncate(column);
-                            rows.truncate(row + 1);
-                        }
-                        other => panic!("{other} is not one of ours"),
-                    }
-                    assert!(row < rows.len(), "the cursor is where nothing is: {bytes:?}");
-                }
-                c => {
-                    rows[row].truncate(column);
-                    rows[row].push(c);
-                    column = rows[row].len();
-                }
-            }
-            rest = &rest[taken..];
-        }
-        assert_eq!(column, 0, "{bytes:?}");
-        (rows, row)
     }
 
     #[test]
@@ -133,12 +104,11 @@ mod tests {
         let mut bytes = "before\n\r".to_owned();
         for picture in pictures {
             bytes.push_str(&painter.paint(lines(picture), 80));
-            let wanted = [&["before"], picture, &[""]].concat();
-            let (rows, row) = shown(&bytes);
-            assert_eq!((rows, row), (lines(&wanted), wanted.len() - 1), "{bytes:?}");
+            let wanted = [&["before"], picture].concat();
+            assert_eq!(shown(&bytes), (lines(&wanted), (wanted.len(), 0)), "{bytes:?}");
         }
         bytes.push_str(&painter.erase(80));
-        assert_eq!(shown(&bytes), (lines(&["before", ""]), 1));
+        assert_eq!(shown(&bytes), (lines(&["before"]), (1, 0)));
     }
 
     #[test]
@@ -154,8 +124,8 @@ mod tests {
         let mut painter = Painter::default();
         painter.paint(lines(&["0123456789", "01234", ""]), 10);
         // In 4 columns they take 3, 2 and 1 rows.
-        assert!(painter.paint(lines(&["a"]), 4).starts_with("\x1b[6A\r\x1b[J"));
-        assert_eq!(painter.erase(4), "\x1b[1A\r\x1b[J");
+        assert!(painter.paint(lines(&["a"]), 4).starts_with("\x1b[6A\r\x1b[K\x1b[B\x1b[K"));
+        assert_eq!(painter.erase(4), "\x1b[1A\r\x1b[K");
         assert_eq!(painter.erase(4), "");
         painter.paint(lines(&["a"]), 4);
         painter.forget();

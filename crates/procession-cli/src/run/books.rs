@@ -50,6 +50,8 @@ pub(super) struct Books {
     spill: RefCell<Spill>,
     /// Outcomes come in another order than the output has.
     reorders: Cell<bool>,
+    /// What comes goes to the run directory alone.
+    is_left_to_record: Cell<bool>,
     again: RefCell<Again>,
     gate: RefCell<Gate>,
     counts: Cell<Counts>,
@@ -89,6 +91,7 @@ impl Books {
             selection: selection.clone(),
             spill: RefCell::default(),
             reorders: Cell::new(false),
+            is_left_to_record: Cell::default(),
             again: RefCell::new(Again::new(policies.retries(), backoff)),
             gate: RefCell::new(Gate::new(policies.gates)),
             counts: Cell::default(),
@@ -106,6 +109,21 @@ impl Books {
     pub(super) fn reorder(&self, unordered: bool) {
         self.reorders.set(true);
         self.sequence.borrow_mut().unordered = unordered;
+    }
+
+    /// From here on what comes goes to the run directory alone: another output could not be written.
+    pub(super) fn leave_to_record(&self) {
+        let _ = self.flush();
+        self.failures.replace(None);
+        let _ = self.on_record(|record| {
+            record.expect_the_end();
+            Ok(())
+        });
+        self.is_left_to_record.set(true);
+    }
+
+    pub(super) fn is_left_to_record(&self) -> bool {
+        self.is_left_to_record.get()
     }
 
     pub(super) fn reorders(&self) -> bool {
@@ -260,7 +278,7 @@ impl Books {
     /// An item has a value that counts as a failure: it cannot be written, or tells of one.
     pub(super) fn flawed(&self, item: u64, args: Option<&Payload>, flaw: &Flaw) -> Result<(), Stop> {
         let what = format!("item {item}: {}", flaw.what);
-        self.aside(|| terminal::say(&terminal::printable(&what)));
+        self.say(&terminal::printable(&what));
         self.tally.lock().fail(flaw.outcome);
         let mut first = self.first_lost.borrow_mut();
         if flaw.is_reproducible && first.as_ref().is_none_or(|first| item < first.item) {
@@ -348,9 +366,14 @@ impl Books {
         self.progress.borrow_mut().finish();
     }
 
-    /// Says something beside the progress.
-    pub(super) fn aside(&self, say: impl FnOnce()) {
-        self.screen().aside(say);
+    /// Says a line beside the progress.
+    pub(super) fn say(&self, line: &str) {
+        self.screen().say(line);
+    }
+
+    /// Says a warning beside the progress.
+    pub(super) fn warn(&self, warning: &str) {
+        self.screen().say(&terminal::warning(warning));
     }
 
     /// Does something with the run directory, if there is one.
@@ -397,7 +420,7 @@ impl Books {
     /// Ends the output.
     pub(super) fn finish(&self, tally: &Tally) -> Result<(), Stop> {
         let finished = self.results.borrow_mut().finish(tally, |warning| {
-            self.aside(|| terminal::say_warning(warning));
+            self.warn(warning);
         });
         self.mute_if_unread(finished)?;
         self.flush()
@@ -414,7 +437,7 @@ impl Books {
             Err(Stop::Unread) if self.has_store() => {
                 self.results.borrow_mut().mute();
                 let warning = "nobody reads stdout any more: values go to the run directory alone";
-                self.aside(|| terminal::say_warning(warning));
+                self.warn(warning);
                 Ok(None)
             }
             done => done.map(Some),

@@ -88,7 +88,7 @@ impl Run<'_> {
         let (attempts, retries) =
             (self.books.with_again(|again| again.past(item).starts), self.job.pool.policies.retries());
         let told = format!("{what}; again in {}, retry {retry} of {retries}", units::show(pause));
-        self.books.aside(|| terminal::say(&terminal::printable(&told)));
+        self.books.say(&terminal::printable(&told));
         let (outcome, after_s) = (verdict.id(), pause.as_secs_f64());
         let retried = Retried { index: item, outcome, attempts, error: &what, retry, after_s };
         self.books.on_record(|record| record.retried(&retried))
@@ -135,7 +135,7 @@ impl Run<'_> {
             }
         };
         self.books.halt(why);
-        self.books.aside(|| terminal::say_warning(&format!("{why}: {what}, beginning nothing new")));
+        self.books.warn(&format!("{why}: {what}, beginning nothing new"));
         self.stopping(how, why)
     }
 }

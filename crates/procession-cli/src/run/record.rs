@@ -28,6 +28,8 @@ pub(super) struct Record {
     store: Option<(Writer, Earlier)>,
     /// The event stream, if it has one.
     stream: Option<Events>,
+    /// The run ends because something could not be written; that the stream cannot be, either, is no news.
+    is_ending: bool,
     events: Receiver<Event>,
     /// The processes of which no end was told.
     alive: HashSet<u32>,
@@ -65,6 +67,7 @@ impl Record {
         Ok(Record {
             store,
             stream,
+            is_ending: false,
             events,
             slots: HashMap::new(),
             alive: HashSet::new(),
@@ -83,15 +86,15 @@ impl Record {
         {
             self.heard(event)?;
         }
-        self.commit()
+        self.flush()
     }
 
     /// The outcome that an item has from an earlier session, if it has one that stands.
     pub(super) fn earlier(&mut self, index: u64) -> Result<Option<Item>, Stop> {
         let Some((_, earlier)) = &mut self.store else { return Ok(None) };
         let item = earlier.take(index)?.filter(stands);
-        if let (Some(stream), Some(item)) = (&mut self.stream, &item) {
-            stream.item(item, true)?;
+        if let Some(item) = &item {
+            self.tell_events(|stream| stream.item(item, true))?;
         }
         Ok(item)
     }
@@ -109,21 +112,23 @@ impl Record {
 
     /// Writes down what became of an item.
     fn write(&mut self, row: Item) -> Result<(), Stop> {
-        self.tell(&row)?;
-        match &mut self.store {
-            Some((writer, _)) => Ok(writer.item(row)?),
-            None => Ok(()),
+        // It is in the run directory whatever became of the stream.
+        let told = self.tell(&row);
+        if let Some((writer, _)) = &mut self.store {
+            writer.item(row)?;
         }
+        told
     }
 
     /// Lets the event stream alone know what became of an item.
     fn tell(&mut self, row: &Item) -> Result<(), Stop> {
-        self.stream.as_mut().map_or(Ok(()), |stream| stream.item(row, false))
+        self.tell_events(|stream| stream.item(row, false))
     }
 
     /// Puts on record that the item at this place among those that run may be begun.
     pub(super) fn hand_out(&mut self, place: u64) -> Result<(), Stop> {
-        // A worker that may begin it is on record before: a master that goes on waits for what this one leaves.
+        // A worker that was told of by now is on record before: a master that goes on waits for what this one leaves. A successor
+        // that begins what the pool held already is so within moments, once that is heard.
         self.hear()?;
         match &mut self.store {
             Some((writer, _)) => Ok(writer.hand_out(place)?),
@@ -166,11 +171,12 @@ impl Record {
             Some(flaw) => self.flaw(index, told, args, flaw),
             None => self.told(told, Item::value(index, self.key(args))),
         };
-        self.tell(&row)?;
-        let Some((writer, _)) = &mut self.store else { return Ok(()) };
+        let told = self.tell(&row);
+        let Some((writer, _)) = &mut self.store else { return told };
         let args_of = |args| args_json(self.job.task, args).map(|json| json.get().to_owned());
         let row = Item { args: args_of(args), reproduce: self.reproduction.line(args), ..row };
-        Ok(writer.item(exec::kept(row, value))?)
+        writer.item(exec::kept(row, value))?;
+        told
     }
 
     /// What a command of an earlier session printed.
@@ -203,7 +209,7 @@ impl Record {
         error: &Error,
         message: &str,
     ) -> Result<(), Stop> {
-        self.hear()?;
+        let heard = self.hear();
         let outcome = failures::outcome(error);
         let (exit, signal) = failures::exit_of(error.exit());
         let row = Item {
@@ -233,20 +239,31 @@ impl Record {
         };
         // Of a panic the pool has figures, as of a value.
         let row = if row.pid.is_none() { self.told(told, row) } else { row };
-        if self.is_final(error) { self.write(row) } else { self.tell(&row) }
+        let written = if self.is_final(error) { self.write(row) } else { self.tell(&row) };
+        written.and(heard)
     }
 
-    /// Lets the event stream know something of the run as a whole.
+    /// Lets the event stream know something. One that could not be written is told nothing more: that it could not has been
+    /// returned, and ends the run.
     pub(super) fn tell_events(
         &mut self,
         tell: impl FnOnce(&mut Events) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
-        self.stream.as_mut().map_or(Ok(()), tell)
+        let told = self.stream.as_mut().map_or(Ok(()), tell);
+        if told.is_err() {
+            self.stream = None;
+        }
+        if self.is_ending { Ok(()) } else { told }
+    }
+
+    /// From here on it is the run directory that matters.
+    pub(super) fn expect_the_end(&mut self) {
+        self.is_ending = true;
     }
 
     /// An item failed, and runs again after a pause.
     pub(super) fn retried(&mut self, retry: &Retried<'_>) -> Result<(), Stop> {
-        self.stream.as_mut().map_or(Ok(()), |stream| stream.retried(retry))
+        self.tell_events(|stream| stream.retried(retry))
     }
 
     /// An item has no arguments.
@@ -258,31 +275,29 @@ impl Record {
     /// To be called now and then.
     pub(super) fn tick(&mut self) -> Result<(), Stop> {
         self.hear()?;
-        if let Some(stream) = &mut self.stream {
-            stream.tick()?;
-        }
+        let told = self.tell_events(Events::tick);
         if let Some((writer, _)) = &mut self.store {
             writer.tick()?;
         }
-        Ok(())
-    }
-
-    /// Returns once every outcome so far is in the run directory.
-    pub(super) fn commit(&mut self) -> Result<(), Stop> {
-        match &mut self.store {
-            Some((writer, _)) => Ok(writer.flush()?),
-            None => Ok(()),
-        }
+        told
     }
 
     /// Lets who reads the event stream see everything so far.
     pub(super) fn flush_events(&mut self) -> Result<(), Stop> {
-        self.stream.as_mut().map_or(Ok(()), Events::flush)
+        self.tell_events(Events::flush)
     }
 
     pub(super) fn total(&mut self, items: u64) -> Result<(), Stop> {
         match &mut self.store {
             Some((writer, _)) => Ok(writer.total(items)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns once everything so far is in the run directory.
+    pub(super) fn flush(&mut self) -> Result<(), Stop> {
+        match &mut self.store {
+            Some((writer, _)) => Ok(writer.flush()?),
             None => Ok(()),
         }
     }
@@ -295,7 +310,7 @@ impl Record {
     /// Ends the session. `is_settled`: of everything that was handed out it is known what became of it.
     pub(super) fn finish(mut self, end: End<'_>, is_settled: bool) -> Result<(), Stop> {
         let heard = self.hear_the_end();
-        let told = heard.and_then(|()| self.stream.as_mut().map_or(Ok(()), |stream| stream.finish(end)));
+        let told = heard.and_then(|()| self.tell_events(|stream| stream.finish(end)));
         // The run directory is ended in order whatever became of the stream.
         match self.store {
             Some((writer, _)) if is_settled => writer.finish(end.ending)?,
@@ -377,10 +392,8 @@ impl Record {
             }
             _ => {}
         }
-        if let Some(stream) = &mut self.stream {
-            stream.heard(&event)?;
-        }
-        let Some((writer, _)) = &mut self.store else { return Ok(()) };
+        let told = self.tell_events(|stream| stream.heard(&event));
+        let Some((writer, _)) = &mut self.store else { return told };
         match event {
             Event::WorkerStarted { slot, pid } => writer.worker_started(slot, pid)?,
             Event::WorkerExited { pid, exit, .. } => {
@@ -389,7 +402,7 @@ impl Record {
             }
             _ => {}
         }
-        Ok(())
+        told
     }
 
     /// Writes down what the pool told of its workers.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 
 use procession::Payload;
@@ -58,7 +58,19 @@ impl Spill {
         let mut after = rest.split_off(&(first + items));
         self.places.append(&mut after);
         let held = rest.into_iter().map(|(index, place)| Ok((index, self.read(place)?)));
-        held.collect::<io::Result<_>>().map_err(|error| unwritable(&error))
+        let held = held.collect::<io::Result<_>>().map_err(|error| unwritable(&error))?;
+        self.give_back().map_err(|error| unwritable(&error))?;
+        Ok(held)
+    }
+
+    /// Nothing waits: the disk gets its room back.
+    fn give_back(&mut self) -> io::Result<()> {
+        if let Some(file) = self.file.as_mut().filter(|_| self.places.is_empty() && self.end > 0) {
+            file.set_len(0)?;
+            file.rewind()?;
+            self.end = 0;
+        }
+        Ok(())
     }
 
     fn append(&mut self, parts: &[&[u8]]) -> io::Result<()> {
@@ -108,5 +120,9 @@ mod tests {
         assert_eq!(spill.take(4, 4).unwrap(), [(5, Held::Json("[1]".to_owned())), (7, raw)]);
         assert_eq!(spill.take(4, 4).unwrap(), []);
         assert_eq!(spill.take(9, 1).unwrap(), [(9, printed)]);
+        let bytes = |spill: &Spill| spill.file.as_ref().unwrap().metadata().unwrap().len();
+        assert_eq!(bytes(&spill), 0, "nothing waits");
+        spill.put(11, &Held::Json("[2]".to_owned())).unwrap();
+        assert_eq!(spill.take(11, 1).unwrap(), [(11, Held::Json("[2]".to_owned()))]);
     }
 }

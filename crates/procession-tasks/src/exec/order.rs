@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use procession::current;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,7 @@ pub(super) fn run(order: &Order) -> Result<Report, String> {
     let family = order.limit.map(|_| Family::found()).transpose()?;
     let start = Instant::now();
     let mut child = spawn(order)?;
+    let _until_it_ends = Deferral::of_termination();
     let program = &order.argv[0];
     let watched = watch(&mut child, order, family.as_ref()).map_err(|error| {
         // Nobody reads what it prints any more.
@@ -96,6 +98,27 @@ pub(super) fn run(order: &Order) -> Result<Report, String> {
     let [stdout, stderr] = streams.into_kept();
     let finished = finished(ended(status, program)?, stdout, stderr);
     Ok(Report { finished, timed_out, ran: start.elapsed() })
+}
+
+/// A SIGTERM to the worker's process group, which the command is in, is for the command to act upon, in the time that whoever
+/// sent it gives. A worker that died of it at once would leave it no such time. What came meanwhile arrives when dropped.
+struct Deferral(Option<SigSet>);
+
+impl Deferral {
+    /// The command has been started: it would inherit this.
+    fn of_termination() -> Deferral {
+        let mut termination = SigSet::empty();
+        termination.add(Signal::SIGTERM);
+        Deferral(termination.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok())
+    }
+}
+
+impl Drop for Deferral {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = before.thread_set_mask();
+        }
+    }
 }
 
 /// Reads what it prints until it ends, or makes it end. True: it was made to.

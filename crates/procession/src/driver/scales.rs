@@ -53,8 +53,8 @@ impl Scales {
             output,
             peak_rss: exit.max_rss,
             limit: driver.settings.memory_limit,
-            is_over_limit: process.is_over_limit(),
         };
-        Shortage::of(&evidence, || self.oom_kills.claim())
+        // Who has a group of its own is not counted in ours.
+        Shortage::of(&evidence, || process.kills().unwrap_or_else(|| self.oom_kills.claim()))
     }
 }

@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind as IoErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -63,6 +63,8 @@ pub(crate) struct Supervisor {
     forwarder: Option<Forwarder>,
     /// The pool is paused: every worker is stopped.
     halted: bool,
+    /// How much time did not count when it last looked at the pool's clock.
+    skipped_ns: u64,
     scales: Scales,
 }
 
@@ -130,6 +132,7 @@ impl Supervisor {
             readers: HashMap::new(),
             forwarder: Forwarder::new(&driver.settings.output),
             halted: false,
+            skipped_ns: 0,
             scales: Scales::new(),
         };
         let bell = driver.mailbox.bell();
@@ -186,12 +189,14 @@ impl Supervisor {
     }
 
     fn mind_the_clock(&mut self) {
+        let (is_due, now, skipped_ns) = self.driver.state.lock().wake();
+        self.launcher.postpone(Duration::from_nanos(skipped_ns.saturating_sub(self.skipped_ns)));
+        self.skipped_ns = skipped_ns;
         if self.launcher.tend_by().is_some_and(|by| by <= Instant::now()) {
             self.tend_helper();
         }
         self.driver.arena.tend(monotonic_ns());
         self.scales.weigh(&self.driver);
-        let (is_due, now) = self.driver.state.lock().wake();
         if is_due {
             self.driver.look_for_late_results(now);
             self.driver.with_state(|state, now, effects| state.tick(now, effects));

@@ -144,5 +144,5 @@ fn report(bytes: &[u8]) {
     let read = PanicReport::decode(&again).expect("what is written can be read");
     // What is too long is cut, and what was no text is text now.
     assert!(report.message.starts_with(&read.message) && report.location.starts_with(&read.location));
-    assert_eq!(report.backtrace.is_some(), read.backtrace.is_some());
+    assert!(report.stack.frames.len() >= read.stack.frames.len());
 }

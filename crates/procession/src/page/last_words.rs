@@ -7,15 +7,7 @@
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::modules::Module;
-
-/// So many frames tell where a crash is. A stack overflow has a hundred thousand.
-const FRAMES_MAX: usize = 96;
-
-/// Files that code on the stack came from.
-const MODULES_MAX: usize = 16;
-
-/// Of a longer path the end is kept.
-const NAME_BYTES_MAX: usize = 116;
+use crate::stack::{FRAMES_MAX, Frame, Loaded, MODULES_MAX, NAME_BYTES_MAX, Stack, name_kept};
 
 /// The record in the shared page.
 #[repr(C)]
@@ -49,26 +41,7 @@ pub(crate) struct Words {
     pub(crate) signal: i32,
     /// When, on the pool's clock.
     pub(crate) at_ns: u64,
-    pub(crate) frames: Vec<Frame>,
-    pub(crate) modules: Vec<Loaded>,
-    /// There were more frames than have room.
-    pub(crate) is_cut: bool,
-}
-
-/// A place in code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Frame {
-    /// In which of the modules; `None`: in none that is known.
-    pub(crate) module: Option<usize>,
-    /// Within that file, or in memory if there is none.
-    pub(crate) address: u64,
-}
-
-/// A file that the worker had loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Loaded {
-    pub(crate) name: Vec<u8>,
-    pub(crate) build: u64,
+    pub(crate) stack: Stack,
 }
 
 impl LastWords {
@@ -143,9 +116,11 @@ impl LastWords {
         Some(Words {
             signal,
             at_ns: self.at_ns.load(Ordering::Relaxed),
-            frames: self.frames.iter().take(frames_len).map(place).collect(),
-            modules: modules.iter().map(ModuleWords::read).collect(),
-            is_cut: frames_len > FRAMES_MAX,
+            stack: Stack {
+                frames: self.frames.iter().take(frames_len).map(place).collect(),
+                modules: modules.iter().map(ModuleWords::read).collect(),
+                is_cut: frames_len > FRAMES_MAX,
+            },
         })
     }
 }
@@ -162,11 +137,6 @@ impl ModuleWords {
         let name = self.name.iter().take(len).map(|byte| byte.load(Ordering::Relaxed));
         Loaded { name: name.collect(), build: self.build.load(Ordering::Relaxed) }
     }
-}
-
-/// As much of a path as a record has room for.
-pub(crate) fn name_kept(name: &[u8]) -> &[u8] {
-    &name[name.len().saturating_sub(NAME_BYTES_MAX)..]
 }
 
 /// Where a worker's handler finds the record of its page, while the page is mapped.
@@ -245,9 +215,11 @@ mod tests {
         let expected = Words {
             signal: 11,
             at_ns: 5,
-            frames: vec![frame(Some(0), 0x10), frame(Some(1), 0x20), frame(None, 8)],
-            modules: vec![loaded(b"", 0x100), loaded(b"/lib/libc.so", 0x200)],
-            is_cut: false,
+            stack: Stack {
+                frames: vec![frame(Some(0), 0x10), frame(Some(1), 0x20), frame(None, 8)],
+                modules: vec![loaded(b"", 0x100), loaded(b"/lib/libc.so", 0x200)],
+                is_cut: false,
+            },
         };
         assert_eq!(words.read(), Some(expected));
     }
@@ -270,7 +242,7 @@ mod tests {
         for _ in 0..2 * MODULES_MAX {
             words.push_module(&module(&long, 0x1000));
         }
-        let read = words.read().unwrap();
+        let read = words.read().unwrap().stack;
         assert!(read.is_cut);
         assert_eq!((read.frames.len(), read.modules.len()), (FRAMES_MAX, MODULES_MAX));
         assert_eq!(read.modules[0].name, name_kept(&long));
@@ -294,7 +266,7 @@ mod tests {
         let ones = std::iter::once(vec![0xff; size]);
         let random = (0..2_000).map(|seed| noise(seed).take(size * (1 + seed as usize % 16) / 16).collect());
         for bytes in ones.chain(random) {
-            let read = from_bytes(&bytes).read().expect("the signal is not 0");
+            let read = from_bytes(&bytes).read().expect("the signal is not 0").stack;
             assert!(read.frames.len() <= FRAMES_MAX && read.modules.len() <= MODULES_MAX);
             assert!(read.modules.iter().all(|module| module.name.len() <= NAME_BYTES_MAX));
             let is_known = |frame: &Frame| frame.module.is_none_or(|module| module < read.modules.len());

@@ -28,7 +28,7 @@ pub(super) const ROLE_VARIABLE: &str = "PROCESSION_BOOT";
 pub(super) const DEPTH_VARIABLE: &str = "PROCESSION_DEPTH";
 
 /// Changes whenever a message here or a frame in `wire` changes.
-const PROTOCOL: u32 = 5;
+const PROTOCOL: u32 = 6;
 const MAGIC: [u8; 4] = *b"PRCN";
 
 /// Longest reply of a child: a preload's error text with room to spare.

@@ -152,6 +152,13 @@ impl Launcher {
         self.successor.as_ref().map(ZygoteStart::until)
     }
 
+    /// For so long everything stood still: what is on its way has as much more time.
+    pub(crate) fn postpone(&mut self, by: Duration) {
+        if let Some(successor) = &mut self.successor {
+            successor.postpone(by);
+        }
+    }
+
     /// Helps a zygote on its way, without waiting. True: it has come, or there is none.
     pub(crate) fn tend(&mut self) -> Result<bool, LaunchError> {
         let Some(successor) = self.successor.take() else { return Ok(true) };

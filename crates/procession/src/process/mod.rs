@@ -28,6 +28,7 @@ mod worker_process;
 mod zygote;
 mod zygote_start;
 
+pub(crate) use enclosure::Kills;
 pub(crate) use exit::Exit;
 pub use exit::WorkerExit;
 pub use init::init;

@@ -52,7 +52,8 @@ pub(crate) struct LaunchSettings {
     pub(crate) nice: Option<i32>,
     /// Cores for slot `i` are `cpu_affinity[i % len]`; empty: not restricted.
     pub(crate) cpu_affinity: Vec<Vec<usize>>,
-    /// Most bytes of private memory a worker may map (`RLIMIT_DATA`).
+    /// Most bytes of private memory a worker may map (`RLIMIT_DATA`), and most of any memory that it and all it starts may have
+    /// together, where it gets a control group of its own.
     pub(crate) memory_limit: Option<u64>,
     /// Run once before workers are forked; with `spawn`, in each worker before its initializer.
     pub(crate) preload: Option<EncodedCall>,

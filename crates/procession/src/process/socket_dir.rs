@@ -9,7 +9,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, Once, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, TryLockError};
 use std::thread;
 use std::time::Duration;
 
@@ -42,8 +43,8 @@ static MADE: Mutex<Vec<(u32, PathBuf)>> = Mutex::new(Vec::new());
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_micros(100);
 
-/// What killed masters left is looked for once.
-static SWEPT: Once = Once::new();
+/// What killed masters left is looked for once. Nobody waits for it: a fork may have copied this process as it looked.
+static IS_SWEPT: AtomicBool = AtomicBool::new(false);
 
 /// Removed when dropped.
 #[derive(Debug)]
@@ -67,8 +68,10 @@ impl SocketDir {
         let named = std::env::var_os("TMPDIR").and_then(|place| std::path::absolute(place).ok());
         let places = [named, Some(MEMORY.into()), Some("/tmp".into())];
         let made = Self::create_in(places.into_iter().flatten(), &format!("{PREFIX}{name}"))?;
-        if let Some(parent) = made.path.parent() {
-            SWEPT.call_once(|| sweep::remove_deserted(parent));
+        if let Some(parent) = made.path.parent()
+            && !IS_SWEPT.swap(true, Ordering::Relaxed)
+        {
+            sweep::remove_deserted(parent);
         }
         Ok(made)
     }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-use super::enclosure::Enclosure;
+use super::enclosure::{Enclosure, Kills};
 use super::exit::Exit;
 use super::pidfd::{self, Take};
 
@@ -54,9 +54,9 @@ impl WorkerProcess {
         self.enclosure = Some(enclosure);
     }
 
-    /// Whether the kernel has killed something of it because it had more memory than its limit.
-    pub(crate) fn is_over_limit(&self) -> bool {
-        self.enclosure.as_ref().is_some_and(Enclosure::has_kills)
+    /// What the kernel has done for want of memory in the control group that it has for itself, if it has one.
+    pub(crate) fn kills(&self) -> Option<Kills> {
+        self.enclosure.as_ref().map(Enclosure::kills)
     }
 
     /// Its process id. Good for showing; after the process was reaped it may belong to another.

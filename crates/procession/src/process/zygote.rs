@@ -41,6 +41,8 @@ pub(super) struct Zygote {
     stream: UnixStream,
     /// `None` only while dropping.
     orders: Option<IpcSender<Order>>,
+    /// It runs its preload task until then, and reads no orders.
+    is_prepared: bool,
     /// It let the time for an answer go by: what it is asked next would only wait as long again.
     is_silent: Cell<bool>,
 }
@@ -100,7 +102,11 @@ impl Zygote {
     }
 
     pub(super) fn new(process: WorkerProcess, stream: UnixStream, orders: IpcSender<Order>) -> Zygote {
-        Zygote { process, stream, orders: Some(orders), is_silent: Cell::new(false) }
+        Zygote { process, stream, orders: Some(orders), is_prepared: false, is_silent: Cell::new(false) }
+    }
+
+    pub(super) fn mark_prepared(&mut self) {
+        self.is_prepared = true;
     }
 
     /// Forks a worker that takes over these ends.
@@ -218,7 +224,8 @@ impl Zygote {
 impl Drop for Zygote {
     fn drop(&mut self) {
         drop(self.orders.take());
-        if !readable_within(self.process.as_fd(), LEAVE_LIMIT) {
+        let listens = self.is_prepared && !self.is_silent.get();
+        if !listens || !readable_within(self.process.as_fd(), LEAVE_LIMIT) {
             self.process.signal(Signal::SIGKILL);
         }
         self.process.finish_off();

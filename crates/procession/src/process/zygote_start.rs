@@ -1,12 +1,13 @@
 //! A zygote on its way: from the execution of the program to the end of the preload task. That may take minutes, so
 //! whoever has other things to do is told what to wait for instead.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::boot::{REPLY_LIMIT, Reply, Role, receive_reply};
 use super::error::LaunchError;
-use super::pidfd::{Take, any_readable_within};
+use super::pidfd::{Take, any_readable_within, readable_within};
 use super::settings::LaunchSettings;
 use super::spawn::Booting;
 use super::worker_process::WorkerProcess;
@@ -85,6 +86,11 @@ impl ZygoteStart {
         self.until
     }
 
+    /// For so long everything stood still, and it may have done so, too.
+    pub(super) fn postpone(&mut self, by: Duration) {
+        self.until += by;
+    }
+
     /// What becomes readable when there is something to go on with; the same until it is ready.
     pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         match &self.stage {
@@ -134,9 +140,15 @@ impl ZygoteStart {
 }
 
 /// What it said of its preload task.
-fn prepared(zygote: Zygote, preload: Option<&str>) -> Result<Zygote, LaunchError> {
-    match receive_reply(zygote.stream()) {
-        Ok(Reply::Prepared) => Ok(zygote),
+fn prepared(mut zygote: Zygote, preload: Option<&str>) -> Result<Zygote, LaunchError> {
+    let has_spoken = readable_within(zygote.stream(), Duration::ZERO);
+    // From one that is dead there is no more to come, though what it has started may hold the socket open.
+    let reply = if has_spoken { receive_reply(zygote.stream()) } else { Err(ErrorKind::BrokenPipe.into()) };
+    match reply {
+        Ok(Reply::Prepared) => {
+            zygote.mark_prepared();
+            Ok(zygote)
+        }
         Ok(Reply::PreloadFailed { message }) => Err(LaunchError::Preload(message)),
         Ok(Reply::Refused { reason }) => {
             Err(LaunchError::Boot(format!("helper process refused to start: {reason}")))

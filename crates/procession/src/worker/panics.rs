@@ -1,22 +1,17 @@
 //! Turns a task's panic into data: message, place, stack. Panics of other threads print as usual.
 
 use std::any::Any;
-use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
 
 use super::quietly;
+use crate::stack::Stack;
 use crate::wire::PanicReport;
-
-/// A stack is resolved for this many panics of a process even without `RUST_BACKTRACE`: the first costs tens of
-/// milliseconds, each of them one or so, and a run whose every item panics must not be slow for it.
-const STACKS_UNASKED_MAX: u32 = 16;
 
 thread_local! {
     static IS_CAPTURING: Cell<bool> = const { Cell::new(false) };
     static CAPTURED: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
-    static STACKS: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Puts a hook before the present one. Once per process.
@@ -58,7 +53,7 @@ pub(super) fn report(payload: Box<dyn Any + Send>) -> PanicReport {
     match CAPTURED.take() {
         Some(report) if report.message == message => report,
         // The hook saw another panic last, which the task caught by itself.
-        Some(_) | None => PanicReport { message, location: String::new(), backtrace: None },
+        Some(_) | None => PanicReport { message, location: String::new(), stack: Stack::default() },
     }
 }
 
@@ -71,18 +66,14 @@ fn capturing_nothing<R>(run: impl FnOnce() -> R) -> R {
 
 fn capture(info: &PanicHookInfo<'_>) -> PanicReport {
     let location = info.location().map(ToString::to_string).unwrap_or_default();
-    PanicReport { message: message_of(info.payload()), location, backtrace: stack() }
+    PanicReport { message: message_of(info.payload()), location, stack: stack() }
 }
 
-fn stack() -> Option<String> {
-    let taken = STACKS.replace(STACKS.get().saturating_add(1));
-    let was_refused = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value == "0");
-    let stack = if taken < STACKS_UNASKED_MAX && !was_refused {
-        Backtrace::force_capture()
-    } else {
-        Backtrace::capture()
-    };
-    (stack.status() == BacktraceStatus::Captured).then(|| stack.to_string())
+/// The master gives it names, if anybody asks: here that would take the item's time and memory, and a lock that the
+/// standard library wants again when there is no memory for it.
+fn stack() -> Stack {
+    let is_unwanted = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value == "0");
+    if is_unwanted { Stack::default() } else { Stack::take() }
 }
 
 fn message_of(payload: &(dyn Any + Send)) -> String {

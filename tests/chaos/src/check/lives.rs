@@ -28,6 +28,9 @@ pub(super) struct Lives {
     ended: HashSet<u16>,
     /// Every worker was asked to end, and killed if it had not come to it within the grace.
     is_terminated: bool,
+    /// Numbers that two processes had, one after the other, as on a busy machine with few of them. What is known by such a
+    /// number may be of either.
+    reused: HashSet<u32>,
 }
 
 impl Lives {
@@ -36,7 +39,11 @@ impl Lives {
         for fault in &evidence.faults {
             faults.entry(fault.pid).or_default().push(*fault);
         }
+        let mut ended = HashSet::new();
+        let again = evidence.exits.iter().map(|exit| exit.pid).filter(|pid| !ended.insert(*pid));
+        let reused = again.collect();
         Lives {
+            reused,
             last: evidence.starts.iter().map(|start| (start.pid, *start)).collect(),
             exits: evidence.exits.iter().map(|exit| (exit.pid, (exit.exit, exit.running))).collect(),
             faults,
@@ -53,6 +60,10 @@ impl Lives {
 
     /// Why that start has come to nothing; an error: for no good reason.
     pub(super) fn explain(&mut self, start: &Start) -> Result<(), String> {
+        if self.reused.contains(&start.pid) {
+            self.blamed.insert(start.pid);
+            return Ok(());
+        }
         let last = self.last.get(&start.pid);
         if last != Some(start) {
             return Err(format!("that went on, to {last:?}"));
@@ -72,6 +83,9 @@ impl Lives {
     /// Whether that start is the last thing its process did before it ended: by the item's own doing, by a fault, or as
     /// pools end workers.
     pub(super) fn ended_in(&self, start: &Start) -> Result<(), String> {
+        if self.reused.contains(&start.pid) {
+            return Ok(());
+        }
         let last = self.last.get(&start.pid);
         if last != Some(start) {
             return Err(format!("process {} went on, to {last:?}", start.pid));
@@ -84,8 +98,18 @@ impl Lives {
         if is_ended { Ok(()) } else { Err(format!("process {} ended with {exit:?}", start.pid)) }
     }
 
-    pub(super) fn exit(&self, pid: u32) -> Option<WorkerExit> {
+    fn exit(&self, pid: u32) -> Option<WorkerExit> {
         self.exits.get(&pid).map(|(exit, _)| *exit)
+    }
+
+    /// Whether the process ended as is said of it.
+    pub(super) fn agree(&self, pid: u32, said: Option<WorkerExit>) -> Result<(), String> {
+        let exit = self.exit(pid);
+        if exit == said || self.reused.contains(&pid) {
+            Ok(())
+        } else {
+            Err(format!("the worker it ran in ended with {exit:?}"))
+        }
     }
 
     /// Whether a worker, whichever, was killed from outside like this.
@@ -130,7 +154,9 @@ impl Lives {
                 }
             }
         };
-        let ends = self.exits.iter().filter(|(pid, (exit, running))| !is_explained(**pid, *exit, *running));
+        let ends = self.exits.iter().filter(|(pid, (exit, running))| {
+            !self.reused.contains(pid) && !is_explained(**pid, *exit, *running)
+        });
         ends.map(|(pid, (exit, _))| (*pid, *exit)).collect()
     }
 

@@ -134,6 +134,18 @@ fn what_is_sound_is_left_alone() {
 }
 
 #[test]
+fn a_number_that_two_processes_had_proves_nothing() {
+    let went_on = |all: &mut Evidence| all.starts.push(start(&plain(), 1, 1, VICTIM));
+    assert!(spoilt(went_on).contains(&Invariant::Blame));
+    let complaints = spoilt(|all| {
+        let start = all.starts.iter_mut().find(|start| start.tag == plain().tag(1)).expect("it was begun");
+        start.pid = VICTIM;
+        all.exits.push(Exit { pid: VICTIM, exit: WorkerExit::Code(0), running: false });
+    });
+    assert_eq!(complaints, []);
+}
+
+#[test]
 fn a_missing_outcome_is_lost() {
     assert_eq!(spoilt(|all| drop(outcomes(all, 0).pop())), [Invariant::Lost]);
     assert_eq!(spoilt(|all| drop(outcomes(all, 1).remove(4))), [Invariant::Lost]);

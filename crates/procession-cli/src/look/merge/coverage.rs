@@ -141,13 +141,16 @@ fn missing_shards(parts: &[Part<'_>], items: u64) -> Option<String> {
 fn refuse_unlike(one: &Part<'_>, other: &Part<'_>, index: u64) -> Result<(), Stop> {
     let ask = |reader: &Reader| reader.item(index);
     let (Some(here), Some(there)) = (ask(one.reader)?, ask(other.reader)?) else { return Ok(()) };
-    let is_like = |a: &Item, b: &Item| (&a.outcome, &a.value, &a.key) == (&b.outcome, &b.value, &b.key);
-    if is_like(&here, &there) {
+    let is_like = |a: &Item, b: &Item| {
+        (&a.outcome, &a.value, &a.key, a.exit, a.signal) == (&b.outcome, &b.value, &b.key, b.exit, b.signal)
+    };
+    // What a command came to is what it printed.
+    if is_like(&here, &there) && one.reader.printed(index)? == other.reader.printed(index)? {
         return Ok(());
     }
     let (one, other) = (one.dir.display(), other.dir.display());
     let what = if here.outcome == there.outcome {
-        format!("item {index} has one value in {one} and another in {other}")
+        format!("item {index} came to one thing in {one} and to another in {other}")
     } else {
         format!("item {index} is `{}` in {one} and `{}` in {other}", here.outcome, there.outcome)
     };

@@ -10,7 +10,6 @@ use crate::exit::Stop;
 use crate::failures::INVALID;
 use crate::intake::{Admission, Hearer};
 use crate::policy::Readings;
-use crate::terminal;
 
 impl Books {
     fn admission(&self, index: u64, args: &Payload) -> Result<Admission, Stop> {
@@ -33,7 +32,7 @@ impl Hearer for Books {
         let (is_closed, reason) = self.gate.borrow_mut().is_closed(Instant::now(), Readings::now);
         if let Some(reason) = reason {
             let warning = format!("{reason}: nothing new is begun until that has changed; what runs goes on");
-            self.aside(|| terminal::say_warning(&warning));
+            self.warn(&warning);
             if let Err(stop) = self.on_record(|record| record.tell_events(|events| events.held(&reason))) {
                 self.stop.borrow_mut().get_or_insert(stop);
             }
@@ -54,7 +53,7 @@ impl Hearer for Books {
     }
 
     fn invalid(&self, index: u64, refusal: &Diagnostic) -> bool {
-        self.aside(|| terminal::say(&format!("invalid input: item {index}: {}", refusal.headline())));
+        self.say(&format!("invalid input: item {index}: {}", refusal.headline()));
         self.tally.lock().fail(INVALID);
         self.count(Some(INVALID));
         let recorded =

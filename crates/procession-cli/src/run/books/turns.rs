@@ -7,7 +7,7 @@ use crate::run::sequence::{Held, Next};
 impl Books {
     /// What an item has for the output, in its turn. Where outcomes come in order it is that already.
     pub(in crate::run) fn pass(&self, item: u64, value: Option<Held>) -> Result<(), Stop> {
-        if !self.reorders() {
+        if !self.reorders() || self.is_left_to_record() {
             return Ok(());
         }
         let place = self.place(item);

@@ -37,11 +37,12 @@ impl State {
         Some((now, due?))
     }
 
-    /// The supervisor has woken: whether something is due, and the time.
-    pub(crate) fn wake(&mut self) -> (bool, Time) {
+    /// The supervisor has woken: whether something is due, the time, and how much of it does not count so far, in
+    /// nanoseconds.
+    pub(crate) fn wake(&mut self) -> (bool, Time, u64) {
         let now = self.now();
         self.clock.wake();
-        (self.armed.is_some_and(|due| due <= now), now)
+        (self.armed.is_some_and(|due| due <= now), now, self.clock.skipped_ns())
     }
 
     /// Stops the clock and the workers. Returns the number of this pause.
