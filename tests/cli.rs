@@ -8,6 +8,12 @@ mod program;
 mod activity;
 #[path = "cli/beginnings.rs"]
 mod beginnings;
+#[cfg(feature = "cluster")]
+#[path = "../crates/procession-cluster/tests/cluster/broker.rs"]
+mod broker;
+#[cfg(feature = "cluster")]
+#[path = "cli/clusters.rs"]
+mod clusters;
 #[path = "cli/cut_off.rs"]
 mod cut_off;
 #[path = "cli/events.rs"]
@@ -22,6 +28,9 @@ mod faults;
 mod looking_back;
 #[path = "cli/merging.rs"]
 mod merging;
+#[cfg(not(feature = "cluster"))]
+#[path = "cli/no_clusters.rs"]
+mod no_clusters;
 #[cfg(not(feature = "arrow"))]
 #[path = "cli/no_tables.rs"]
 mod no_tables;

@@ -12,6 +12,7 @@ usage: cargo xtask <command>
 
   ci                  everything the continuous integration runs (the same as .ci/run)
   arrow               what the feature `arrow` of the command line needs, which takes minutes to build: clippy and its tests
+  cluster             what the feature `cluster` of the command line needs: clippy, and its tests against a real nats-server
   chaos [options]     faults at random into pools under load, nothing may be lost; `chaos --help` lists the options
   bench [options]     every benchmark, beside its limits and its peers; `bench --help` lists the options
   bench faults        what the pool and its peers do when an item goes wrong: a table of docs/reliability.md
@@ -29,6 +30,13 @@ fn main() -> ExitCode {
             "cargo clippy -p procession-cli --features arrow --lib --tests -- -D warnings \
              && cargo test -p procession-cli --features arrow --lib -- output \
              && cargo test -p procession-cli --features arrow --test cli -- table",
+        ])),
+        ["cluster"] => run(Command::new("bash").args([
+            "-c",
+            ".ci/nats-server \
+             && cargo clippy -p procession-cluster -p procession-cli --features procession-cli/cluster --lib --tests -- -D warnings \
+             && cargo test -p procession-cluster \
+             && cargo test -p procession-cli --features cluster --test cli -- clusters",
         ])),
         ["chaos", options @ ..] => {
             run(cargo(&["run", "--release", "--package", "procession-chaos", "--"]).args(options))

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use procession::{Payload, Pool, RunningItem, Stats, TaskInfo, WorkerStats};
+use procession::{Payload, RunningItem, Stats, TaskInfo, WorkerStats};
 
+use crate::engine::Engine;
 use crate::exec;
 use crate::host::Away;
 use crate::intake::Numbers;
@@ -34,7 +35,7 @@ impl SharedTally {
 /// A run under way.
 #[derive(Clone)]
 pub(crate) struct Activity {
-    pool: Pool,
+    engine: Engine,
     /// The pool counts payloads, people count items.
     numbers: Numbers,
     whole: Option<Whole>,
@@ -52,21 +53,21 @@ struct Whole {
 }
 
 impl Activity {
-    /// Of a pool alone.
-    pub(crate) fn of(pool: Pool) -> Activity {
+    /// Of an engine alone.
+    pub(crate) fn of(engine: Engine) -> Activity {
         let (numbers, away) = (Numbers::default(), Away::default());
-        Activity { pool, numbers, whole: None, start: Instant::now(), away }
+        Activity { engine, numbers, whole: None, start: Instant::now(), away }
     }
 
     /// Of a run that begins now.
     pub(crate) fn of_run(
-        pool: Pool,
+        engine: Engine,
         numbers: Numbers,
         (name, task, total): (&str, &'static TaskInfo, Option<u64>),
         tally: SharedTally,
     ) -> Activity {
         let whole = Whole { name: printable(name), task, total, tally };
-        Activity { numbers, whole: Some(whole), ..Activity::of(pool) }
+        Activity { numbers, whole: Some(whole), ..Activity::of(engine) }
     }
 
     /// For how long the run was suspended so far.
@@ -82,7 +83,7 @@ impl Activity {
     /// All of it, for people who ask: a line a worker and one for the whole, each with its end.
     pub(crate) fn report(&self) -> String {
         let mut report = String::new();
-        for worker in &self.pool.stats().workers {
+        for worker in &self.engine.stats().workers {
             report.push_str(&self.line(worker));
             report.push('\n');
         }
@@ -96,7 +97,7 @@ impl Activity {
 
     /// All of it, as it is painted. `rate` is told how many items ran, and says how fast.
     pub(crate) fn picture(&self, rate: impl FnOnce(Duration, u64) -> f64) -> Picture {
-        let Stats { workers, .. } = self.pool.stats();
+        let Stats { workers, .. } = self.engine.stats();
         let tally = self.whole.as_ref().map(|whole| whole.tally.lock().clone()).unwrap_or_default();
         let total = self.whole.as_ref().and_then(|whole| whole.total);
         let (running, set_aside) = (self.running(), self.numbers.set_aside_items());

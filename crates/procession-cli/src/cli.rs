@@ -2,6 +2,7 @@
 //!
 //! It says what can be typed; what is meant by it is `commands`' business.
 
+mod agent;
 mod calls;
 mod desk;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod value;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub(crate) use self::agent::Agent;
 pub(crate) use self::calls::{Apply, Map, Run, Starmap};
 pub(crate) use self::desk::{Completions, ManPages, New, Schema};
 pub(crate) use self::exec::Exec;
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Run a command for every item, in parallel
     Exec(Exec),
+    /// Run the items of other machines' jobs, until told to leave
+    Agent(Agent),
     /// Say how far the run in a run directory is
     Status(Status),
     /// List the items of a run that have no value

@@ -13,6 +13,7 @@ use crate::cli::{
     Retry, Run, RunDirFlags, Starmap, TimeLimit, ValueFlags,
 };
 use crate::diagnostic::{Diagnostic, Place, Text};
+use crate::engine::{self, Remote};
 use crate::exec::{self, Commands, Origin, RowForm, Streams, Wording};
 use crate::exit::{Ending, Stop};
 use crate::failures::UNKNOWN;
@@ -52,6 +53,7 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
             let (conduct, store, words) = (command.conduct, command.store.clone(), command.words.clone());
             conduct_job(store.put_into(exec_job(command)?, &words)?, conduct)
         }
+        Command::Agent(command) => engine::agent(&command),
         Command::Scale(command) => scale::scale(&command),
         Command::Tasks(command) => listing::show(command.json),
         Command::New(command) => new::new(&command),
@@ -130,6 +132,7 @@ fn run_job(command: Run) -> Result<Job, Diagnostic> {
     command.results.adjust(&mut job.results)?;
     job.part = Part::of(&command.part)?;
     job.skip_invalid = command.conduct.skip_invalid;
+    job.engine = command.engine.map(|address| Remote { address });
     Ok(job)
 }
 
@@ -212,6 +215,7 @@ fn apply_job(command: Apply) -> Result<Job, Diagnostic> {
         skip_invalid: false,
         run_dir: None,
         report: None,
+        engine: None,
     })
 }
 
@@ -241,6 +245,7 @@ fn job(
         skip_invalid: conduct.skip_invalid,
         run_dir: None,
         report: None,
+        engine: None,
     })
 }
 
@@ -300,6 +305,7 @@ fn exec_job(command: Exec) -> Result<Job, Diagnostic> {
         skip_invalid: command.conduct.skip_invalid,
         run_dir: None,
         report: None,
+        engine: None,
     })
 }
 

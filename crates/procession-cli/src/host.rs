@@ -1,19 +1,18 @@
-//! A run, as far as signals must reach it whatever its own thread does: its pool, and what it shows.
+//! A run, as far as signals must reach it whatever its own thread does: what runs it, and what it shows.
 //!
 //! It knows no signals but that which stops the program.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use procession::Pool;
-
 use crate::activity::Activity;
+use crate::engine::Engine;
 use crate::progress::Screen;
 use crate::terminal;
 
 /// One run. Several pools may follow each other in a program, each with a host of its own.
 pub(crate) struct Host {
-    pool: Pool,
+    engine: Engine,
     screen: Screen,
     activity: Activity,
 }
@@ -23,8 +22,8 @@ pub(crate) struct Host {
 pub(crate) struct Away(Arc<Mutex<Duration>>);
 
 impl Host {
-    pub(crate) fn new(pool: Pool, screen: Screen, activity: Activity) -> Host {
-        Host { pool, screen, activity }
+    pub(crate) fn new(engine: Engine, screen: Screen, activity: Activity) -> Host {
+        Host { engine, screen, activity }
     }
 
     /// To be asked once the host is given away.
@@ -36,16 +35,16 @@ impl Host {
     pub(crate) fn suspend(&self, stop: impl FnOnce()) {
         let start = Instant::now();
         self.screen.aside(|| {
-            self.pool.pause();
+            self.engine.pause();
             stop();
-            self.pool.resume();
+            self.engine.resume();
         });
         self.activity.away().add(start.elapsed());
     }
 
     /// Stops what runs.
     pub(crate) fn terminate(&self) {
-        self.pool.terminate();
+        self.engine.terminate();
     }
 
     /// Says what it is doing.

@@ -12,6 +12,7 @@ use procession_store::FILES;
 
 use crate::diagnostic::{Diagnostic, Place};
 use crate::echo;
+use crate::engine::Remote;
 use crate::exec::Streams;
 use crate::input::{Counted, Rows, Source};
 use crate::output::Format;
@@ -41,6 +42,8 @@ pub(crate) struct Job {
     pub(crate) run_dir: Option<RunDirSettings>,
     /// The page that is drawn of it at the end, if one is.
     pub(crate) report: Option<ReportSettings>,
+    /// Where its items run, if not here.
+    pub(crate) engine: Option<Remote>,
 }
 
 /// A command line, and the directory it was typed in.

@@ -32,6 +32,7 @@ mod cli;
 mod commands;
 mod diagnostic;
 mod echo;
+mod engine;
 mod exec;
 mod exit;
 mod failures;

@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use procession::{Error, ErrorKind, Payload, PayloadStream, Pool, StreamOptions};
+use procession::{Error, ErrorKind, Payload, Pool, StreamOptions};
 
 use self::books::{Books, Lost};
 use self::events::{End, Events, How, Stopping};
@@ -28,6 +28,7 @@ use self::results::Results;
 use self::steering::Steering;
 use crate::activity::Activity;
 use crate::diagnostic::Diagnostic;
+use crate::engine::{self, Agents, Call as Handed, Engine};
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
 use crate::host::{Away, Host};
@@ -43,8 +44,8 @@ use crate::terminal;
 
 /// How long to wait for an outcome before looking at signals again.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(50);
-/// How long workers may take to leave once they have nothing left to do.
-const LEAVE_WITHIN: Duration = Duration::from_secs(12);
+/// How often whoever keeps outcomes until they are on record hears that they are.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 /// How much a run says on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,7 @@ pub(crate) struct Talk {
 
 /// Runs `job` to its end. Nothing has started when this returns a refusal.
 pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
+    engine::refuse_local_settings(job)?;
     let (items, total) = job.check()?;
     let policies = &job.pool.policies;
     if let Some(halt) = policies.halt.filter(|halt| halt.wants_total() && total.is_none()) {
@@ -76,8 +78,10 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
         job.results.events.as_deref().map(|path| Events::open(path, &progress.screen())).transpose()?;
     let is_recorded = job.run_dir.is_some() || stream.is_some();
     let keep_args = failures.is_some() || is_recorded || job.results.streams.is_some() || policies.reorders();
+    let agents = Agents::connect(job)?;
     // Last of all that may be refused: it is there, and locked, once there is a run.
-    let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, items)).transpose()?;
+    let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, items, agents.as_ref()));
+    let opened = opened.transpose()?;
     let shows_items = progress.shows_items();
     let books = Books::new((results, failures), progress, policies, &job.part.selection);
     if policies.reorders() {
@@ -93,11 +97,14 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     } else {
         builder
     };
-    let pool = builder.build().map_err(|error| unstarted(&error))?;
+    let engine = match agents {
+        Some(agents) => Engine::Agents(Box::new(agents)),
+        None => Engine::Local(builder.build().map_err(|error| unstarted(&error))?),
+    };
     // Only now: it has a thread, and a pool may have to be started without.
     if is_recorded {
         books.keep_record(Record::begin((opened, stream), (job, total), events)?, job.results.unordered);
-        books.on_record(|record| record.note_workers(&pool.worker_pids()))?;
+        books.on_record(|record| record.note_workers(&engine.worker_pids()))?;
     }
     // Only now: until the workers stand, a signal may simply end the program.
     let watch = Watch::start().map_err(|error| {
@@ -110,14 +117,14 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let desk = intake.desk();
     let numbers = desk.borrow().numbers();
     let whole = (job.name.as_str(), job.task, total);
-    let activity = Activity::of_run(pool.clone(), numbers, whole, books.shared_tally());
+    let activity = Activity::of_run(engine.clone(), numbers, whole, books.shared_tally());
     books.watch(activity.clone());
     let pauses = Pauses { away: activity.away(), told: Duration::ZERO };
-    let _hosting = watch.host(Host::new(pool.clone(), books.screen(), activity));
+    let _hosting = watch.host(Host::new(engine.clone(), books.screen(), activity));
     let steering = Steering::new(job);
     let figures = Figures::default();
     let stage = Request::Run;
-    let mut run = Run { job, books: &books, pool, watch, stage, total, figures, steering, pauses };
+    let mut run = Run { job, books: &books, engine, watch, stage, total, figures, steering, pauses };
 
     let (driven, is_settled) = run.drive(intake, &desk);
     let is_read = driven.is_ok();
@@ -138,7 +145,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
         let items = total.unwrap_or_else(|| desk.borrow().items());
         run.count_unrecorded(stop, items)
     });
-    run.end_pool(&done);
+    run.engine.end(done.is_ok() && run.stage < Request::Stop && books.broken().is_none());
     let items = desk.borrow().items();
     if total.is_none() && is_read && run.stage == Request::Run && books.why_cut_short().is_none() {
         job.part.shortfall(items).iter().for_each(|what| terminal::say_warning(what));
@@ -148,8 +155,8 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
     let done = run.end_record(done, (&tally, start.elapsed()), items, is_settled);
 
     if talk.summary && done.is_ok() {
-        let restarts = run.pool.stats().workers.iter().map(|worker| u64::from(worker.restarts)).sum();
-        let workers = job.pool.workers();
+        let restarts = run.engine.stats().workers.iter().map(|worker| u64::from(worker.restarts)).sum();
+        let workers = run.engine.workers(job.pool.workers());
         let wall = start.elapsed();
         terminal::say(&Summary { name: &job.name, tally: &tally, wall, workers, restarts }.to_string());
     }
@@ -184,7 +191,7 @@ fn explain(job: &Job, talk: Talk, lost: Lost) {
 struct Run<'a> {
     job: &'a Job,
     books: &'a Books,
-    pool: Pool,
+    engine: Engine,
     watch: Watch,
     /// What the signals so far have led to.
     stage: Request,
@@ -217,35 +224,46 @@ impl Run<'_> {
             // nobody would know after a kill which of them have run.
             options.buffer = options.buffer.or(Some(self.job.pool.workers()));
         }
-        let mut stream = self.pool.stream(self.job.task, intake, options);
-        let driven = self.follow(&mut stream, desk);
-        let is_settled = driven.is_ok() || self.wind_up(&mut stream, desk);
-        (driven, is_settled)
+        let about = (desk.borrow().numbers(), self.books.screen());
+        let mut call = match self.engine.call(self.job, intake, options, about) {
+            Ok(call) => call,
+            // Nothing was handed out.
+            Err(stop) => return (Err(stop), true),
+        };
+        let driven = self.follow(&mut call, desk);
+        let is_settled = driven.is_ok() || self.wind_up(&mut call, desk);
+        (driven.and_then(|()| self.end_call(call)), is_settled)
     }
 
-    fn follow<I: Iterator>(
+    fn follow<I: Iterator<Item = Option<Payload>>>(
         &mut self,
-        stream: &mut PayloadStream<I>,
+        call: &mut Handed<I>,
         desk: &RefCell<Desk>,
     ) -> Result<(), Stop> {
+        let mut committed = Instant::now();
         loop {
             self.books.on_record(Record::tick)?;
+            if call.awaits_record() && committed.elapsed() >= COMMIT_EVERY {
+                committed = Instant::now();
+                self.books.on_record(Record::flush)?;
+                call.on_record();
+            }
             self.tell_pauses()?;
             let request = self.watch.request();
             if request > self.stage {
                 self.stage = request;
                 self.watch.hear();
-                self.obey(stream)?;
+                self.obey(call)?;
             }
             if let Some(stop) = self.books.stop() {
                 return Err(stop);
             }
-            let step = match stream.next_timeout(Duration::ZERO) {
+            let step = match call.results(Duration::ZERO)? {
                 Some(step) => Some(step),
                 None => {
                     // Nothing at hand: let readers see what there is, and wait.
                     self.books.flush_values()?;
-                    stream.next_timeout(LOOK_UP_EVERY)
+                    call.results(LOOK_UP_EVERY)?
                 }
             };
             match step {
@@ -255,10 +273,10 @@ impl Run<'_> {
                     // Not an item's: the call as a whole was refused, ran out of time or was given up.
                     self.cut_short(&error)?;
                 }
-                Some(Some(answer)) => self.settle(stream, desk, answer)?,
+                Some(Some(answer)) => self.settle(call, desk, answer)?,
             }
             if let Some(why) = self.reason_to_halt() {
-                self.halt(stream, &why)?;
+                self.halt(call, &why)?;
             }
         }
     }
@@ -321,19 +339,19 @@ impl Run<'_> {
     }
 
     /// Does what the signals ask for, and says so.
-    fn obey<I: Iterator>(&self, stream: &mut PayloadStream<I>) -> Result<(), Stop> {
+    fn obey<I: Iterator<Item = Option<Payload>>>(&self, call: &mut Handed<I>) -> Result<(), Stop> {
         let name = self.watch.signal().map_or("signal", signals::name);
         match self.stage {
             Request::Run => Ok(()),
             Request::Drain => {
-                stream.drain();
+                call.drain();
                 let warning =
                     format!("{name}: finishing what runs, beginning nothing new; once more to stop it");
                 self.books.warn(&warning);
                 self.stopping(How::Drain, name)
             }
             Request::Stop => {
-                self.pool.terminate();
+                call.terminate(&self.engine);
                 // Nobody waits for what is stopped, and a word on each item is to come.
                 self.books.end_progress();
                 terminal::say_warning(&format!("{name}: stopping what runs; once more to kill it"));
@@ -419,19 +437,6 @@ impl Run<'_> {
         self.books.pass(item, None)?;
         self.books.failed(item, args, error, message)?;
         told
-    }
-
-    /// Lets the workers leave, or makes them.
-    fn end_pool(&self, done: &Result<(), Stop>) {
-        let in_order = done.is_ok() && self.stage < Request::Stop && self.books.broken().is_none();
-        // A pool that does not close is not worth failing a finished run for.
-        if in_order && self.pool.close().is_ok() {
-            return;
-        }
-        self.pool.terminate();
-        if let Err(error) = self.pool.join(Some(LEAVE_WITHIN)) {
-            terminal::say_warning(&terminal::printable(&error.to_string()));
-        }
     }
 
     fn ending(&self, done: Result<(), Stop>, tally: &Tally) -> Result<Ending, Stop> {

@@ -13,6 +13,7 @@ use procession_store::{
 };
 
 use crate::diagnostic::Diagnostic;
+use crate::engine::{Agents, NAME_FILE};
 use crate::exec::{self, Commands};
 use crate::exit::Stop;
 use crate::failures::{INVALID, UNKNOWN};
@@ -148,13 +149,23 @@ impl Opened {
 }
 
 /// Makes the run directory, or opens it and makes sure that it is this job's.
-pub(crate) fn open(job: &Job, settings: &RunDirSettings, items: Option<u64>) -> Result<Opened, Stop> {
+pub(crate) fn open(
+    job: &Job,
+    settings: &RunDirSettings,
+    items: Option<u64>,
+    agents: Option<&Agents>,
+) -> Result<Opened, Stop> {
     let mut described = described(job, &settings.typed, items);
     // Before its items are read, however many there are.
     described.check_room()?;
     let dir = if settings.resume {
         let dir = RunDir::open(&settings.path)?;
         describe_input(job, &mut described)?;
+        refuse_elsewhere(&dir, agents)?;
+        if agents.is_some_and(Agents::knows_of_job) {
+            // Whoever has the items answers for them.
+            dir.disregard_handed_out()?;
+        }
         resume(&dir, job, settings, &described)?;
         dir
     } else {
@@ -172,9 +183,24 @@ pub(crate) fn open(job: &Job, settings: &RunDirSettings, items: Option<u64>) -> 
             dir.path().display()
         ));
     }
+    if let Some(agents) = agents {
+        agents.keep_name(&settings.path)?;
+    }
     let workers = u32::try_from(job.pool.workers()).unwrap_or(u32::MAX);
     let earlier = Earlier::open(&settings.path)?;
     Ok(Opened { dir, workers, earlier })
+}
+
+/// Refuses to run here what agents may still be running.
+fn refuse_elsewhere(dir: &RunDir, agents: Option<&Agents>) -> Result<(), Stop> {
+    if agents.is_some() || !dir.path().join(NAME_FILE).exists() {
+        return Ok(());
+    }
+    let what = format!(
+        "the run in {} was begun with --engine, and agents may still run its items",
+        dir.path().display()
+    );
+    Err(Diagnostic::new(what).help("add --engine with the address of its broker").into())
 }
 
 /// The command line that goes on with a run.

@@ -2,12 +2,17 @@
 //!
 //! It knows nothing of how a failure was found; the driver, the worker's replies and the callers fill it in.
 
+mod report;
+
 use std::fmt;
 use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
+
+pub use report::{ErrorReport, LossReport};
 
 use crate::crash_report::CrashReport;
 use crate::process::{LaunchError, WorkerExit};
@@ -23,7 +28,7 @@ use crate::stack::{Stack, Top, Trace};
 pub struct Error(Box<Inner>);
 
 /// The kinds of [`Error`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The task panicked. The worker lives on.
@@ -90,6 +95,8 @@ struct Inner {
     args_digest: Option<String>,
     panic_message: Option<String>,
     panic_trace: Option<Arc<Trace>>,
+    /// The backtrace as another program told it.
+    told_trace: Option<String>,
     loss: Option<Arc<Loss>>,
 }
 
@@ -174,7 +181,7 @@ impl Error {
     pub fn backtrace(&self) -> Option<&str> {
         let panic = self.0.panic_trace.as_deref().map(Trace::text);
         let crash = || self.loss()?.crash.as_deref().map(CrashReport::text);
-        panic.or_else(crash).filter(|text| !text.is_empty())
+        self.0.told_trace.as_deref().or(panic).or_else(crash).filter(|text| !text.is_empty())
     }
 
     fn loss(&self) -> Option<&Loss> {
@@ -191,6 +198,7 @@ impl Error {
             args_digest: None,
             panic_message: None,
             panic_trace: None,
+            told_trace: None,
             loss: None,
         }))
     }

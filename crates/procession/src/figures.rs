@@ -29,3 +29,17 @@ pub struct ItemFigures {
     /// The most memory that the worker, or one of its commands, has had so far, in bytes.
     pub peak_rss: u64,
 }
+
+impl ItemFigures {
+    /// Figures of which nothing else is known, for who tells of items that another pool ran.
+    ///
+    /// ```
+    /// let figures = procession::ItemFigures::new(3, 1, std::time::Instant::now());
+    /// assert_eq!((figures.first, figures.attempt), (3, 1));
+    /// ```
+    #[must_use]
+    pub fn new(first: u64, items: u32, ended: Instant) -> ItemFigures {
+        let none = Duration::ZERO;
+        ItemFigures { first, items, attempt: 1, slot: 0, pid: 0, ended, busy: none, cpu: none, peak_rss: 0 }
+    }
+}

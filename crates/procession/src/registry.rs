@@ -12,11 +12,12 @@ mod tests;
 
 use std::sync::OnceLock;
 
+pub use check::fingerprint;
 pub use find::{NotFound, find};
 pub use function::{Callable, NoPassage, Passage, argument, result};
 pub use info::{Definition, ParamInfo, TaskInfo};
 
-pub(crate) use check::{check, fingerprint};
+pub(crate) use check::check;
 pub(crate) use info::TaskFault;
 
 /// Every `#[task]` of the program, in link order. The elements are defined by the attribute's expansion.

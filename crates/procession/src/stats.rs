@@ -10,7 +10,7 @@ use crate::registry::TaskInfo;
 const SLOWEST_MAX: usize = 10;
 
 /// A snapshot of a pool.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Stats {
     /// One entry a seat, by slot.

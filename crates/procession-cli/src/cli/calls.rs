@@ -20,6 +20,9 @@ pub(crate) struct Run {
     /// Change a key of the spec, such as pool.workers=4 (may be given more than once)
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Let agents run the items, wherever they are, through the broker at this address: nats://HOST:PORT (needs the feature `cluster`)
+    #[arg(long, value_name = "URL")]
+    pub(crate) engine: Option<String>,
     #[command(flatten)]
     pub(crate) part: PartFlags,
     #[command(flatten)]

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::time::Instant;
 
-use procession::{Error, Payload, PayloadStream};
+use procession::{Error, Payload};
 
 use super::Run;
 use super::again::{Again, Cause, Failure};
 use super::events::{How, Retried};
 use super::figures::Figure;
 use super::steering::Verdict;
+use crate::engine::Call;
 use crate::exit::Stop;
 use crate::intake::Desk;
 use crate::policy::When;
@@ -19,20 +20,20 @@ use crate::terminal;
 
 impl Run<'_> {
     /// Books what became of a payload, or lets its item run again.
-    pub(super) fn settle<I: Iterator>(
+    pub(super) fn settle<I: Iterator<Item = Option<Payload>>>(
         &mut self,
-        stream: &mut PayloadStream<I>,
+        call: &mut Call<I>,
         desk: &RefCell<Desk>,
         (payload, outcome): (u64, Result<Payload, Error>),
     ) -> Result<(), Stop> {
         let item = desk.borrow().item(payload);
         let args = desk.borrow_mut().settle(payload);
-        self.figures.add(stream.take_figures());
+        self.figures.add(call.take_figures());
         let figure = self.figures.take(payload);
         if self.steering.judges {
             let verdict = self.steering.judge(self.job, args.as_ref(), &outcome);
             if let Some(limit) = self.steering.limit(&verdict, figure) {
-                stream.set_timeout(limit);
+                call.set_timeout(limit);
             }
             let may_begin = self.stage == Request::Run && self.books.why_cut_short().is_none();
             if verdict.is_passing()
@@ -118,14 +119,18 @@ impl Run<'_> {
         self.total.is_none_or(|total| done < total).then(|| format!("{why} (--halt {halt})"))
     }
 
-    pub(super) fn halt<I: Iterator>(&self, stream: &mut PayloadStream<I>, why: &str) -> Result<(), Stop> {
+    pub(super) fn halt<I: Iterator<Item = Option<Payload>>>(
+        &self,
+        call: &mut Call<I>,
+        why: &str,
+    ) -> Result<(), Stop> {
         let (how, what) = match self.job.pool.policies.halt.map(|halt| halt.when) {
             Some(When::Now) => {
-                stream.cancel();
+                call.cancel();
                 (How::Stop, "stopping what runs")
             }
             Some(When::Soon) | None => {
-                stream.drain();
+                call.drain();
                 (How::Drain, "finishing what runs")
             }
         };

@@ -6,6 +6,7 @@ use procession::{Payload, Pool};
 
 use super::sameness::{Digest, Outcome};
 use crate::activity::Activity;
+use crate::engine::Engine;
 use crate::exit::Stop;
 use crate::host::Host;
 use crate::job::Job;
@@ -26,7 +27,8 @@ pub(super) fn measure(job: &Job, watch: &Watch) -> Result<(Duration, Outcome), S
     items.iter().for_each(|item| digest.item(item));
     let pool = job.pool.configure(Pool::builder(), Screen::bare()).build();
     let pool = pool.map_err(|error| unstarted(&error))?;
-    let host = Host::new(pool.clone(), Screen::bare(), Activity::of(pool.clone()));
+    let engine = Engine::Local(pool.clone());
+    let host = Host::new(engine.clone(), Screen::bare(), Activity::of(engine));
     let away = host.away();
     let _hosting = watch.host(host);
     let start = Instant::now();

@@ -145,6 +145,7 @@ fn job(
         skip_invalid: false,
         run_dir,
         report,
+        engine: None,
     })
 }
 

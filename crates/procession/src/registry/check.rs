@@ -15,7 +15,12 @@ pub(crate) fn check() -> Result<(), String> {
 /// each text followed by a zero byte. Written out here because the number must not change with a toolchain.
 ///
 /// Computed once per process: every signature is put into words for it, and each worker that starts is asked for it.
-pub(crate) fn fingerprint() -> u64 {
+///
+/// ```
+/// assert_eq!(procession::fingerprint(), procession::fingerprint());
+/// ```
+#[must_use]
+pub fn fingerprint() -> u64 {
     static FINGERPRINT: OnceLock<u64> = OnceLock::new();
     *FINGERPRINT.get_or_init(|| fingerprint_of(tasks()))
 }

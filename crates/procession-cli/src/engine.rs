@@ -1,0 +1,221 @@
+//! What runs the items of a job: a pool of this machine's or, with the feature `cluster`, agents on many. A run takes outcomes
+//! from it by their payloads' numbers, and does not know where items run.
+
+#[cfg(feature = "cluster")]
+mod agents;
+#[cfg(not(feature = "cluster"))]
+#[path = "engine/no_agents.rs"]
+mod agents;
+
+use std::time::Duration;
+
+use procession::{Error, ItemFigures, Payload, PayloadStream, Pool, Stats, StreamOptions};
+
+pub(crate) use self::agents::{Agents, agent};
+use crate::diagnostic::Diagnostic;
+use crate::exit::Stop;
+use crate::intake::Numbers;
+use crate::job::Job;
+use crate::progress::Screen;
+use crate::terminal;
+
+/// How long workers may take to leave once they have nothing left to do.
+pub(crate) const LEAVE_WITHIN: Duration = Duration::from_secs(12);
+
+/// In a run directory: the name of the job at its broker.
+pub(crate) const NAME_FILE: &str = "cluster-job";
+
+/// Where a job's chunks go, if not to a pool of this machine's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    /// The address of a broker.
+    pub(crate) address: String,
+}
+
+/// See the module. Cheap to clone; any thread may ask it.
+#[derive(Clone)]
+pub(crate) enum Engine {
+    Local(Pool),
+    Agents(Box<Agents>),
+}
+
+/// An outcome, none yet, or none any more.
+pub(crate) type Step = Option<Option<(u64, Result<Payload, Error>)>>;
+
+/// The items of a job on their way through an engine.
+pub(crate) enum Call<I: Iterator<Item = Option<Payload>>> {
+    Local(Box<PayloadStream<I>>),
+    Agents(Box<agents::AgentsCall<I>>),
+}
+
+impl Engine {
+    pub(crate) fn stats(&self) -> Stats {
+        match self {
+            Engine::Local(pool) => pool.stats(),
+            Engine::Agents(agents) => agents.stats(),
+        }
+    }
+
+    /// How many workers there are, or were at most; `wanted`: of this machine.
+    pub(crate) fn workers(&self, wanted: usize) -> usize {
+        match self {
+            Engine::Local(_) => wanted,
+            Engine::Agents(agents) => agents.workers(),
+        }
+    }
+
+    /// The processes of this machine that run items.
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        match self {
+            Engine::Local(pool) => pool.worker_pids(),
+            Engine::Agents(_) => Vec::new(),
+        }
+    }
+
+    /// What runs on this machine stands still. Agents go on.
+    pub(crate) fn pause(&self) {
+        match self {
+            Engine::Local(pool) => pool.pause(),
+            Engine::Agents(_) => {}
+        }
+    }
+
+    pub(crate) fn resume(&self) {
+        match self {
+            Engine::Local(pool) => pool.resume(),
+            Engine::Agents(_) => {}
+        }
+    }
+
+    /// Stops what runs on this machine. Of agents the call asks that.
+    pub(crate) fn terminate(&self) {
+        match self {
+            Engine::Local(pool) => pool.terminate(),
+            Engine::Agents(_) => {}
+        }
+    }
+
+    /// Lets rows in. `numbers` knows which items they are.
+    pub(crate) fn call<I: Iterator<Item = Option<Payload>>>(
+        &self,
+        job: &Job,
+        input: I,
+        options: StreamOptions,
+        (numbers, screen): (Numbers, Screen),
+    ) -> Result<Call<I>, Stop> {
+        Ok(match self {
+            Engine::Local(pool) => Call::Local(Box::new(pool.stream(job.task, input, options))),
+            Engine::Agents(agents) => {
+                Call::Agents(Box::new(agents.call(job, input, options, (numbers, screen))?))
+            }
+        })
+    }
+
+    /// Lets the workers leave, or makes them.
+    pub(crate) fn end(&self, in_order: bool) {
+        let Engine::Local(pool) = self else { return };
+        // A pool that does not close is not worth failing a finished run for.
+        if in_order && pool.close().is_ok() {
+            return;
+        }
+        pool.terminate();
+        if let Err(error) = pool.join(Some(LEAVE_WITHIN)) {
+            terminal::say_warning(&terminal::printable(&error.to_string()));
+        }
+    }
+}
+
+impl<I: Iterator<Item = Option<Payload>>> Call<I> {
+    /// The next outcome, waiting for so long.
+    pub(crate) fn results(&mut self, timeout: Duration) -> Result<Step, Stop> {
+        match self {
+            Call::Local(stream) => Ok(stream.next_timeout(timeout)),
+            Call::Agents(call) => call.results(timeout),
+        }
+    }
+
+    pub(crate) fn take_figures(&mut self) -> Vec<ItemFigures> {
+        match self {
+            Call::Local(stream) => stream.take_figures(),
+            Call::Agents(call) => call.take_figures(),
+        }
+    }
+
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        match self {
+            Call::Local(stream) => stream.set_timeout(timeout),
+            Call::Agents(call) => call.set_timeout(timeout),
+        }
+    }
+
+    /// What has not begun never runs.
+    pub(crate) fn drain(&mut self) {
+        match self {
+            Call::Local(stream) => stream.drain(),
+            Call::Agents(call) => call.drain(),
+        }
+    }
+
+    /// As [`drain`](Call::drain), and what runs is stopped.
+    pub(crate) fn cancel(&mut self) {
+        match self {
+            Call::Local(stream) => stream.cancel(),
+            Call::Agents(call) => call.cancel(),
+        }
+    }
+
+    /// What runs is stopped, and with it the engine.
+    pub(crate) fn terminate(&mut self, engine: &Engine) {
+        match self {
+            Call::Local(_) => engine.terminate(),
+            Call::Agents(call) => call.cancel(),
+        }
+    }
+
+    /// Somebody keeps outcomes until [`on_record`](Call::on_record) says that they need not any longer.
+    pub(crate) fn awaits_record(&self) -> bool {
+        match self {
+            Call::Local(_) => false,
+            Call::Agents(call) => call.awaits_record(),
+        }
+    }
+
+    /// Every outcome so far is on record.
+    pub(crate) fn on_record(&mut self) {
+        match self {
+            Call::Local(_) => {}
+            Call::Agents(call) => call.on_record(),
+        }
+    }
+
+    /// `is_over`: nobody will go on with the job.
+    pub(crate) fn end(self, is_over: bool) {
+        match self {
+            Call::Local(_) => {}
+            Call::Agents(call) => call.end(is_over),
+        }
+    }
+}
+
+/// Refuses settings that concern a machine, where items run on others.
+pub(crate) fn refuse_local_settings(job: &Job) -> Result<(), Diagnostic> {
+    if job.engine.is_none() {
+        return Ok(());
+    }
+    let pool = &job.pool;
+    for (is_set, name) in [
+        (!pool.policies.gates.is_empty(), "a start gate (`max_load`, `min_free_memory`)"),
+        (pool.cpu_affinity.is_some(), "`cpu_affinity`"),
+        (pool.start_method.is_some(), "`start_method`"),
+        (pool.lazy_start.is_some(), "`lazy_start`"),
+        (pool.idle_timeout.is_some(), "`idle_timeout`"),
+    ] {
+        if is_set {
+            let refusal = Diagnostic::new(format!(
+                "{name} concerns this machine, and with --engine items run on others"
+            ));
+            return Err(refusal.help("remove it, or run the job here"));
+        }
+    }
+    Ok(())
+}

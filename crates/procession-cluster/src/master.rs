@@ -1,0 +1,463 @@
+//! What a master decides: how items become chunks, how many are out, which of them are put again, halved or given up, and
+//! in which order outcomes come. Facts in, commands out; time is an argument.
+//!
+//! It knows neither NATS nor pools. Times are counted from the start of the master.
+
+mod earlier;
+mod fleet;
+mod pace;
+mod terms;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use procession::{ErrorKind, ErrorReport};
+
+use self::earlier::Earlier;
+use self::fleet::Fleet;
+pub use self::fleet::Notice;
+pub(crate) use self::fleet::{Hello, Parting};
+use self::pace::Pace;
+pub(crate) use self::terms::{Command, Outcome, Queue, Settings};
+use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures, Item};
+
+/// Arguments of a chunk, in bytes, beyond which no more items join it.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Arguments under way and values that wait for their turn, in bytes; beyond it nothing new is taken in.
+const WINDOW_BYTES: usize = 64 << 20;
+/// Chunks under way where nobody has said yet how many workers there are.
+const WINDOW_CHUNKS_LEAST: usize = 8;
+/// A chunk that nobody has spoken of for so many leases, and that the broker does not have, is put again.
+const SILENT_LEASES: u32 = 3;
+/// What is stopped may take so long to say so.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Runs,
+    Drains,
+    Stops { until: Duration },
+}
+
+/// The master of one job.
+pub(crate) struct Master {
+    settings: Settings,
+    next_id: ChunkId,
+    /// Items of the chunk that is being made.
+    forming: Vec<Piece>,
+    forming_bytes: usize,
+    out: BTreeMap<ChunkId, Out>,
+    out_bytes: usize,
+    earlier: Earlier,
+    fleet: Fleet,
+    pace: Pace,
+    pushed: u64,
+    yielded: u64,
+    /// Outcomes that nobody has taken, by payload.
+    ready: BTreeMap<u64, Outcome>,
+    ready_bytes: usize,
+    figures: Vec<(u64, u32, Figures)>,
+    /// Answers whose items the caller is to put on record first.
+    to_release: Vec<ChunkId>,
+    commands: VecDeque<Command>,
+    stage: Stage,
+}
+
+/// An item, and which of the caller's payloads it is.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    payload: u64,
+    item: Item,
+}
+
+/// A chunk that has no answer.
+struct Out {
+    pieces: Vec<Piece>,
+    bytes: usize,
+    /// When it was put, or when an agent last said that it has it.
+    heard: Duration,
+    is_held: bool,
+    copies: u32,
+}
+
+impl Master {
+    pub(crate) fn new(settings: Settings) -> Master {
+        Master {
+            next_id: ChunkId::first(settings.session),
+            pace: Pace::new(settings.chunk_items, settings.at_most_once),
+            fleet: Fleet::new(settings.lease),
+            settings,
+            forming: Vec::new(),
+            forming_bytes: 0,
+            out: BTreeMap::new(),
+            out_bytes: 0,
+            earlier: Earlier::default(),
+            pushed: 0,
+            yielded: 0,
+            ready: BTreeMap::new(),
+            ready_bytes: 0,
+            figures: Vec::new(),
+            to_release: Vec::new(),
+            commands: VecDeque::new(),
+            stage: Stage::Runs,
+        }
+    }
+
+    /// How many more items are welcome now.
+    pub(crate) fn wants(&self) -> u64 {
+        let bytes = self.out_bytes + self.forming_bytes + self.ready_bytes;
+        let is_idle = self.pushed == self.yielded;
+        let window = WINDOW_CHUNKS_LEAST.max(2 * self.fleet.workers() as usize + 2);
+        if self.stage != Stage::Runs || self.out.len() >= window || (bytes >= WINDOW_BYTES && !is_idle) {
+            return 0;
+        }
+        let room = self.settings.buffer.saturating_sub(self.pushed - self.yielded);
+        room.min(self.pace.chunk_items().saturating_sub(self.forming.len()) as u64)
+    }
+
+    /// Takes an item in, which is the caller's next payload.
+    pub(crate) fn push(&mut self, item: Item, now: Duration) {
+        let piece = Piece { payload: self.pushed, item };
+        self.pushed += 1;
+        match self.earlier.claim(piece) {
+            earlier::Claimed::Unknown(piece) => {
+                self.forming_bytes += piece.item.args.as_bytes().len();
+                self.forming.push(piece);
+                if self.forming.len() >= self.pace.chunk_items() || self.forming_bytes >= CHUNK_BYTES {
+                    self.cut(now);
+                }
+            }
+            earlier::Claimed::UnderWay => {}
+            earlier::Claimed::Answered(piece, fate) => self.settle(piece, fate, &mut Vec::new()),
+        }
+    }
+
+    /// The items taken in so far wait for no others.
+    pub(crate) fn cut(&mut self, now: Duration) {
+        if !self.forming.is_empty() {
+            let pieces = std::mem::take(&mut self.forming);
+            self.forming_bytes = 0;
+            self.put(pieces, now);
+        }
+    }
+
+    /// An agent has said what became of a chunk.
+    pub(crate) fn answered(&mut self, id: ChunkId, answer: Answer, now: Duration) {
+        self.fleet.spoke(&answer.agent, now);
+        let Some(out) = self.take_out(id) else {
+            // Late, or of an earlier master.
+            match self.earlier.answered(id, &answer) {
+                Some(pieces) => self.settle_all(id, pieces, answer, now),
+                None => self.commands.push_back(Command::Release(id)),
+            }
+            return;
+        };
+        self.settle_all(id, out.pieces, answer, now);
+    }
+
+    fn settle_all(&mut self, id: ChunkId, mut pieces: Vec<Piece>, answer: Answer, now: Duration) {
+        self.note_figures(&pieces, &answer);
+        self.pace.heard(&answer);
+        let Answer { agent, is_suspect, fates, .. } = answer;
+        if is_suspect {
+            self.suspect(pieces, &agent, now);
+        } else {
+            let mut fates: BTreeMap<u64, Fate> = fates.into_iter().collect();
+            let mut again = Vec::new();
+            for piece in pieces.drain(..) {
+                // What an answer does not mention was not begun.
+                let fate = fates.remove(&piece.item.index).unwrap_or(Fate::NotBegun);
+                self.settle(piece, fate, &mut again);
+            }
+            if !again.is_empty() {
+                self.put(again, now);
+            }
+        }
+        if self.settings.keeps_answers {
+            self.to_release.push(id);
+        } else {
+            self.commands.push_back(Command::Release(id));
+        }
+    }
+
+    /// Agents were lost one after the other while they had this chunk: halves of it are tried, until it is one item.
+    fn suspect(&mut self, mut pieces: Vec<Piece>, agent: &str, now: Duration) {
+        if self.stage != Stage::Runs {
+            pieces.into_iter().for_each(|piece| self.settle(piece, Fate::NotBegun, &mut Vec::new()));
+        } else if pieces.len() > 1 {
+            let second = pieces.split_off(pieces.len() / 2);
+            self.put(pieces, now);
+            self.put(second, now);
+        } else if let Some(piece) = pieces.pop() {
+            let reason = format!(
+                "every agent that had it was lost, {} of them; agent {agent} did not begin it",
+                crate::leases::LOSSES_MAX
+            );
+            let report = ErrorReport::new(ErrorKind::Quarantined, crate::leases::LOSSES_MAX, reason);
+            self.ready(piece.payload, Outcome::Failed(Box::new(report)));
+        }
+    }
+
+    fn settle(&mut self, piece: Piece, fate: Fate, again: &mut Vec<Piece>) {
+        let outcome = match fate {
+            Fate::Value(value) => Outcome::Value(value),
+            Fate::Failed(report) => Outcome::Failed(Box::new(read_report(&report))),
+            Fate::Lost => {
+                let reason = "its agent was lost, and it starts at most once; it may have run";
+                Outcome::Failed(Box::new(ErrorReport::new(ErrorKind::WorkerLost, 1, reason)))
+            }
+            Fate::NotBegun if self.stage == Stage::Runs => return again.push(piece),
+            Fate::NotBegun => Outcome::Failed(Box::new(ErrorReport::new(ErrorKind::Cancelled, 0, ""))),
+        };
+        self.ready(piece.payload, outcome);
+    }
+
+    fn ready(&mut self, payload: u64, outcome: Outcome) {
+        if let Outcome::Value(value) = &outcome {
+            self.ready_bytes += value.as_bytes().len();
+        }
+        let before = self.ready.insert(payload, outcome);
+        assert!(before.is_none() && payload < self.pushed, "payload {payload} has one outcome");
+    }
+
+    /// The next outcome, if one is there: in order, if that is wanted.
+    pub(crate) fn next_outcome(&mut self) -> Option<(u64, Outcome)> {
+        let (&payload, _) = self.ready.first_key_value()?;
+        if self.settings.ordered && payload != self.yielded {
+            return None;
+        }
+        let (payload, outcome) = self.ready.pop_first()?;
+        if let Outcome::Value(value) = &outcome {
+            self.ready_bytes -= value.as_bytes().len();
+        }
+        self.yielded += 1;
+        Some((payload, outcome))
+    }
+
+    /// Every item taken in so far has been yielded.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.yielded == self.pushed
+    }
+
+    /// What items took: payload of the first, a number for the worker that no other has, and the rest.
+    pub(crate) fn take_figures(&mut self) -> Vec<(u64, u32, Figures)> {
+        std::mem::take(&mut self.figures)
+    }
+
+    /// There are answers that wait to be released.
+    pub(crate) fn has_answers(&self) -> bool {
+        !self.to_release.is_empty()
+    }
+
+    /// Every outcome yielded so far is on record. Answers with items that are not yielded yet wait on.
+    pub(crate) fn on_record(&mut self) {
+        if self.ready.is_empty() {
+            let released = self.to_release.drain(..).map(Command::Release);
+            self.commands.extend(released);
+        }
+    }
+
+    /// From now on each item of a chunk may run for so long.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.settings.timeout = Some(timeout);
+    }
+
+    /// Nothing new is begun; what runs is waited for.
+    pub(crate) fn drain(&mut self) {
+        if self.stage == Stage::Runs {
+            self.stage = Stage::Drains;
+            self.return_forming();
+            self.commands.extend([Command::Drain, Command::TakeBack]);
+        }
+    }
+
+    /// What runs is stopped.
+    pub(crate) fn stop(&mut self, now: Duration) {
+        if !matches!(self.stage, Stage::Stops { .. }) {
+            self.stage = Stage::Stops { until: now + STOP_WITHIN };
+            self.return_forming();
+            self.commands.extend([Command::Stop, Command::TakeBack]);
+        }
+    }
+
+    fn return_forming(&mut self) {
+        self.forming_bytes = 0;
+        for piece in std::mem::take(&mut self.forming) {
+            self.settle(piece, Fate::NotBegun, &mut Vec::new());
+        }
+    }
+
+    /// The broker gave a chunk back that no agent had; `was_begun`: one that is gone had it before.
+    pub(crate) fn taken_back(&mut self, id: ChunkId, was_begun: bool) {
+        let pieces = match self.take_out(id) {
+            Some(out) => out.pieces,
+            None => self.earlier.take_back(id),
+        };
+        let fate = if was_begun { Fate::Lost } else { Fate::NotBegun };
+        pieces.into_iter().for_each(|piece| self.settle(piece, fate.clone(), &mut Vec::new()));
+    }
+
+    /// What was there before this master: chunks that are still to be answered, and answers.
+    pub(crate) fn recover(&mut self, chunks: Vec<Chunk>, answers: Vec<(ChunkId, Answer)>, now: Duration) {
+        for (id, answer) in &answers {
+            self.earlier.answer(*id, answer);
+            self.to_release.push(*id);
+        }
+        for chunk in chunks {
+            self.earlier.chunk(chunk, now);
+        }
+    }
+
+    /// An agent has said that it is there.
+    pub(crate) fn heard(&mut self, hello: Hello, now: Duration) {
+        for id in &hello.held {
+            if let Some(out) = self.out.get_mut(id) {
+                (out.heard, out.is_held) = (now, true);
+            }
+            self.earlier.heard(*id, now);
+        }
+        self.fleet.heard(hello, now);
+    }
+
+    /// Something at the broker does not succeed.
+    pub(crate) fn trouble(&mut self, what: String) {
+        self.fleet.trouble(what);
+    }
+
+    /// What the caller should tell people.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        self.fleet.take_notices()
+    }
+
+    /// Why no agent can run anything, where all there were have said so.
+    pub(crate) fn broken(&self) -> Option<&str> {
+        self.fleet.broken()
+    }
+
+    /// Workers of all agents that are there.
+    pub(crate) fn workers(&self) -> u32 {
+        self.fleet.workers()
+    }
+
+    pub(crate) fn agents(&self) -> usize {
+        self.fleet.agents()
+    }
+
+    /// Time has passed; `queue` is the latest that is known of the broker's.
+    pub(crate) fn tick(&mut self, queue: Option<Queue>, now: Duration) {
+        self.fleet.tick(now);
+        if let Stage::Stops { until } = self.stage
+            && now >= until
+        {
+            self.give_up();
+        }
+        let Some(queue) = queue else { return };
+        if self.stage == Stage::Runs && !queue.has_consumer {
+            return self.commands.push_back(Command::Recreate);
+        }
+        let silence = self.settings.lease * SILENT_LEASES;
+        if queue.waiting > 0 {
+            if self.stage == Stage::Runs && self.fleet.is_idle_for(silence, now) {
+                self.fleet.spoke_of_queue(now);
+                self.commands.push_back(Command::Recreate);
+            }
+            return;
+        }
+        let is_silent = |heard: Duration| heard + silence <= now && queue.asked >= heard;
+        let silent: Vec<ChunkId> =
+            self.out.iter().filter(|(_, out)| is_silent(out.heard)).map(|(id, _)| *id).collect();
+        for id in silent {
+            self.put_again(id, now);
+        }
+        for (copy, chunk) in self.earlier.silent(is_silent, now) {
+            if self.stage == Stage::Runs {
+                self.commands.push_back(Command::Put { chunk, copy });
+            } else {
+                let pieces = self.earlier.take_back(chunk.id);
+                pieces.into_iter().for_each(|piece| self.settle(piece, Fate::Lost, &mut Vec::new()));
+            }
+        }
+    }
+
+    /// Nobody has it, and there is no answer.
+    fn put_again(&mut self, id: ChunkId, now: Duration) {
+        if self.stage != Stage::Runs {
+            // Whoever had it will not say so any more.
+            let Some(out) = self.take_out(id) else { return };
+            let may_have_run = out.is_held || self.settings.at_most_once;
+            let fate = if may_have_run { Fate::Lost } else { Fate::NotBegun };
+            return out
+                .pieces
+                .into_iter()
+                .for_each(|piece| self.settle(piece, fate.clone(), &mut Vec::new()));
+        }
+        let timeout = self.settings.timeout;
+        let Some(out) = self.out.get_mut(&id) else { return };
+        out.copies += 1;
+        (out.heard, out.is_held) = (now, false);
+        let items = out.pieces.iter().map(|piece| piece.item.clone()).collect();
+        self.commands.push_back(Command::Put { chunk: Chunk { id, timeout, items }, copy: out.copies });
+    }
+
+    /// Of what was stopped and is not heard of nobody knows more.
+    fn give_up(&mut self) {
+        for id in self.out.keys().copied().collect::<Vec<_>>() {
+            let Some(out) = self.take_out(id) else { continue };
+            let attempts = u32::from(out.is_held || self.settings.at_most_once);
+            for piece in out.pieces {
+                let report = ErrorReport::new(ErrorKind::Cancelled, attempts, "");
+                self.ready(piece.payload, Outcome::Failed(Box::new(report)));
+            }
+        }
+        for piece in self.earlier.give_up() {
+            let report = ErrorReport::new(ErrorKind::Cancelled, 1, "");
+            self.ready(piece.payload, Outcome::Failed(Box::new(report)));
+        }
+    }
+
+    fn put(&mut self, pieces: Vec<Piece>, now: Duration) {
+        let id = self.next_id;
+        self.next_id = id.next();
+        let items: Vec<Item> = pieces.iter().map(|piece| piece.item.clone()).collect();
+        let bytes = items.iter().map(|item| item.args.as_bytes().len()).sum();
+        self.out_bytes += bytes;
+        self.out.insert(id, Out { pieces, bytes, heard: now, is_held: false, copies: 0 });
+        let chunk = Chunk { id, timeout: self.settings.timeout, items };
+        self.commands.push_back(Command::Put { chunk, copy: 0 });
+    }
+
+    fn take_out(&mut self, id: ChunkId) -> Option<Out> {
+        let out = self.out.remove(&id)?;
+        self.out_bytes -= out.bytes;
+        Some(out)
+    }
+
+    fn note_figures(&mut self, pieces: &[Piece], answer: &Answer) {
+        for figures in &answer.figures {
+            let first = pieces.get(figures.first as usize);
+            let last = (figures.first as usize + figures.items as usize).checked_sub(1);
+            let last = last.and_then(|last| pieces.get(last));
+            // Figures are told of consecutive payloads.
+            if let (Some(first), Some(last)) = (first, last)
+                && last.payload - first.payload.min(last.payload) + 1 == u64::from(figures.items)
+            {
+                let slot = self.fleet.slot(&answer.agent, figures.slot);
+                self.figures.push((first.payload, slot, *figures));
+            }
+        }
+    }
+
+    /// What is to be done next.
+    #[must_use]
+    pub(crate) fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+}
+
+fn read_report(bytes: &[u8]) -> ErrorReport {
+    serde_json::from_slice(bytes).unwrap_or_else(|error| {
+        ErrorReport::new(ErrorKind::Decode, 1, format!("the report of a failure: {error}"))
+    })
+}

@@ -1,0 +1,454 @@
+//! Whole lives of a job in modelled time: a broker that hands out, agents that die, stall and come back, a master that may be
+//! killed, each life from a seed. And scripts of what a single master does.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use procession::Payload;
+
+use super::*;
+use crate::leases::{Command as Order, LOSSES_MAX, Leases};
+
+const LEASE: Duration = Duration::from_secs(3);
+const STEP: Duration = Duration::from_millis(100);
+
+fn settings(at_most_once: bool) -> Settings {
+    Settings {
+        session: 1,
+        ordered: true,
+        chunk_items: Some(4),
+        buffer: 64,
+        timeout: None,
+        lease: LEASE,
+        at_most_once,
+        keeps_answers: false,
+    }
+}
+
+fn item(index: u64) -> Item {
+    Item { index, args: Payload::from(index.to_le_bytes().to_vec()) }
+}
+
+fn value_of(item: &Item) -> Fate {
+    Fate::Value(item.args.clone())
+}
+
+fn all(master: &mut Master) -> Vec<Command> {
+    std::iter::from_fn(|| master.poll_command()).collect()
+}
+
+fn answer(chunk: &Chunk, fate: impl Fn(&Item) -> Fate) -> Answer {
+    let fates = chunk.items.iter().map(|item| (item.index, fate(item))).collect();
+    Answer { agent: "a".to_owned(), is_suspect: false, fates, figures: Vec::new() }
+}
+
+fn put(command: Option<&Command>) -> (Chunk, u32) {
+    match command {
+        Some(Command::Put { chunk, copy }) => (chunk.clone(), *copy),
+        other => panic!("{other:?} is no chunk"),
+    }
+}
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn outcomes_come_in_order_and_late_answers_are_dropped() {
+    let mut master = Master::new(Settings { chunk_items: Some(1), ..settings(false) });
+    for index in [10, 11] {
+        master.push(item(index), at(0));
+    }
+    let commands = all(&mut master);
+    let (first, second) = (put(commands.first()).0, put(commands.get(1)).0);
+    master.answered(second.id, answer(&second, value_of), at(1));
+    assert_eq!(master.next_outcome(), None, "it is not its turn");
+    master.answered(first.id, answer(&first, value_of), at(1));
+    let outcome = |index: u64| Outcome::Value(item(index).args);
+    assert_eq!(master.next_outcome(), Some((0, outcome(10))));
+    assert_eq!(master.next_outcome(), Some((1, outcome(11))));
+    assert!(master.is_settled());
+    assert_eq!(all(&mut master), [Command::Release(second.id), Command::Release(first.id)]);
+    master.answered(first.id, answer(&first, |_| Fate::Lost), at(9));
+    assert_eq!((master.next_outcome(), all(&mut master)), (None, vec![Command::Release(first.id)]));
+}
+
+#[test]
+fn what_was_not_begun_is_put_again_and_what_is_silent_too() {
+    let mut master = Master::new(settings(false));
+    (0..4).for_each(|index| master.push(item(index), at(0)));
+    let (chunk, _) = put(all(&mut master).first());
+    let half = |item: &Item| if item.index < 2 { value_of(item) } else { Fate::NotBegun };
+    master.answered(chunk.id, answer(&chunk, half), at(1));
+    let commands = all(&mut master);
+    let (again, copy) = put(commands.first());
+    assert_eq!((again.items.len(), again.id != chunk.id, copy), (2, true, 0));
+    assert_eq!(commands[1..], [Command::Release(chunk.id)]);
+    let queue = |asked, waiting| Some(Queue { waiting, has_consumer: true, asked });
+    master.tick(queue(at(11), 1), at(11));
+    assert_eq!(all(&mut master), [], "it waits in the queue");
+    master.tick(queue(at(9), 0), at(9));
+    assert_eq!(all(&mut master), [], "somebody may have it");
+    master.tick(queue(at(11), 0), at(11));
+    assert_eq!(put(all(&mut master).first()), (again.clone(), 1), "under its own name");
+    master.heard(
+        Hello { agent: "a".to_owned(), workers: 1, is_idle: false, held: vec![again.id], parting: None },
+        at(19),
+    );
+    master.tick(queue(at(20), 0), at(20));
+    assert_eq!(all(&mut master), [], "somebody has said so");
+}
+
+#[test]
+fn a_chunk_that_costs_agents_is_halved_until_one_item_is_to_blame() {
+    let mut master = Master::new(settings(false));
+    (0..4).for_each(|index| master.push(item(index), at(0)));
+    let mut open: VecDeque<Chunk> = all(&mut master).iter().map(|command| put(Some(command)).0).collect();
+    let mut tries = 0;
+    while let Some(chunk) = open.pop_front() {
+        tries += 1;
+        let is_suspect = chunk.items.iter().any(|item| item.index == 2);
+        master.answered(chunk.id, Answer { is_suspect, ..answer(&chunk, value_of) }, at(1));
+        let commands = all(&mut master);
+        let puts = commands.iter().filter(|command| matches!(command, Command::Put { .. }));
+        open.extend(puts.map(|command| put(Some(command)).0));
+    }
+    assert_eq!(tries, 5, "four, two and two, one and one");
+    for payload in 0..4 {
+        let (number, outcome) = master.next_outcome().expect("each has its outcome");
+        assert_eq!(number, payload);
+        match outcome {
+            Outcome::Failed(report) if payload == 2 => {
+                assert_eq!((report.kind, report.attempts), (ErrorKind::Quarantined, LOSSES_MAX));
+            }
+            Outcome::Value(value) if payload != 2 => assert_eq!(value, item(payload).args),
+            other => panic!("payload {payload}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_queue_without_a_consumer_or_that_nobody_empties_gets_another() {
+    let mut master = Master::new(settings(false));
+    (0..4).for_each(|index| master.push(item(index), at(0)));
+    let _ = all(&mut master);
+    let hello = |seconds| Hello {
+        agent: "a".to_owned(),
+        workers: 1,
+        is_idle: true,
+        held: Vec::new(),
+        parting: (seconds > 99).then_some(Parting::Leaves),
+    };
+    master.tick(Some(Queue { waiting: 0, has_consumer: false, asked: at(1) }), at(1));
+    assert_eq!(all(&mut master), [Command::Recreate]);
+    for seconds in 1..=12 {
+        master.heard(hello(seconds), at(seconds));
+        master.tick(Some(Queue { waiting: 1, has_consumer: true, asked: at(seconds) }), at(seconds));
+        let expected = if seconds == 10 { vec![Command::Recreate] } else { Vec::new() };
+        assert_eq!(all(&mut master), expected, "{seconds} s");
+    }
+}
+
+#[test]
+fn drained_items_that_nobody_has_are_not_run() {
+    let mut master = Master::new(settings(false));
+    (0..9).for_each(|index| master.push(item(index), at(0)));
+    let commands = all(&mut master);
+    let (held, waiting) = (put(commands.first()).0, put(commands.get(1)).0);
+    master.drain();
+    assert_eq!((all(&mut master), master.wants()), (vec![Command::Drain, Command::TakeBack], 0));
+    master.taken_back(waiting.id, false);
+    master.answered(
+        held.id,
+        answer(&held, |item| if item.index == 0 { value_of(item) } else { Fate::NotBegun }),
+        at(1),
+    );
+    let mut not_run = 0;
+    while let Some((payload, outcome)) = master.next_outcome() {
+        match outcome {
+            Outcome::Failed(report) => {
+                assert_eq!((report.kind, report.attempts), (ErrorKind::Cancelled, 0));
+                not_run += 1;
+            }
+            Outcome::Value(_) => assert_eq!(payload, 0),
+        }
+    }
+    assert!(not_run == 8 && master.is_settled());
+}
+
+/// A broker in memory.
+#[derive(Default)]
+struct Broker {
+    queue: VecDeque<(Chunk, u32)>,
+    leased: Vec<(Chunk, u32, Duration)>,
+    slots: BTreeMap<ChunkId, Answer>,
+    fresh: VecDeque<ChunkId>,
+    claims: BTreeSet<ChunkId>,
+}
+
+struct Node {
+    name: String,
+    leases: Leases,
+    running: Vec<(Chunk, Duration)>,
+    /// It neither runs nor speaks until then.
+    stalled: Duration,
+    leaves: bool,
+}
+
+struct Life {
+    random: fastrand::Rng,
+    now: Duration,
+    broker: Broker,
+    nodes: Vec<Node>,
+    born: u32,
+    at_most_once: bool,
+    poison: BTreeSet<u64>,
+    starts: BTreeMap<u64, u32>,
+    outcomes: BTreeMap<u64, Outcome>,
+}
+
+impl Life {
+    fn node(&mut self) {
+        self.born += 1;
+        let name = format!("n{}", self.born);
+        let leases = Leases::new(&name, LEASE, self.at_most_once);
+        self.nodes.push(Node { name, leases, running: Vec::new(), stalled: Duration::ZERO, leaves: false });
+    }
+
+    /// What a master's commands do.
+    fn obey(&mut self, master: &mut Master) {
+        while let Some(command) = master.poll_command() {
+            match command {
+                Command::Put { chunk, .. } => self.broker.queue.push_back((chunk, 0)),
+                Command::Release(id) => drop(self.broker.slots.remove(&id)),
+                Command::Recreate | Command::Drain | Command::Stop | Command::TakeBack => {
+                    panic!("{command:?} is not asked for here")
+                }
+            }
+        }
+    }
+
+    fn expire(&mut self) {
+        let (ended, kept) = std::mem::take(&mut self.broker.leased)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(_, _, deadline)| *deadline <= self.now);
+        self.broker.leased = kept;
+        self.broker.queue.extend(ended.into_iter().map(|(chunk, deliveries, _)| (chunk, deliveries)));
+    }
+
+    /// A step of every node.
+    fn work(&mut self, master: &mut Master) {
+        let mut dead = Vec::new();
+        for at in 0..self.nodes.len() {
+            if self.nodes[at].stalled > self.now {
+                continue;
+            }
+            // One that leaves may be handed a chunk that it has asked for before.
+            let takes = !self.nodes[at].leaves || self.random.u8(..) < 20;
+            if takes
+                && self.nodes[at].leases.held().len() < 2
+                && let Some((chunk, deliveries)) = self.broker.queue.pop_front()
+            {
+                self.broker.leased.push((chunk.clone(), deliveries + 1, self.now + LEASE));
+                self.nodes[at].leases.leased(chunk, deliveries + 1, self.now);
+            }
+            let done: Vec<Chunk> = {
+                let now = self.now;
+                let node = &mut self.nodes[at];
+                let (done, kept) = std::mem::take(&mut node.running)
+                    .into_iter()
+                    .partition::<Vec<_>, _>(|(_, until)| *until <= now);
+                node.running = kept;
+                node.running.iter().for_each(|(chunk, _)| node.leases.alive(chunk.id, now));
+                done.into_iter().map(|(chunk, _)| chunk).collect()
+            };
+            for chunk in done {
+                let fates = chunk.items.iter().map(|item| (item.index, value_of(item))).collect();
+                self.nodes[at].leases.ended(chunk.id, fates, Vec::new());
+            }
+            self.nodes[at].leases.tick(self.now);
+            let is_dead = self.follow(at);
+            let node = &self.nodes[at];
+            if is_dead || (node.leaves && node.leases.is_empty()) {
+                dead.push(at);
+            } else {
+                let node = &self.nodes[at];
+                let (agent, held) = (node.name.clone(), node.leases.held());
+                let is_idle = held.is_empty();
+                master.heard(Hello { agent, workers: 1, is_idle, held, parting: None }, self.now);
+            }
+        }
+        for at in dead.into_iter().rev() {
+            self.nodes.remove(at);
+        }
+    }
+
+    /// Does what a node's leases say; true: that has killed it.
+    fn follow(&mut self, at: usize) -> bool {
+        while let Some(order) = self.nodes[at].leases.poll_command() {
+            match order {
+                Order::Claim(id) => {
+                    let is_ours = self.broker.claims.insert(id);
+                    self.nodes[at].leases.claimed(id, is_ours, self.now);
+                }
+                Order::Begin(chunk) => {
+                    for item in &chunk.items {
+                        *self.starts.entry(item.index).or_default() += 1;
+                    }
+                    if chunk.items.iter().any(|item| self.poison.contains(&item.index)) {
+                        return true;
+                    }
+                    let until = self.now + STEP * self.random.u32(1..80);
+                    self.nodes[at].running.push((chunk, until));
+                }
+                Order::Answer(id, answer) => {
+                    if let std::collections::btree_map::Entry::Vacant(slot) = self.broker.slots.entry(id) {
+                        slot.insert(answer);
+                        self.broker.fresh.push_back(id);
+                    }
+                    self.broker.leased.retain(|(chunk, ..)| chunk.id != id);
+                    self.nodes[at].leases.answered(id);
+                }
+                Order::Renew(id) => {
+                    for (chunk, _, deadline) in &mut self.broker.leased {
+                        if chunk.id == id {
+                            *deadline = self.now + LEASE;
+                        }
+                    }
+                }
+                Order::Drop(_) => {}
+            }
+        }
+        false
+    }
+
+    fn misfortune(&mut self) {
+        if self.nodes.is_empty() || (self.nodes.len() < 4 && self.random.u8(..) < 40) {
+            self.node();
+        }
+        let at = self.random.usize(..self.nodes.len());
+        match self.random.u8(..) {
+            0..4 if self.nodes.len() > 1 => drop(self.nodes.remove(at)),
+            4..6 => {
+                self.nodes[at].leaves = true;
+                self.nodes[at].leases.drain();
+            }
+            6..10 => self.nodes[at].stalled = self.now + STEP * self.random.u32(1..150),
+            _ => {}
+        }
+    }
+}
+
+/// A job's life from a seed; `killed`: its master is, once, and another goes on.
+fn live(seed: u64, at_most_once: bool, killed: bool, poison: &[u64]) -> Life {
+    const ITEMS: u64 = 60;
+    let mut life = Life {
+        random: fastrand::Rng::with_seed(seed),
+        now: Duration::ZERO,
+        broker: Broker::default(),
+        nodes: Vec::new(),
+        born: 0,
+        at_most_once,
+        poison: poison.iter().copied().collect(),
+        starts: BTreeMap::new(),
+        outcomes: BTreeMap::new(),
+    };
+    let settings = Settings { keeps_answers: killed, ..settings(at_most_once) };
+    let mut master = Master::new(settings.clone());
+    let mut kill_at = killed.then(|| STEP * life.random.u32(1..200));
+    // What a session still has to take in.
+    let mut rest: VecDeque<u64> = (0..ITEMS).collect();
+    let mut numbers: Vec<u64> = Vec::new();
+    while life.outcomes.len() < ITEMS as usize {
+        assert!(life.now < Duration::from_secs(4_000), "seed {seed}: {} of {ITEMS}", life.outcomes.len());
+        life.now += STEP;
+        if kill_at.is_some_and(|at| at <= life.now) {
+            kill_at = None;
+            master = Master::new(Settings { session: 2, ..settings.clone() });
+            let left = life.broker.leased.iter().map(|(chunk, ..)| chunk);
+            let left = life.broker.queue.iter().map(|(chunk, _)| chunk).chain(left).cloned().collect();
+            let answers = life.broker.slots.iter().map(|(id, answer)| (*id, answer.clone())).collect();
+            life.broker.fresh.clear();
+            master.recover(left, answers, life.now);
+            rest = (0..ITEMS).filter(|index| !life.outcomes.contains_key(index)).collect();
+            numbers.clear();
+        }
+        life.expire();
+        while master.wants() > 0
+            && let Some(index) = rest.pop_front()
+        {
+            numbers.push(index);
+            master.push(item(index), life.now);
+        }
+        master.cut(life.now);
+        let waiting = life.broker.queue.len() as u64;
+        master.tick(Some(Queue { waiting, has_consumer: true, asked: life.now }), life.now);
+        life.obey(&mut master);
+        life.misfortune();
+        life.work(&mut master);
+        while let Some(id) = life.broker.fresh.pop_front() {
+            if let Some(answer) = life.broker.slots.get(&id) {
+                master.answered(id, answer.clone(), life.now);
+            }
+        }
+        while let Some((payload, outcome)) = master.next_outcome() {
+            let index = numbers[payload as usize];
+            let before = life.outcomes.insert(index, outcome);
+            assert_eq!(before, None, "seed {seed}: item {index} has two outcomes");
+        }
+        if master.has_answers() {
+            master.on_record();
+        }
+        life.obey(&mut master);
+    }
+    life
+}
+
+#[test]
+fn in_every_life_every_item_has_its_value() {
+    for seed in 0..200 {
+        let life = live(seed, false, seed % 2 == 1, &[]);
+        for (index, outcome) in &life.outcomes {
+            // However many agents die: that is nobody's fault, unless it happens to one item again and again.
+            match outcome {
+                Outcome::Value(value) => assert_eq!(*value, item(*index).args, "seed {seed}"),
+                Outcome::Failed(report) => {
+                    assert!(
+                        report.kind == ErrorKind::Quarantined && life.starts[index] >= LOSSES_MAX,
+                        "seed {seed}: {report:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn in_every_life_the_poison_is_found_and_costs_nobody_else() {
+    for seed in 0..60 {
+        let life = live(seed, false, false, &[7, 40]);
+        let failed: Vec<u64> = life
+            .outcomes
+            .iter()
+            .filter(|(_, outcome)| matches!(outcome, Outcome::Failed(_)))
+            .map(|(index, _)| *index)
+            .collect();
+        assert!(failed.contains(&7) && failed.contains(&40), "seed {seed}: {failed:?}");
+    }
+}
+
+#[test]
+fn in_every_life_what_starts_at_most_once_does() {
+    for seed in 0..200 {
+        let life = live(seed, true, seed % 2 == 1, &[7]);
+        for (index, starts) in &life.starts {
+            assert!(*starts <= 1, "seed {seed}: item {index} was started {starts} times");
+        }
+        for (index, outcome) in &life.outcomes {
+            match outcome {
+                Outcome::Value(value) => assert_eq!(*value, item(*index).args, "seed {seed}"),
+                Outcome::Failed(report) => assert_eq!(report.kind, ErrorKind::WorkerLost, "seed {seed}"),
+            }
+        }
+        assert!(matches!(life.outcomes[&7], Outcome::Failed(_)), "seed {seed}");
+    }
+}

@@ -1,0 +1,268 @@
+//! An agent at its broker: jobs are found, chunks leased, renewed and answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::jetstream::message::Acker;
+use async_nats::jetstream::object_store::ObjectStore;
+use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::{self, AckKind};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender};
+use tokio::task::JoinSet;
+
+use super::{Broker, Published, body, publish};
+use crate::agent::Event;
+use crate::chunk::{Answer, Chunk, ChunkId};
+use crate::error::Error;
+use crate::manifest::{JobState, Manifest};
+use crate::master::Hello;
+use crate::names::{CONSUMER, Names};
+use crate::wire;
+
+/// A request for a chunk waits so long at the broker. Short: what comes back to the queue is handed out to new requests at the
+/// latest.
+const PULL_FOR: Duration = Duration::from_secs(1);
+const AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// How often the state of a job is read, in case that news of it was lost.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Every job that the broker knows of.
+pub(crate) async fn jobs(jobs: &Stream) -> Vec<Manifest> {
+    let (mut manifests, mut from) = (Vec::new(), 1);
+    while let Ok(message) = jobs.direct_get_next_for_subject(Names::jobs(), Some(from)).await {
+        from = message.sequence + 1;
+        // What cannot be read is of another program, or of another version.
+        manifests.extend(serde_json::from_slice::<Manifest>(&message.payload));
+    }
+    manifests
+}
+
+/// Tells a master of this agent.
+pub(crate) async fn say(broker: &Broker, names: &Names, hello: &Hello) {
+    let bytes = serde_json::to_vec(hello).expect("a hello is data");
+    // The next one says the same.
+    let _ = broker.client.publish(names.hello(), Bytes::from(bytes)).await;
+}
+
+/// One job, for an agent that takes part in it.
+#[derive(Clone)]
+pub(crate) struct Post {
+    broker: Broker,
+    names: Names,
+    agent: Arc<str>,
+    consumer: Consumer<pull::Config>,
+    answers: Stream,
+    jobs: Stream,
+    objects: ObjectStore,
+}
+
+/// A chunk in hand.
+pub(crate) struct Leased {
+    pub(crate) chunk: Chunk,
+    pub(crate) delivery: u32,
+    pub(crate) lease: Lease,
+}
+
+/// What ends or renews a lease. While it lives it takes up one of the agent's places.
+pub(crate) struct Lease {
+    acker: Arc<Acker>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Post {
+    pub(crate) async fn open(broker: &Broker, names: &Names, agent: &str) -> Result<Post, Error> {
+        let stream = &broker.stream;
+        let work = stream.get_stream(names.work_stream()).await;
+        let work = work.map_err(|error| Error::refused("the job's chunks", error))?;
+        let consumer = work.get_consumer(CONSUMER).await;
+        let consumer = consumer.map_err(|error| Error::refused("the consumer of the job's chunks", error))?;
+        let answers = stream.get_stream(names.answer_stream()).await;
+        let answers = answers.map_err(|error| Error::refused("the job's answers", error))?;
+        let objects = body::make_bucket(broker, names).await?;
+        let jobs = broker.jobs().await?;
+        let (broker, names, agent) = (broker.clone(), names.clone(), Arc::from(agent));
+        Ok(Post { broker, names, agent, consumer, answers, jobs, objects })
+    }
+
+    /// Asks for chunks, as many as there are places, until the set is dropped or `places` are closed.
+    pub(crate) fn lease(
+        &self,
+        places: &Arc<Semaphore>,
+        told: &UnboundedSender<Event>,
+        pulls: &mut JoinSet<()>,
+    ) {
+        let (post, places, told) = (self.clone(), Arc::clone(places), told.clone());
+        pulls.spawn(async move {
+            let mut waiting = JoinSet::new();
+            while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+                while waiting.try_join_next().is_some() {}
+                waiting.spawn(post.clone().pull(place, Arc::clone(&places), told.clone()));
+            }
+            // A chunk that is on its way would count as one that was lost.
+            while waiting.join_next().await.is_some() {}
+        });
+    }
+
+    async fn pull(self, place: OwnedSemaphorePermit, places: Arc<Semaphore>, told: UnboundedSender<Event>) {
+        let mut place = Some(place);
+        while !places.is_closed() && !told.is_closed() {
+            self.broker.up().await;
+            let pulled = self.consumer.fetch().max_messages(1).expires(PULL_FOR).messages();
+            let pulled = async {
+                let mut messages = pulled.await.ok()?;
+                messages.next().await?.ok()
+            };
+            // A broker that goes answers nothing any more.
+            let Ok(message) = tokio::time::timeout(PULL_FOR * 3, pulled).await else { continue };
+            let Some(message) = message else {
+                // Nothing, or no consumer: it may be made anew.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
+            let delivery = message.info().map_or(1, |info| u32::try_from(info.delivered).unwrap_or(u32::MAX));
+            let (message, acker) = message.split();
+            let bytes = body::unpack(&self.objects, message.headers.as_ref(), message.payload).await;
+            if let Err(body::Fault::Missing) = bytes {
+                // A copy of a chunk that has been answered.
+                let _ = acker.ack_with(AckKind::Term).await;
+                continue;
+            }
+            let chunk = bytes.map_err(|fault| fault.to_string());
+            let chunk = chunk.and_then(|bytes| wire::decode_chunk(&bytes).map_err(|flaw| flaw.to_string()));
+            match chunk {
+                Ok(chunk) => {
+                    let place = place.take().expect("the loop ends with it");
+                    let lease = Lease { acker: Arc::new(acker), _place: place };
+                    let _ = told.send(Event::Leased(Box::new(Leased { chunk, delivery, lease })));
+                    return;
+                }
+                // It comes again once its lease has run out, to somebody who may be able to read it.
+                Err(what) => drop(told.send(Event::Unreadable(format!("{}: {what}", message.subject)))),
+            }
+        }
+    }
+
+    /// Says that a chunk is still in hand.
+    pub(crate) fn renew(&self, lease: &Lease) {
+        let acker = Arc::clone(&lease.acker);
+        // A renewal that is lost is followed by others.
+        tokio::spawn(async move { acker.ack_with(AckKind::Progress).await });
+    }
+
+    /// Tries to be the only one that ever begins a chunk.
+    pub(crate) fn claim(&self, id: ChunkId, told: &UnboundedSender<Event>) {
+        let (post, told) = (self.clone(), told.clone());
+        tokio::spawn(async move {
+            let subject = post.names.claim(id);
+            let name = format!("claim-{id}-{}", post.agent);
+            let agent = Bytes::copy_from_slice(post.agent.as_bytes());
+            let place = (&*post.names.answer_stream(), &*subject);
+            let is_ours = match publish(&post.broker, place, &name, HeaderMap::new(), agent).await {
+                Published::Stored => true,
+                Published::Gone => false,
+                // Our own claim, if word of it was lost for longer than the broker knows messages again.
+                Published::Taken => post.claimed_by(&subject).await.is_some_and(|by| *by == *post.agent),
+            };
+            let _ = told.send(Event::Claimed(id, is_ours));
+        });
+    }
+
+    async fn claimed_by(&self, subject: &str) -> Option<String> {
+        loop {
+            self.broker.up().await;
+            match self.answers.direct_get_last_for_subject(subject).await {
+                Ok(message) => return String::from_utf8(message.payload.to_vec()).ok(),
+                Err(error) if is_missing(&error) => return None,
+                Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
+            }
+        }
+    }
+
+    /// Publishes what became of a chunk, and ends its lease.
+    pub(crate) fn finish(&self, id: ChunkId, answer: &Answer, lease: &Lease, told: &UnboundedSender<Event>) {
+        let bytes = wire::encode_answer(answer);
+        let (post, acker, told) = (self.clone(), Arc::clone(&lease.acker), told.clone());
+        tokio::spawn(async move {
+            let name = format!("answer-{id}-{}", post.agent);
+            let published = loop {
+                post.broker.up().await;
+                match body::pack(&post.objects, &name, bytes.clone()).await {
+                    Ok((headers, payload)) => {
+                        let packed = headers.clone();
+                        let place = (&*post.names.answer_stream(), &*post.names.answer(id));
+                        let published = publish(&post.broker, place, &name, headers, payload).await;
+                        if published == Published::Taken {
+                            body::discard(&post.objects, Some(&packed)).await;
+                        }
+                        break published;
+                    }
+                    Err(_) if post.state().await == Some(JobState::Ended) => break Published::Gone,
+                    Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
+                }
+            };
+            if published != Published::Gone {
+                let _ = acker.ack().await;
+            }
+            let _ = told.send(Event::Answered(id));
+        });
+    }
+
+    /// The state of the job; none: the broker does not say.
+    async fn state(&self) -> Option<JobState> {
+        match self.jobs.direct_get_last_for_subject(self.names.manifest()).await {
+            Ok(message) => {
+                serde_json::from_slice::<Manifest>(&message.payload).ok().map(|manifest| manifest.state)
+            }
+            Err(error) if is_missing(&error) => Some(JobState::Ended),
+            Err(_) => None,
+        }
+    }
+
+    /// Whether there is another job that could be taken part in.
+    pub(crate) async fn has_others(&self) -> bool {
+        let all = jobs(&self.jobs).await;
+        all.iter().any(|manifest| manifest.state == JobState::Open && manifest.job != self.names.job())
+    }
+
+    /// Tells of every change of the job's state.
+    pub(crate) fn watch(&self, told: &UnboundedSender<Event>, watchers: &mut JoinSet<()>) {
+        let (post, told) = (self.clone(), told.clone());
+        watchers.spawn(async move {
+            let mut news = post.broker.client.subscribe(post.names.manifest()).await.ok();
+            loop {
+                if let Some(state) = post.state().await
+                    && told.send(Event::State(state)).is_err()
+                {
+                    return;
+                }
+                let next = async {
+                    match &mut news {
+                        Some(news) => drop(news.next().await),
+                        None => std::future::pending().await,
+                    }
+                };
+                let _ = tokio::time::timeout(LOOK_EVERY, next).await;
+            }
+        });
+    }
+
+    pub(crate) async fn say(&self, hello: &Hello) {
+        say(&self.broker, &self.names, hello).await;
+    }
+}
+
+fn is_missing(error: &jetstream::stream::DirectGetError) -> bool {
+    use jetstream::stream::DirectGetErrorKind;
+    match error.kind() {
+        DirectGetErrorKind::NotFound => true,
+        DirectGetErrorKind::ErrorResponse(status, _) => status.as_u16() == 404,
+        DirectGetErrorKind::InvalidSubject
+        | DirectGetErrorKind::TimedOut
+        | DirectGetErrorKind::Request
+        | DirectGetErrorKind::Other => false,
+    }
+}

@@ -1,0 +1,457 @@
+//! A master at its broker: chunks go out, answers come in, and what agents say is heard.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::object_store::ObjectStore;
+use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Stream};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::{Broker, Published, body, publish};
+use crate::chunk::{Answer, Chunk, ChunkId};
+use crate::error::{Error, ErrorKind};
+use crate::manifest::{JobState, Manifest};
+use crate::master::{Command, Hello};
+use crate::names::{CONSUMER, JOBS_STREAM, Names, chunk_of};
+use crate::wire;
+
+/// How often the broker is asked what its queue has.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Chunks on their way to the broker at once.
+const PUTS_MAX: usize = 64;
+/// Chunks taken back in one go.
+const TAKE_BACK: usize = 256;
+const AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// What has failed so often may need somebody.
+const TROUBLE_TRIES: u32 = 3;
+/// An answer that cannot be read so often is none.
+const READS_MAX: u32 = 20;
+/// What is still to be said to the broker at the end is said within this, or not at all.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the broker, or somebody through it, has said.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Answered(ChunkId, Answer),
+    /// A chunk that no agent has; and whether one that is gone had begun it, and it may not begin again.
+    TakenBack(ChunkId, bool),
+    Heard(Hello),
+    /// What the queue has, and when that was asked.
+    Queue {
+        waiting: u64,
+        has_consumer: bool,
+        asked: Instant,
+    },
+    Connected(bool),
+    /// Something does not succeed, and is tried again.
+    Trouble(String),
+    /// Nothing more can come.
+    Failed(String),
+}
+
+/// The job at the broker, for its master's thread.
+pub(crate) struct Link {
+    pub(crate) commands: UnboundedSender<Command>,
+    pub(crate) events: mpsc::Receiver<Event>,
+    /// What was there before.
+    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) answers: Vec<(ChunkId, Answer)>,
+    job: Job,
+    /// What listens at the broker; it ends with this.
+    ears: JoinSet<()>,
+    /// What does as it is told, to the last command.
+    hand: JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Job {
+    broker: Broker,
+    names: Names,
+    manifest: Manifest,
+    jobs: Stream,
+    work: Stream,
+    answers: Stream,
+    objects: ObjectStore,
+    /// Where the large parts of chunks and answers are that have not been released.
+    packed: Arc<Mutex<HashMap<ChunkId, Vec<HeaderMap>>>>,
+}
+
+impl Link {
+    /// Describes a job to the broker, or goes on with it.
+    pub(crate) async fn open(broker: Broker, mut manifest: Manifest) -> Result<Link, Error> {
+        let names = Names::new(&manifest.job);
+        let jobs = broker.jobs().await?;
+        manifest.session = session_before(&jobs, &names).await + 1;
+        let objects = body::make_bucket(&broker, &names).await?;
+        let make = |config: stream::Config| {
+            let (context, name) = (broker.stream.clone(), config.name.clone());
+            async move {
+                let made = context.get_or_create_stream(config).await;
+                made.map_err(|error| Error::refused(&format!("cannot make the stream {name}"), error))
+            }
+        };
+        let work = make(stream::Config {
+            name: names.work_stream(),
+            subjects: vec![names.all_work()],
+            retention: RetentionPolicy::WorkQueue,
+            allow_direct: true,
+            ..stream::Config::default()
+        })
+        .await?;
+        // The first answer of a chunk wins, and the first claim on it: a subject has one message, and keeps it.
+        let answers = make(stream::Config {
+            name: names.answer_stream(),
+            subjects: vec![names.all_answers(), names.all_claims()],
+            max_messages_per_subject: 1,
+            discard: DiscardPolicy::New,
+            discard_new_per_subject: true,
+            allow_direct: true,
+            ..stream::Config::default()
+        })
+        .await?;
+        let job = Job { broker, names, manifest, jobs, work, answers, objects, packed: Arc::default() };
+        // In this order: an agent answers before it lets go of a chunk.
+        let chunks = job.chunks_before().await?;
+        let (answers, last) = job.answers_before().await?;
+        job.make_consumer().await?;
+        let (commands, received) = unbounded_channel();
+        let (told, events) = mpsc::channel();
+        let mut ears = JoinSet::new();
+        ears.spawn(job.clone().hear_answers(last, told.clone()));
+        ears.spawn(job.clone().hear_agents(told.clone()));
+        ears.spawn(job.clone().watch(told.clone()));
+        let hand = tokio::spawn(job.clone().obey(received, told));
+        job.publish_state(JobState::Open).await;
+        Ok(Link { commands, events, chunks, answers, job, ears, hand })
+    }
+
+    /// Ends the job. `keep`: somebody may go on with it.
+    pub(crate) async fn end(self, keep: bool) {
+        let Link { commands, job, ears, hand, .. } = self;
+        drop((commands, ears));
+        // A broker that is away must not keep a run from ending.
+        let _ = tokio::time::timeout(END_WITHIN, hand).await;
+        if keep || !*job.broker.is_up.borrow() {
+            return;
+        }
+        job.publish_state(JobState::Ended).await;
+        let stream = &job.broker.stream;
+        // What is not deleted costs room, and nobody has a use for a failure to do so.
+        let _ = stream.delete_stream(job.names.work_stream()).await;
+        let _ = stream.delete_stream(job.names.answer_stream()).await;
+        let _ = stream.delete_object_store(job.names.bucket()).await;
+        let _ = job.jobs.purge().filter(job.names.manifest()).await;
+        let _ = job.broker.client.flush().await;
+    }
+
+    /// Which of the job's masters this is.
+    pub(crate) fn session(&self) -> u32 {
+        self.job.manifest.session
+    }
+}
+
+async fn session_before(jobs: &Stream, names: &Names) -> u32 {
+    let Ok(message) = jobs.direct_get_last_for_subject(names.manifest()).await else { return 0 };
+    serde_json::from_slice::<Manifest>(&message.payload).map_or(0, |manifest| manifest.session)
+}
+
+impl Job {
+    async fn make_consumer(&self) -> Result<(), Error> {
+        let config = pull::Config {
+            durable_name: Some(CONSUMER.to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.manifest.lease,
+            max_ack_pending: -1,
+            ..pull::Config::default()
+        };
+        let made = self.work.create_consumer(config).await;
+        made.map(drop).map_err(|error| Error::refused("cannot make the consumer of the job's chunks", error))
+    }
+
+    async fn publish_state(&self, state: JobState) {
+        let manifest = Manifest { state, ..self.manifest.clone() };
+        let bytes = serde_json::to_vec(&manifest).expect("a manifest is data");
+        // A job may be begun again under its name.
+        let id = format!("{}-{:016x}", manifest.job, fastrand::u64(..));
+        publish(
+            &self.broker,
+            (JOBS_STREAM, &self.names.manifest()),
+            &id,
+            HeaderMap::new(),
+            Bytes::from(bytes),
+        )
+        .await;
+    }
+
+    /// Chunks of an earlier master that have no answer.
+    async fn chunks_before(&self) -> Result<Vec<Chunk>, Error> {
+        let (mut chunks, mut from) = (Vec::new(), 1);
+        while let Ok(message) = self.work.direct_get_next_for_subject(self.names.all_work(), Some(from)).await
+        {
+            from = message.sequence + 1;
+            let bytes = body::unpack(&self.objects, Some(&message.headers), message.payload).await;
+            let bytes = match bytes {
+                Err(body::Fault::Missing) => continue,
+                bytes => bytes.map_err(|fault| Error::refused("a chunk of the run before", fault))?,
+            };
+            match wire::decode_chunk(&bytes) {
+                Ok(chunk) => {
+                    self.note_packed(chunk.id, Some(&message.headers));
+                    chunks.push(chunk);
+                }
+                Err(flaw) => return Err(Error::refused("a chunk of the run before cannot be read", flaw)),
+            }
+        }
+        Ok(chunks)
+    }
+
+    /// Answers that no earlier master has put on record, and where the stream goes on behind them.
+    async fn answers_before(&self) -> Result<(Vec<(ChunkId, Answer)>, u64), Error> {
+        let (mut answers, mut from) = (Vec::new(), 1);
+        while let Ok(message) =
+            self.answers.direct_get_next_for_subject(self.names.all_answers(), Some(from)).await
+        {
+            from = message.sequence + 1;
+            if let Some(answer) = self.read(&message.subject, Some(&message.headers), message.payload).await {
+                answers.push(answer);
+            }
+        }
+        Ok((answers, from))
+    }
+
+    /// An answer, unless it is none: then whoever sent it is not to be trusted with the slot.
+    async fn read(
+        &self,
+        subject: &str,
+        headers: Option<&HeaderMap>,
+        payload: Bytes,
+    ) -> Option<(ChunkId, Answer)> {
+        let id = chunk_of(subject)?;
+        let mut tries = 1;
+        let bytes = loop {
+            match body::unpack(&self.objects, headers, payload.clone()).await {
+                // The broker may have gone in between.
+                Err(body::Fault::Unread(_)) if tries < READS_MAX => {
+                    tries += 1;
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                    self.broker.up().await;
+                }
+                bytes => break bytes,
+            }
+        };
+        let answer = bytes.map(|bytes| wire::decode_answer(&bytes));
+        match answer {
+            Ok(Ok(answer)) => {
+                self.note_packed(id, headers);
+                Some((id, answer))
+            }
+            Ok(Err(_)) | Err(_) => {
+                // The chunk is silent now, and is put again.
+                let _ = self.answers.purge().filter(subject).await;
+                None
+            }
+        }
+    }
+
+    fn note_packed(&self, id: ChunkId, headers: Option<&HeaderMap>) {
+        if let Some(headers) = headers.filter(|headers| body::is_packed(headers)) {
+            self.packed().entry(id).or_default().push(headers.clone());
+        }
+    }
+
+    fn packed(&self) -> MutexGuard<'_, HashMap<ChunkId, Vec<HeaderMap>>> {
+        self.packed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn hear_answers(self, mut from: u64, told: mpsc::Sender<Event>) {
+        loop {
+            self.broker.up().await;
+            let config = pull::OrderedConfig {
+                filter_subject: self.names.all_answers(),
+                deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from },
+                ..pull::OrderedConfig::default()
+            };
+            if let Ok(consumer) = self.answers.create_consumer(config).await
+                && let Ok(mut messages) = consumer.messages().await
+            {
+                while let Some(Ok(message)) = messages.next().await {
+                    let Ok(sequence) = message.info().map(|info| info.stream_sequence) else { break };
+                    from = from.max(sequence + 1);
+                    let (message, _) = message.split();
+                    let answer = self.read(&message.subject, message.headers.as_ref(), message.payload).await;
+                    if let Some((id, answer)) = answer
+                        && told.send(Event::Answered(id, answer)).is_err()
+                    {
+                        return;
+                    }
+                }
+            }
+            if self.is_gone(&told).await {
+                return;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    async fn hear_agents(self, told: mpsc::Sender<Event>) {
+        loop {
+            if let Ok(mut hellos) = self.broker.client.subscribe(self.names.hello()).await {
+                while let Some(message) = hellos.next().await {
+                    let Ok(hello) = serde_json::from_slice::<Hello>(&message.payload) else { continue };
+                    if told.send(Event::Heard(hello)).is_err() {
+                        return;
+                    }
+                }
+            }
+            self.broker.up().await;
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// Says what the queue has, and whether there is a connection.
+    async fn watch(self, told: mpsc::Sender<Event>) {
+        let mut is_up = self.broker.is_up.clone();
+        let mut was_up = true;
+        loop {
+            let asked = Instant::now();
+            let info = self.work.consumer_info(CONSUMER).await;
+            let queue = match info {
+                Ok(info) => Some((info.num_pending, true)),
+                Err(error) if format!("{error:?}").contains("NotFound") => Some((0, false)),
+                Err(_) => None,
+            };
+            if let Some((waiting, has_consumer)) = queue
+                && told.send(Event::Queue { waiting, has_consumer, asked }).is_err()
+            {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(ASK_EVERY) => {}
+                changed = is_up.changed() => {
+                    let now = *is_up.borrow_and_update();
+                    let is_news = std::mem::replace(&mut was_up, now) != now;
+                    if changed.is_err() || (is_news && told.send(Event::Connected(now)).is_err()) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether somebody has deleted the job.
+    async fn is_gone(&self, told: &mpsc::Sender<Event>) -> bool {
+        if !self.broker.is_missing(&self.names.answer_stream()).await {
+            return false;
+        }
+        let message = format!("the stream {} is gone from the broker", self.names.answer_stream());
+        let _ = told.send(Event::Failed(message));
+        true
+    }
+
+    async fn obey(self, mut commands: UnboundedReceiver<Command>, told: mpsc::Sender<Event>) {
+        let mut puts: JoinSet<()> = JoinSet::new();
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Put { chunk, copy } => {
+                    if puts.len() >= PUTS_MAX {
+                        puts.join_next().await;
+                    }
+                    puts.spawn(self.clone().put(chunk, copy, told.clone()));
+                }
+                Command::Release(id) => {
+                    // What was made of it first.
+                    while puts.join_next().await.is_some() {}
+                    self.release(id).await;
+                }
+                Command::TakeBack => {
+                    while puts.join_next().await.is_some() {}
+                    self.take_back(&told).await;
+                }
+                Command::Drain => self.publish_state(JobState::Drains).await,
+                Command::Stop => self.publish_state(JobState::Stops).await,
+                Command::Recreate => {
+                    let _ = self.work.delete_consumer(CONSUMER).await;
+                    let _ = self.make_consumer().await;
+                }
+            }
+        }
+    }
+
+    async fn put(self, chunk: Chunk, copy: u32, told: mpsc::Sender<Event>) {
+        let name = format!("{}-{}-{copy}", self.names.job(), chunk.id);
+        let mut tries = 0;
+        loop {
+            match body::pack(&self.objects, &name, wire::encode_chunk(&chunk)).await {
+                Ok((headers, payload)) => {
+                    self.note_packed(chunk.id, Some(&headers));
+                    let place = (&*self.names.work_stream(), &*self.names.work(chunk.id));
+                    if publish(&self.broker, place, &name, headers, payload).await == Published::Gone {
+                        let message =
+                            format!("the stream {} is gone from the broker", self.names.work_stream());
+                        let _ = told.send(Event::Failed(message));
+                    }
+                    return;
+                }
+                Err(what) => {
+                    tries += 1;
+                    if tries == TROUBLE_TRIES && *self.broker.is_up.borrow() {
+                        let _ =
+                            told.send(Event::Trouble(format!("the broker takes no large chunks: {what}")));
+                    }
+                    self.broker.up().await;
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+            }
+        }
+    }
+
+    /// Sees to it that nobody begins a chunk any more; false: somebody has.
+    async fn claim(&self, id: ChunkId) -> bool {
+        let (stream, subject) = (self.names.answer_stream(), self.names.claim(id));
+        let name = format!("claim-{id}-master-{:016x}", fastrand::u64(..));
+        let nobody = Bytes::from_static(b"nobody");
+        publish(&self.broker, (&stream, &subject), &name, HeaderMap::new(), nobody).await == Published::Stored
+    }
+
+    async fn release(&self, id: ChunkId) {
+        // What stays is answered for all the same, and goes with the job.
+        let _ = self.answers.purge().filter(self.names.answer(id)).await;
+        let packed = self.packed().remove(&id).unwrap_or_default();
+        for headers in &packed {
+            body::discard(&self.objects, Some(headers)).await;
+        }
+    }
+
+    /// Takes every chunk that no agent has.
+    async fn take_back(&self, told: &mpsc::Sender<Event>) {
+        let Ok(consumer) = self.work.get_consumer::<pull::Config>(CONSUMER).await else { return };
+        loop {
+            let Ok(mut messages) = consumer.fetch().max_messages(TAKE_BACK).messages().await else { return };
+            let mut taken = 0;
+            while let Some(Ok(message)) = messages.next().await {
+                taken += 1;
+                let Some(id) = chunk_of(&message.subject) else { continue };
+                let was_begun = self.manifest.at_most_once && !self.claim(id).await;
+                if message.ack().await.is_ok() {
+                    let _ = told.send(Event::TakenBack(id, was_begun));
+                }
+            }
+            if taken == 0 {
+                return;
+            }
+        }
+    }
+}
+
+impl Error {
+    /// The broker said that the job cannot go on.
+    pub(crate) fn failed(message: String) -> Error {
+        Error::new(ErrorKind::Refused, message)
+    }
+}

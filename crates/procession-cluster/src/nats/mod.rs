@@ -1,0 +1,170 @@
+//! The broker: what a program says to NATS. Nothing is decided here.
+
+pub(crate) mod agent;
+pub(crate) mod body;
+pub(crate) mod master;
+mod publish;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::{self, ErrorCode, stream};
+use async_nats::{Client, ConnectOptions};
+use tokio::sync::watch;
+
+use crate::credentials::{Credentials, check_address};
+use crate::error::{Error, ErrorKind};
+use crate::names::{JOBS_STREAM, Names};
+
+pub(crate) use publish::{Published, publish};
+
+/// Older servers forget acknowledged messages when they are killed.
+const VERSION_MIN: (u64, u64, u64) = (2, 10, 23);
+/// A broker that is there answers sooner.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Jobs that nobody has gone on with for so long are forgotten.
+const JOBS_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A connection, which comes back by itself.
+#[derive(Clone)]
+pub(crate) struct Broker {
+    pub(crate) client: Client,
+    pub(crate) stream: jetstream::Context,
+    /// Whether it is connected now.
+    pub(crate) is_up: watch::Receiver<bool>,
+}
+
+impl Broker {
+    pub(crate) async fn connect(address: &str) -> Result<Broker, Error> {
+        check_address(address)?;
+        let credentials = Credentials::from_env()?;
+        let (up, is_up) = watch::channel(true);
+        let up = Arc::new(up);
+        let mut options = ConnectOptions::new()
+            .name("procession")
+            .connection_timeout(CONNECT_WITHIN)
+            .ping_interval(Duration::from_secs(2))
+            .reconnect_delay_callback(|attempts| {
+                Duration::from_millis(50 << attempts.min(5)).min(Duration::from_secs(1))
+            })
+            .event_callback(move |event| {
+                let up = Arc::clone(&up);
+                async move {
+                    match event {
+                        async_nats::Event::Connected => drop(up.send(true)),
+                        async_nats::Event::Disconnected => drop(up.send(false)),
+                        _ => {}
+                    }
+                }
+            });
+        if let Some(token) = credentials.token {
+            options = options.token(token);
+        }
+        if let Some(seed) = credentials.nkey {
+            options = options.nkey(seed);
+        }
+        if let Some(path) = credentials.file {
+            let shown = path.display().to_string();
+            options = options
+                .credentials_file(path)
+                .await
+                .map_err(|error| Error::new(ErrorKind::Usage, format!("credentials in {shown}: {error}")))?;
+        }
+        if let Some(path) = credentials.authorities {
+            options = options.add_root_certificates(path);
+        }
+        let client = options.connect(address).await.map_err(|error| {
+            let message = format!(
+                "cannot reach a broker at {address}: {error}; is nats-server running there with --jetstream?"
+            );
+            Error::new(ErrorKind::Unreachable, message)
+        })?;
+        let stream = jetstream::new(client.clone());
+        let broker = Broker { client, stream, is_up };
+        broker.check(address).await?;
+        Ok(broker)
+    }
+
+    /// Refuses what would lose chunks.
+    async fn check(&self, address: &str) -> Result<(), Error> {
+        let info = self.client.server_info();
+        if version(&info.version).is_none_or(|version| version < VERSION_MIN) {
+            let (major, minor, patch) = VERSION_MIN;
+            let message = format!(
+                "the nats-server at {address} is {}, and versions before {major}.{minor}.{patch} forget acknowledged messages when \
+                 they are killed: install a newer one",
+                info.version
+            );
+            return Err(Error::new(ErrorKind::Unsuitable, message));
+        }
+        self.stream.query_account().await.map_err(|error| {
+            let message = format!(
+                "the nats-server at {address} has no JetStream for us: {error}; start it with --jetstream"
+            );
+            Error::new(ErrorKind::Unsuitable, message)
+        })?;
+        Ok(())
+    }
+
+    /// The stream that describes the jobs that there are.
+    pub(crate) async fn jobs(&self) -> Result<stream::Stream, Error> {
+        let config = stream::Config {
+            name: JOBS_STREAM.to_owned(),
+            subjects: vec![Names::jobs()],
+            max_messages_per_subject: 1,
+            max_age: JOBS_AGE_MAX,
+            allow_direct: true,
+            ..stream::Config::default()
+        };
+        let made = self.stream.get_or_create_stream(config).await;
+        made.map_err(|error| Error::refused(&format!("cannot make the stream {JOBS_STREAM}"), error))
+    }
+
+    /// Whether a job of this name has its streams here.
+    pub(crate) async fn has_job(&self, name: &str) -> bool {
+        let names = Names::new(name);
+        let (work, answers) = (names.work_stream(), names.answer_stream());
+        self.stream.get_stream(work).await.is_ok() && self.stream.get_stream(answers).await.is_ok()
+    }
+
+    /// Whether the broker says that it has no such stream.
+    pub(crate) async fn is_missing(&self, stream: &str) -> bool {
+        match self.stream.get_stream(stream).await {
+            Ok(_) => false,
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(error) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,
+                GetStreamErrorKind::EmptyName
+                | GetStreamErrorKind::Request
+                | GetStreamErrorKind::InvalidStreamName => false,
+            },
+        }
+    }
+
+    /// Waits until there is a connection.
+    pub(crate) async fn up(&self) {
+        let mut is_up = self.is_up.clone();
+        // Who tells lives as long as the client.
+        let _ = is_up.wait_for(|is_up| *is_up).await;
+    }
+}
+
+/// `2.10.23-RC.1` is 2.10.23.
+fn version(text: &str) -> Option<(u64, u64, u64)> {
+    let numbers = text.split('-').next()?;
+    let mut numbers = numbers.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??, numbers.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(version("2.15.1"), Some((2, 15, 1)));
+        assert_eq!(version("2.10.23-RC.1"), Some(VERSION_MIN));
+        assert!(version("2.9.10") < Some(VERSION_MIN) && version("2.10.3") < Some(VERSION_MIN));
+        assert_eq!(version("newest"), None);
+    }
+}

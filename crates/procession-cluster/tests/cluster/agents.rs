@@ -1,0 +1,180 @@
+//! Jobs over agents that work, die, stall, and come and go.
+
+use procession::{ErrorKind, Payload};
+use procession_cluster::JobOptions;
+use procession_harness::{Ledger, Signal, send_signal, stop};
+
+use crate::scene::{LEASE, Outcomes, Scene, outcomes};
+use crate::tasks::{frail, inflate, once, poison, square_slowly};
+
+fn squares(items: u64, milliseconds: u64) -> Vec<Payload> {
+    (0..items).map(|x| square_slowly.payload(&(x, milliseconds)).expect("numbers have an encoding")).collect()
+}
+
+fn check_squares(outcomes: Outcomes, items: u64) {
+    let values: Vec<u64> = outcomes
+        .into_iter()
+        .map(|outcome| square_slowly.value(&outcome.expect("it has a value")).expect("it is a number"))
+        .collect();
+    assert_eq!(values, (0..items).map(|x| x * x).collect::<Vec<_>>());
+}
+
+fn single(options: &mut JobOptions) {
+    options.stream.chunk_size = Some(1);
+}
+
+procession_harness::cases! {
+    fn a_job_runs_over_two_agents() {
+        let Some(scene) = Scene::start(2) else { return };
+        let mut job = scene.job(square_slowly.info(), squares(60, 20), single);
+        let mut seen = 0;
+        while let Some(next) = job.next_timeout(LEASE * 20).expect("the job goes on").expect("it does not stall") {
+            seen = seen.max(job.fleet().0);
+            assert!(next.1.is_ok());
+        }
+        assert_eq!(seen, 2);
+        job.end(true);
+        // As a program would: with types, and chunks as they fit.
+        let values = scene.cluster().starmap(square_slowly, (0..500).map(|x| (x, 0))).expect("all have values");
+        assert_eq!(values, (0..500).map(|x| x * x).collect::<Vec<_>>());
+    }
+
+    fn items_that_fail_say_what_they_say_here() {
+        let Some(scene) = Scene::start(2) else { return };
+        let items = (0..40).map(|x| frail.payload(&(x,)).expect("numbers have an encoding")).collect();
+        let outcomes = outcomes(scene.job(frail.info(), items, |options| options.stream.max_attempts = Some(2)), |_| {});
+        assert_eq!(outcomes.len(), 40);
+        for (x, outcome) in (0..).zip(&outcomes) {
+            match (x % 10, outcome) {
+                (3, Err(error)) => {
+                    assert_eq!((error.kind(), error.item()), (ErrorKind::Panicked, Some(x)));
+                    assert_eq!(error.panic_message(), Some(&*format!("{x} is odd in its way")));
+                }
+                (7, Err(error)) => {
+                    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Quarantined, 2), "{error}");
+                    assert!(error.to_string().contains(&format!("item {x}")), "{error}");
+                    assert!(error.pid().is_some());
+                }
+                (3 | 7, Ok(_)) => panic!("item {x} has a value"),
+                (_, outcome) => {
+                    let value = outcome.as_ref().expect("it has a value");
+                    assert_eq!(frail.value(value).expect("it is a number"), x + 1);
+                }
+            }
+        }
+    }
+
+    fn an_agent_that_is_killed_costs_nothing() {
+        let Some(scene) = Scene::start(2) else { return };
+        let victim = scene.agents()[0];
+        let outcomes = outcomes(scene.job(square_slowly.info(), squares(60, 30), single), |done| {
+            if done == 10 {
+                scene.kill(victim);
+            }
+        });
+        check_squares(outcomes, 60);
+    }
+
+    fn an_agent_that_stands_still_costs_nothing_and_says_nothing_twice() {
+        let Some(scene) = Scene::start(2) else { return };
+        let victim = scene.agents()[0];
+        let outcomes = outcomes(scene.job(square_slowly.info(), squares(80, 30), single), |done| match done {
+            10 => stop(victim, LEASE),
+            // What it had has gone to the other by now.
+            79 => send_signal(victim, Signal::SIGCONT),
+            _ => {}
+        });
+        check_squares(outcomes, 80);
+    }
+
+    fn a_chunk_longer_than_its_lease_is_not_handed_out_twice() {
+        let Some(scene) = Scene::start(2) else { return };
+        let ledger = Ledger::new("once");
+        let milliseconds = LEASE.as_millis() as u64 * 2;
+        let item = |x| once.payload(&(ledger.path(), x, milliseconds)).expect("it has an encoding");
+        let outcomes = outcomes(scene.job(once.info(), (0..2).map(item).collect(), single), |_| {});
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        assert_eq!(ledger.lines().len(), 2);
+    }
+
+    fn what_starts_at_most_once_is_lost_with_its_agent() {
+        let Some(scene) = Scene::start(2) else { return };
+        let (victim, ledger) = (scene.agents()[0], Ledger::new("once"));
+        let item = |x| once.payload(&(ledger.path(), x, 40)).expect("it has an encoding");
+        let outcomes = outcomes(scene.job(once.info(), (0..60).map(item).collect(), single), |done| {
+            if done == 10 {
+                scene.kill(victim);
+            }
+        });
+        let mut starts: Vec<u64> = ledger.lines().iter().map(|line| line.parse().expect("a number")).collect();
+        starts.sort_unstable();
+        let count = starts.len();
+        starts.dedup();
+        assert_eq!(starts.len(), count, "nothing starts twice");
+        let lost: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+        // What its only worker ran, and what was ready for it.
+        assert!((1..=2).contains(&lost.len()), "{lost:?}");
+        assert!(lost.iter().all(|error| error.kind() == ErrorKind::WorkerLost), "{lost:?}");
+    }
+
+    fn agents_come_and_go() {
+        let Some(scene) = Scene::start(1) else { return };
+        let outcomes = outcomes(scene.job(square_slowly.info(), squares(200, 15), single), |done| {
+            if done % 20 == 0 {
+                let first = scene.agents()[0];
+                scene.agent(1);
+                // In order, so that nothing of it needs a lease to run out.
+                scene.leave(first);
+            }
+        });
+        check_squares(outcomes, 200);
+    }
+
+    fn large_arguments_and_results_travel_beside_messages() {
+        let Some(scene) = Scene::start(1) else { return };
+        let sizes = [10, 600 << 10, 3 << 20];
+        let pairs = || sizes.iter().flat_map(|from| sizes.iter().map(|to| (*from, *to)));
+        let item = |(from, to)| inflate.payload(&(vec![7; from], to)).expect("bytes have an encoding");
+        let outcomes = outcomes(scene.job(inflate.info(), pairs().map(item).collect(), |_| {}), |_| {});
+        assert_eq!(outcomes.len(), 9);
+        for ((_, to), outcome) in pairs().zip(outcomes) {
+            let value = inflate.value(&outcome.expect("it has a value")).expect("it is bytes");
+            assert!(value.len() == to && value.iter().all(|byte| *byte == 7), "{to} bytes");
+        }
+    }
+
+    fn an_item_that_kills_agents_is_found_and_reported() {
+        let Some(scene) = Scene::start(0) else { return };
+        let scene = std::rc::Rc::new(scene);
+        let items = (0..8).map(|x| poison.payload(&(x, 5)).expect("numbers have an encoding")).collect();
+        let mut job = scene.job(poison.info(), items, |options| options.stream.chunk_size = Some(4));
+        let (mut outcomes, mut agents) = (Vec::new(), 0);
+        loop {
+            // Whoever looks after agents starts them again.
+            let alive = scene.agents().into_iter().next().filter(|pid| procession_harness::alive(*pid));
+            if alive.is_none() {
+                scene.agents().into_iter().for_each(|pid| scene.reap(pid));
+                scene.agent(1);
+                agents += 1;
+                assert!(agents < 30, "{outcomes:?}");
+            }
+            match job.next_timeout(LEASE / 5).expect("the job goes on") {
+                Some(Some((_, outcome))) => outcomes.push(outcome),
+                Some(None) => break,
+                None => {}
+            }
+        }
+        job.end(true);
+        for (x, outcome) in (0..).zip(&outcomes) {
+            match outcome {
+                Ok(value) => assert!(x != 5 && poison.value(value).expect("a number") == x),
+                Err(error) => {
+                    assert_eq!((x, error.kind(), error.attempts()), (5, ErrorKind::Quarantined, 3), "{error}");
+                    assert!(error.to_string().contains("every agent that had it was lost"), "{error}");
+                }
+            }
+        }
+        // Three for the chunk, three for its bad half, three for the bad half of that, three for the item; and who is left.
+        assert!(outcomes.len() == 8 && agents >= 7, "{agents} agents");
+    }
+}

@@ -1,0 +1,146 @@
+//! Jobs over agents, as they are typed: the same results as here, whatever ends meanwhile.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::broker::Broker;
+use crate::program::{Finished, Running, example, procession, run, start, within};
+
+/// A broker and agents with a worker each.
+struct Scene {
+    broker: Broker,
+    agents: Vec<Running>,
+}
+
+impl Scene {
+    fn start(agents: usize) -> Option<Scene> {
+        let mut scene = Scene { broker: Broker::start()?, agents: Vec::new() };
+        (0..agents).for_each(|_| scene.agent());
+        Some(scene)
+    }
+
+    fn agent(&mut self) {
+        let mut agent = start(procession(&["agent", "--engine", &self.broker.address(), "--workers", "1"]));
+        agent.wait_for("is there");
+        self.agents.push(agent);
+    }
+
+    fn job<'a>(&self, words: &[&'a str], address: &'a str) -> Running {
+        start(procession(&[words, &["--engine", address, "--no-progress"]].concat()))
+    }
+
+    /// Asks every agent to leave, which it does in order.
+    fn end(self) {
+        self.agents.iter().for_each(|agent| agent.signal(Signal::SIGTERM));
+        for agent in self.agents {
+            let end = agent.finish();
+            assert_eq!(end.signal(), Some(Signal::SIGTERM), "{}", end.stderr);
+            assert!(end.stderr.contains("finishing what runs, then leaving"), "{}", end.stderr);
+        }
+    }
+}
+
+fn check_same(here: &Finished, there: &Finished) {
+    assert_eq!(here.code(), there.code(), "{}", there.stderr);
+    assert_eq!(here.stdout, there.stdout, "{}", there.stderr);
+}
+
+procession_harness::cases! {
+    fn clusters_give_the_examples_results_byte_for_byte() {
+        let Some(scene) = Scene::start(3) else { return };
+        for (name, code) in [("pi.toml", 0), ("faults.toml", 1), ("powers.toml", 0)] {
+            let (job, address) = (example(name), scene.broker.address());
+            let here = run(&["run", &job, "--no-progress"]);
+            let there = scene.job(&["run", &job], &address).finish();
+            assert_eq!(here.code(), Some(code), "{}", here.stderr);
+            check_same(&here, &there);
+        }
+        scene.end();
+    }
+
+    fn clusters_lose_nothing_with_an_agent_that_is_killed_or_leaves() {
+        let Some(mut scene) = Scene::start(3) else { return };
+        let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());
+        let spec = within(&folder, "job.toml");
+        let text = "task = \"faults::sleep\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 80\nargs = [0.05]\n";
+        fs::write(&spec, text).expect("it can be written");
+        let here = run(&["run", &spec, "--no-progress"]);
+        let mut there = scene.job(&["run", &spec], &address);
+        (0..10).for_each(|_| drop(there.line()));
+        let killed = scene.agents.remove(0);
+        killed.signal(Signal::SIGKILL);
+        killed.finish();
+        let left = scene.agents.remove(0);
+        left.signal(Signal::SIGTERM);
+        let left = left.finish();
+        assert_eq!(left.signal(), Some(Signal::SIGTERM), "{}", left.stderr);
+        let there = there.finish();
+        assert_eq!(there.code(), Some(0), "{}", there.stderr);
+        assert_eq!(there.lines().len(), here.lines().len() - 10);
+        scene.end();
+    }
+
+    fn clusters_wait_for_a_broker_that_was_killed() {
+        let Some(mut scene) = Scene::start(2) else { return };
+        let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());
+        let spec = within(&folder, "job.toml");
+        let text = "task = \"faults::sleep\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 60\nargs = [0.05]\n";
+        fs::write(&spec, text).expect("it can be written");
+        let mut job = scene.job(&["run", &spec], &address);
+        (0..10).for_each(|_| drop(job.line()));
+        scene.broker.kill();
+        job.wait_for("the broker is gone");
+        scene.broker.restart();
+        job.wait_for("the broker is there again");
+        let end = job.finish();
+        assert_eq!((end.code(), end.lines().len()), (Some(0), 50), "{}", end.stderr);
+        scene.end();
+    }
+
+    fn clusters_go_on_with_a_job_that_was_killed() {
+        let Some(scene) = Scene::start(2) else { return };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [spec, ledger, dir, values] =
+            ["job.toml", "ledger", "run", "values.jsonl"].map(|name| within(&folder, name));
+        let text = format!(
+            "task = \"faults::note\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 60\nargs = [{ledger:?}, \"{{index}}\", 0.03]\n"
+        );
+        fs::write(&spec, text).expect("it can be written");
+        let address = scene.broker.address();
+        let words = ["run", &spec, "--run-dir", &dir, "--output", &values];
+        let first = scene.job(&words, &address);
+        let seen = || fs::read_to_string(&ledger).unwrap_or_default().lines().count();
+        assert!(procession_harness::wait_until(std::time::Duration::from_secs(60), || seen() > 20));
+        first.signal(Signal::SIGKILL);
+        let first = first.finish();
+        assert_eq!(first.signal(), Some(Signal::SIGKILL), "{}", first.stderr);
+        // Somebody who runs it here would run items twice.
+        let here = run(&["run", &spec, "--run-dir", &dir, "--output", &values, "--resume"]);
+        assert_eq!(here.code(), Some(2), "{}", here.stderr);
+        assert!(here.stderr.contains("was begun with --engine"), "{}", here.stderr);
+        let end = scene.job(&[&words[..], &["--resume"]].concat(), &address).finish();
+        assert_eq!(end.code(), Some(0), "{}", end.stderr);
+        // It may start once at most, and did.
+        let text = fs::read_to_string(&ledger).expect("it was written");
+        let mut starts: Vec<u64> = text.lines().map(|line| line.parse().expect("an item")).collect();
+        starts.sort_unstable();
+        assert_eq!(starts, (0..60).collect::<Vec<_>>());
+        assert_eq!(fs::read_to_string(&values).expect("it was written").lines().count(), 60);
+        scene.end();
+    }
+
+    fn clusters_refuse_what_concerns_this_machine_and_secrets_in_addresses() {
+        let job = example("pi.toml");
+        let words = ["run", &job, "--engine", "nats://127.0.0.1:9"];
+        let end = run(&[&words[..], &["--max-load", "80%"]].concat());
+        assert_eq!(end.code(), Some(2), "{}", end.stderr);
+        assert!(end.stderr.contains("concerns this machine"), "{}", end.stderr);
+        let end = run(&["run", &job, "--engine", "nats://me:secret@127.0.0.1:9"]);
+        assert_eq!(end.code(), Some(2), "{}", end.stderr);
+        assert!(end.stderr.contains("has credentials in it") && !end.stderr.contains("secret@"), "{}", end.stderr);
+        let end = run(&words);
+        assert_eq!(end.code(), Some(70), "{}", end.stderr);
+        assert!(end.stderr.contains("cannot reach a broker at nats://127.0.0.1:9"), "{}", end.stderr);
+    }
+}
