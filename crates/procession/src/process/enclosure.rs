@@ -34,6 +34,12 @@ const MOVES: u32 = 3;
 /// What a group may be limited in by others than us. What such a group cannot have, it has no file for.
 const LIMITS: [&str; 5] = ["memory.max", "memory.high", "memory.swap.max", "cpu.max", "pids.max"];
 
+/// What version 1 says a group has had at most: memory, and memory with swap.
+const MOST_USED: [&str; 2] = ["memory.max_usage_in_bytes", "memory.memsw.max_usage_in_bytes"];
+
+/// Bytes for want of which version 1 kills at most: it charges pages in batches of this size, or one by one.
+const LARGEST_CHARGE: u64 = 64 * 4096;
+
 /// A group that was left to us to divide.
 #[derive(Debug)]
 pub(super) struct Grounds {
@@ -238,14 +244,21 @@ impl Enclosure {
     }
 
     fn has_been_at_its_limit(&self) -> bool {
-        let times = match self.version {
-            Version::One => fs::read_to_string(self.directory.join("memory.failcnt"))
-                .ok()
-                .and_then(|count| count.trim().parse().ok()),
+        match self.version {
+            // Newer kernels have stopped counting in `memory.failcnt` how often it was.
+            Version::One => self.read("memory.limit_in_bytes").is_some_and(|limit| {
+                let most = MOST_USED.iter().filter_map(|name| self.read(name)).max();
+                most.is_some_and(|most| most + LARGEST_CHARGE > limit)
+            }),
             // Of a group whose memory had run out, not of those below whose members were killed for it.
-            Version::Two => counted(&self.directory.join("memory.events"), "oom"),
-        };
-        times.is_some_and(|times: u64| times > 0)
+            Version::Two => {
+                counted(&self.directory.join("memory.events"), "oom").is_some_and(|times| times > 0)
+            }
+        }
+    }
+
+    fn read(&self, name: &str) -> Option<u64> {
+        fs::read_to_string(self.directory.join(name)).ok()?.trim().parse().ok()
     }
 }
 
@@ -357,12 +370,17 @@ mod tests {
             Enclosure { directory, home, version }.kills()
         };
         let (one, two) = ("memory.oom_control", "memory.events");
-        assert_eq!(
-            of(Version::One, &[(one, "under_oom 0\noom_kill 0\n"), ("memory.failcnt", "7\n")]),
-            Kills::None
-        );
-        assert_eq!(of(Version::One, &[(one, "oom_kill 1\n"), ("memory.failcnt", "0\n")]), Kills::Elsewhere);
-        assert_eq!(of(Version::One, &[(one, "oom_kill 1\n"), ("memory.failcnt", "7\n")]), Kills::AtLimit);
+        let limit = ("memory.limit_in_bytes", "50331648\n");
+        let (memory, with_swap) = ("memory.max_usage_in_bytes", "memory.memsw.max_usage_in_bytes");
+        let of_one = |kills, memory_used, with_swap_used| {
+            of(Version::One, &[(one, kills), limit, (memory, memory_used), (with_swap, with_swap_used)])
+        };
+        assert_eq!(of_one("under_oom 0\noom_kill 0\n", "50331648\n", "50331648\n"), Kills::None);
+        assert_eq!(of_one("oom_kill 1\n", "4194304\n", "4194304\n"), Kills::Elsewhere);
+        assert_eq!(of_one("oom_kill 1\n", "50327552\n", "50327552\n"), Kills::AtLimit);
+        assert_eq!(of_one("oom_kill 1\n", "4194304\n", "50331648\n"), Kills::AtLimit);
+        assert_eq!(of(Version::One, &[(one, "oom_kill 1\n"), limit, (memory, "50331648\n")]), Kills::AtLimit);
+        assert_eq!(of(Version::One, &[(one, "oom_kill 1\n")]), Kills::Elsewhere, "nothing is known");
         assert_eq!(of(Version::Two, &[(two, "max 3\noom 0\noom_kill 0\n")]), Kills::None);
         assert_eq!(of(Version::Two, &[(two, "max 3\noom 0\noom_kill 2\n")]), Kills::Elsewhere);
         assert_eq!(of(Version::Two, &[(two, "max 3\noom 1\noom_kill 2\n")]), Kills::AtLimit);
