@@ -54,6 +54,8 @@ mod run_dirs;
 mod run_dirs2;
 #[path = "cli/signals.rs"]
 mod signals;
+#[path = "cli/slurm.rs"]
+mod slurm;
 #[cfg(feature = "arrow")]
 #[path = "cli/tables.rs"]
 mod tables;

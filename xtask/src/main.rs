@@ -1,5 +1,4 @@
-//! The project's own chores: `cargo xtask ci`, `cargo xtask arrow`, `cargo xtask chaos`, `cargo xtask bench`,
-//! `cargo xtask faults`, `cargo xtask scaling-study`.
+//! The project's own chores: `cargo xtask help` lists them.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +12,7 @@ usage: cargo xtask <command>
   ci                  everything the continuous integration runs (the same as .ci/run)
   arrow               what the feature `arrow` of the command line needs, which takes minutes to build: clippy and its tests
   cluster             what the feature `cluster` of the command line needs: clippy, and its tests against a real nats-server
+  slurm-test          jobs handed to a real Slurm of two nodes on this machine, and nodes that die: a table of docs/slurm.md
   chaos [options]     faults at random into pools under load, nothing may be lost; `chaos --help` lists the options
   bench [options]     every benchmark, beside its limits and its peers; `bench --help` lists the options
   bench faults        what the pool and its peers do when an item goes wrong: a table of docs/reliability.md
@@ -37,6 +37,10 @@ fn main() -> ExitCode {
              && cargo clippy -p procession-cluster -p procession-cli --features procession-cli/cluster --lib --tests -- -D warnings \
              && cargo test -p procession-cluster \
              && cargo test -p procession-cli --features cluster --test cli -- clusters",
+        ])),
+        ["slurm-test"] => run(Command::new("bash").args([
+            "-c",
+            ".ci/nats-server && cargo build --release -p procession-cli --features cluster && xtask/slurm-test.sh",
         ])),
         ["chaos", options @ ..] => {
             run(cargo(&["run", "--release", "--package", "procession-chaos", "--"]).args(options))

@@ -13,6 +13,7 @@ mod look;
 mod policy;
 mod report;
 mod scale;
+mod slurm;
 mod value;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -29,6 +30,7 @@ pub(crate) use self::look::{Export, Failed, Merge, Retry, Show, Status};
 pub(crate) use self::policy::{PolicyFlags, TimeLimit};
 pub(crate) use self::report::Report;
 pub(crate) use self::scale::Scale;
+pub(crate) use self::slurm::{Slurm, SlurmCommand, Submit};
 
 /// Run tasks in worker processes: results in order, and a crash costs only the item that ran.
 #[derive(Debug, Parser)]
@@ -66,6 +68,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Run the items of other machines' jobs, until told to leave
     Agent(Agent),
+    /// Hand a job to Slurm, to run over many nodes
+    Slurm(Slurm),
     /// Say how far the run in a run directory is
     Status(Status),
     /// List the items of a run that have no value

@@ -10,7 +10,7 @@ use procession_store::RunDir;
 
 use crate::cli::{
     Apply, Cli, Command, ConductFlags, Exec, ItemFlags, Map, PartFlags, PolicyFlags, PoolFlags, ResultFlags,
-    Retry, Run, RunDirFlags, Starmap, TimeLimit, ValueFlags,
+    Retry, Run, RunDirFlags, SlurmCommand, Starmap, Submit, TimeLimit, ValueFlags,
 };
 use crate::diagnostic::{Diagnostic, Place, Text};
 use crate::engine::{self, Remote};
@@ -22,7 +22,9 @@ use crate::job::{Call, Job, PoolSettings, ReportSettings, ResultSettings, RunDir
 use crate::part::Part;
 use crate::policy::Policies;
 use crate::run::Talk;
-use crate::{cli, listing, look, manual, new, output, plan, report, run, run_dir, scale, signals, spec};
+use crate::{
+    cli, listing, look, manual, new, output, plan, report, run, run_dir, scale, signals, slurm, spec,
+};
 
 /// Does what the command line asks for.
 pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
@@ -54,6 +56,9 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
             conduct_job(store.put_into(exec_job(command)?, &words)?, conduct)
         }
         Command::Agent(command) => engine::agent(&command),
+        Command::Slurm(command) => match command.command {
+            SlurmCommand::Submit(command) => slurm::submit(&command, &slurm_job(&command)?),
+        },
         Command::Scale(command) => scale::scale(&command),
         Command::Tasks(command) => listing::show(command.json),
         Command::New(command) => new::new(&command),
@@ -74,8 +79,7 @@ fn retry(command: &Retry) -> Result<Ending, Stop> {
         Diagnostic::new(format!("the run was begun in {cwd}, where nobody can go now: {reason}"))
     })?;
     let words = typed.with(&command.flags);
-    let again = cli::parse_from(words.iter().map(String::as_str))
-        .map_err(|error| Diagnostic::new(error.to_string().trim_end().to_owned()))?;
+    let again = parse(words.iter().map(String::as_str))?;
     let forget = command.outcomes(&path)?;
     let (conduct, store, job) = match again.command {
         Command::Run(command) => (command.conduct, command.store.clone(), run_job(command)?),
@@ -90,6 +94,19 @@ fn retry(command: &Retry) -> Result<Ending, Stop> {
     let accept_changes = store.accept_changes;
     let run_dir = RunDirSettings { path, resume: true, or_start: false, accept_changes, forget, typed };
     conduct_job(Job { run_dir: Some(run_dir), report: store.report().or(job.report), ..job }, conduct)
+}
+
+/// Reads a command line that nobody has typed as it stands.
+fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Cli, Diagnostic> {
+    cli::parse_from(words).map_err(|error| {
+        let text = error.to_string();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        match lines.next().and_then(|line| line.strip_prefix("tip: ")) {
+            Some(tip) => Diagnostic::new(what).help(tip),
+            None => Diagnostic::new(what),
+        }
+    })
 }
 
 impl Retry {
@@ -133,6 +150,34 @@ fn run_job(command: Run) -> Result<Job, Diagnostic> {
     job.part = Part::of(&command.part)?;
     job.skip_invalid = command.conduct.skip_invalid;
     job.engine = command.engine.map(|address| Remote { address });
+    Ok(job)
+}
+
+/// The job that `slurm submit` hands on, as its nodes will read it.
+fn slurm_job(command: &Submit) -> Result<Job, Stop> {
+    let spec = command.spec.display().to_string();
+    let words = ["procession", "run", &spec].into_iter().chain(command.flags.iter().map(String::as_str));
+    let Command::Run(run) = parse(words)?.command else {
+        return Err(Diagnostic::new("the words behind `--` are flags of `run`").into());
+    };
+    let RunDirFlags { run_dir, resume, resume_or_start, .. } = &run.store;
+    for (is_given, flag) in [
+        (run_dir.is_some(), "--run-dir"),
+        (*resume || *resume_or_start, "--resume"),
+        (run.engine.is_some(), "--engine"),
+        (run.part.shard.is_some(), "--shard"),
+        (run.conduct.dry_run, "--dry-run"),
+    ] {
+        if is_given {
+            let refusal = Diagnostic::new(format!(
+                "{flag} is not for the words behind `--`: the script says it itself"
+            ));
+            return Err(refusal.help("leave it out").into());
+        }
+    }
+    let store = run.store.clone();
+    let mut job = store.put_into(run_job(run)?, &[])?;
+    job.engine = command.nodes.filter(|&nodes| nodes > 1).map(|_| Remote { address: String::new() });
     Ok(job)
 }
 

@@ -197,6 +197,12 @@ impl<I: Iterator<Item = Option<Payload>>> Call<I> {
     }
 }
 
+/// Refuses a job that agents cannot run, by what it says or because this program knows none.
+pub(crate) fn refuse_for_agents(job: &Job) -> Result<(), Diagnostic> {
+    agents::available()?;
+    refuse_local_settings(job)
+}
+
 /// Refuses settings that concern a machine, where items run on others.
 pub(crate) fn refuse_local_settings(job: &Job) -> Result<(), Diagnostic> {
     if job.engine.is_none() {

@@ -60,6 +60,7 @@ mod run;
 mod run_dir;
 mod scale;
 mod signals;
+mod slurm;
 mod spec;
 mod summary;
 mod terminal;

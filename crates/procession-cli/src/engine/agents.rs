@@ -74,6 +74,11 @@ fn stop(error: &Error) -> Stop {
     }
 }
 
+/// Whether there could be some.
+pub(super) fn available() -> Result<(), Diagnostic> {
+    Ok(())
+}
+
 impl Agents {
     /// Reaches the broker of a job that has one. Nothing is changed there.
     pub(crate) fn connect(job: &Job) -> Result<Option<Agents>, Stop> {

@@ -26,6 +26,11 @@ pub(crate) fn agent(_command: &cli::Agent) -> Result<Ending, Stop> {
     Err(missing().into())
 }
 
+/// Whether there could be some.
+pub(super) fn available() -> Result<(), Diagnostic> {
+    Err(missing())
+}
+
 fn missing() -> Diagnostic {
     let refusal = Diagnostic::new("this program was built without clusters");
     refusal.help("build it with the feature `cluster` of procession-cli: cargo build --features cluster")

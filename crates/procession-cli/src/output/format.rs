@@ -29,6 +29,11 @@ impl Format {
         ("arrow", Format::Arrow),
     ];
 
+    pub(crate) fn name(self) -> &'static str {
+        let named = Format::NAMES.iter().find(|(_, format)| *format == self);
+        named.map_or("jsonl", |(name, _)| name)
+    }
+
     /// What names of files end in, for who has named one that says nothing.
     pub(crate) const ENDINGS: &str = ".jsonl, .csv, .json, .parquet or .arrow";
 
