@@ -50,11 +50,12 @@ impl Handing {
     }
 
     /// An item is about to be handed out: behind which item the announcement ends that should be sent now, if one should.
-    pub(crate) fn announce(&mut self, index: u64, now: Instant) -> Option<u64> {
+    /// Most need none, and no look at the clock.
+    pub(crate) fn announce(&mut self, index: u64, now: impl FnOnce() -> Instant) -> Option<u64> {
         if self.announced.saturating_sub(index) > self.ahead / 2 {
             return None;
         }
-        self.keep_pace(now);
+        self.keep_pace(now());
         let upto = (index + 1).max(self.announced).saturating_add(self.ahead - 1);
         (upto > self.announced).then(|| self.send(upto))
     }
@@ -127,10 +128,10 @@ mod tests {
     fn nothing_is_begun_that_is_not_on_record() {
         let now = Instant::now();
         let mut handing = Handing::new(now);
-        assert_eq!(handing.announce(0, now), Some(1));
+        assert_eq!(handing.announce(0, || now), Some(1));
         assert!(!handing.allows(0, 0) && handing.allows(0, 1) && !handing.allows(1, 1));
         handing.handed_out(0);
-        assert_eq!(handing.announce(1, now), Some(2));
+        assert_eq!(handing.announce(1, || now), Some(2));
         assert_eq!(handing.awaited(), 2);
         assert!(handing.allows(1, 2));
     }
@@ -140,13 +141,13 @@ mod tests {
         let now = Instant::now();
         let mut handing = Handing::new(now);
         (0..1_000).for_each(|_| handing.ended());
-        assert_eq!(handing.announce(0, now + AHEAD), Some(1_000));
+        assert_eq!(handing.announce(0, || now + AHEAD), Some(1_000));
         assert!(handing.allows(999, 1));
-        assert_eq!(handing.announce(10, now + AHEAD), None);
+        assert_eq!(handing.announce(10, || now + AHEAD), None);
         // None ended meanwhile.
-        assert_eq!(handing.announce(600, now + 2 * AHEAD), None);
-        assert_eq!(handing.announce(999, now + 2 * AHEAD), None);
-        assert_eq!(handing.announce(1_000, now + 2 * AHEAD), Some(1_001));
+        assert_eq!(handing.announce(600, || now + 2 * AHEAD), None);
+        assert_eq!(handing.announce(999, || now + 2 * AHEAD), None);
+        assert_eq!(handing.announce(1_000, || now + 2 * AHEAD), Some(1_001));
     }
 
     #[test]
@@ -154,7 +155,7 @@ mod tests {
         let now = Instant::now();
         let mut handing = Handing::new(now);
         (0..100).for_each(|_| handing.ended());
-        assert_eq!(handing.announce(0, now + AHEAD), Some(100));
+        assert_eq!(handing.announce(0, || now + AHEAD), Some(100));
         handing.handed_out(0);
         let later = now + AHEAD + 2 * PAUSE;
         assert_eq!(handing.take_back(0, now + AHEAD), None);
@@ -162,7 +163,7 @@ mod tests {
         assert_eq!(handing.take_back(1, later), Some(1));
         assert!(!handing.allows(1, 1) && !handing.allows(1, 2));
         assert_eq!(handing.take_back(2, later + PAUSE), None);
-        assert_eq!(handing.announce(1, later), Some(2));
+        assert_eq!(handing.announce(1, || later), Some(2));
         assert!(!handing.allows(1, 2) && handing.allows(1, 3) && !handing.allows(2, 3));
     }
 }

@@ -17,7 +17,7 @@ use crate::host::birth_of;
 use crate::item::{Item, seconds};
 use crate::job::Ending;
 use crate::place::Place;
-use crate::row;
+use crate::row::Rows;
 use crate::schema::NOTHING_UNDER_WAY;
 
 /// Rows that travel together.
@@ -148,7 +148,7 @@ impl Writer {
     /// # Errors
     /// The store cannot be written: the item must not be handed out.
     pub fn hand_out(&mut self, position: u64) -> Result<(), Error> {
-        if let Some(upto) = self.handing.announce(position, Instant::now()) {
+        if let Some(upto) = self.handing.announce(position, Instant::now) {
             self.send(Message::HandOut(upto))?;
         }
         while !self.handing.allows(position, self.progress.announcements.load(Ordering::Acquire)) {
@@ -185,10 +185,11 @@ impl Writer {
     pub fn tick(&mut self) -> Result<(), Error> {
         // Nothing is handed out just now: what was announced ahead is not begun after all.
         let on_record = self.progress.announcements.load(Ordering::Acquire);
-        if let Some(upto) = self.handing.take_back(on_record, Instant::now()) {
+        let now = Instant::now();
+        if let Some(upto) = self.handing.take_back(on_record, now) {
             self.send(Message::HandOut(upto))?;
         }
-        if !self.batch.is_empty() && self.batch_since.elapsed() >= BATCH_TIME {
+        if !self.batch.is_empty() && now.duration_since(self.batch_since) >= BATCH_TIME {
             self.send_batch()
         } else {
             Ok(())
@@ -387,7 +388,8 @@ impl Scribe<'_> {
         match message {
             Message::Items(items, bytes) => {
                 open.items += items.len() as u64;
-                items.iter().try_for_each(|item| row::insert(self.connection, session, item))?;
+                let mut rows = Rows::new(self.connection, session);
+                items.iter().try_for_each(|item| rows.insert(item))?;
                 drop(items);
                 self.told.taken.fetch_add(bytes, Ordering::AcqRel);
                 if bytes > 0 {
