@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::message::Acker;
 use procession::{Pool, PoolBuilder, TaskInfo};
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::chunk::ChunkId;
 use crate::error::{Error, ErrorKind};
-use crate::leases::{Command, Leases};
+use crate::leases::{Claimed, Command, Leases};
 use crate::manifest::{JobState, Manifest, PoolSettings, Program};
 use crate::master::{Hello, Parting};
 use crate::names::Names;
 use crate::nats::Broker;
-use crate::nats::agent::{Lease, Leased, Post, jobs, say};
+use crate::nats::agent::{Leased, Post, jobs, say};
 use crate::runner::{Reins, Runner, Said};
 
 /// How often an agent without a job looks for one.
@@ -105,7 +106,7 @@ pub struct Agent {
 pub(crate) enum Event {
     Leased(Box<Leased>),
     Unreadable(String),
-    Claimed(ChunkId, bool),
+    Claimed(ChunkId, Claimed),
     Said(Said),
     Answered(ChunkId),
     State(JobState),
@@ -255,11 +256,19 @@ struct Stay {
     settings: PoolSettings,
     lease: Duration,
     leases: Leases,
-    in_hand: BTreeMap<ChunkId, (Lease, Reins)>,
+    in_hand: BTreeMap<ChunkId, InHand>,
     places: Arc<Semaphore>,
     start: Instant,
     items: u64,
     broken: Option<String>,
+}
+
+/// A chunk in hand, which takes up one of the agent's places.
+struct InHand {
+    /// What ends or renews its lease, of each message that it came in, by the message's sequence.
+    ackers: BTreeMap<u64, Arc<Acker>>,
+    reins: Reins,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Stay {
@@ -324,7 +333,7 @@ impl Stay {
             }
             if leaves {
                 let stops = asked == Request::Stop || matches!(state, JobState::Stops | JobState::Ended);
-                for (_, reins) in self.in_hand.values() {
+                for InHand { reins, .. } in self.in_hand.values() {
                     if stops { reins.stop() } else { reins.drain() }
                 }
             }
@@ -364,16 +373,14 @@ impl Stay {
         let now = self.start.elapsed();
         match event {
             Event::Leased(leased) => {
-                let Leased { chunk, delivery, lease } = *leased;
-                let id = chunk.id;
-                match self.in_hand.get_mut(&id) {
-                    // What renews it is the latest delivery; the place of the one before is free.
-                    Some(held) => held.0 = lease,
-                    None => drop(self.in_hand.insert(id, (lease, Reins::default()))),
-                }
+                let Leased { chunk, delivery, acker, place } = *leased;
+                let ackers = BTreeMap::new();
+                let in_hand = InHand { ackers, reins: Reins::default(), _place: place };
+                let in_hand = self.in_hand.entry(chunk.id).or_insert(in_hand);
+                in_hand.ackers.insert(delivery.sequence, acker);
                 self.leases.leased(chunk, delivery, now);
             }
-            Event::Claimed(id, is_ours) => self.leases.claimed(id, is_ours, now),
+            Event::Claimed(id, claimed) => self.leases.claimed(id, claimed, now),
             Event::Said(Said::Alive(id)) => self.leases.alive(id, now),
             Event::Said(Said::Ended { id, fates, figures, broken }) => {
                 self.items += fates.len() as u64;
@@ -394,10 +401,10 @@ impl Stay {
     fn obey(&mut self, told: &UnboundedSender<Event>) {
         while let Some(command) = self.leases.poll_command() {
             match command {
-                Command::Claim(id) => self.post.claim(id, told),
+                Command::Claim(id, delivery) => self.post.claim(id, delivery, told),
                 Command::Begin(chunk) => {
                     let id = chunk.id;
-                    let Some((_, reins)) = self.in_hand.get(&id) else { continue };
+                    let Some(InHand { reins, .. }) = self.in_hand.get(&id) else { continue };
                     let options = self.settings.options(chunk.timeout);
                     let indices: Vec<u64> = chunk.items.iter().map(|item| item.index).collect();
                     let say = {
@@ -411,14 +418,18 @@ impl Stay {
                     }
                 }
                 Command::Answer(id, answer) => {
-                    if let Some((lease, _)) = self.in_hand.get(&id) {
-                        self.post.finish(id, &answer, lease, told);
+                    if let Some(InHand { ackers, .. }) = self.in_hand.get(&id) {
+                        self.post.finish(id, &answer, ackers.values().cloned().collect(), told);
                     }
                 }
                 Command::Renew(id) => {
-                    if let Some((lease, _)) = self.in_hand.get(&id) {
-                        self.post.renew(lease);
+                    if let Some(InHand { ackers, .. }) = self.in_hand.get(&id) {
+                        ackers.values().for_each(|acker| self.post.renew(acker));
                     }
+                }
+                Command::Acknowledge(id) => {
+                    let ackers = self.in_hand.remove(&id).map(|in_hand| in_hand.ackers);
+                    ackers.into_iter().flatten().for_each(|(_, acker)| self.post.acknowledge(acker));
                 }
                 Command::Drop(id) => drop(self.in_hand.remove(&id)),
             }

@@ -6,26 +6,64 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures};
 
 /// A chunk that has cost so many agents is not begun by another one.
 pub(crate) const LOSSES_MAX: u32 = 3;
+/// So many deliveries after the one that it was claimed with, whoever claimed a chunk is lost. At the first it may have been
+/// held up and may renew what is another's lease by now; at the second it did not even do that.
+const LOST_AFTER: u32 = 2;
+/// So many answered messages are known again.
+const ANSWERED_MAX: usize = 4_096;
+
+/// One handing-out of a chunk: which message of the broker's it came in, and how often that had been handed out by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Delivery {
+    pub(crate) sequence: u64,
+    pub(crate) number: u32,
+}
+
+impl Delivery {
+    /// Whether this one tells that whoever claimed the chunk with another is lost.
+    pub(crate) fn tells_loss_of(self, claim: Delivery) -> bool {
+        self.sequence == claim.sequence && self.number >= claim.number.saturating_add(LOST_AFTER)
+    }
+}
+
+/// What the broker says of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    Ours,
+    /// Somebody had claimed it, with this delivery; `is_there`: its message has not been acknowledged.
+    Theirs {
+        by: Delivery,
+        is_there: bool,
+    },
+    /// Its master took it back, so that nobody ever begins it.
+    Nobodys,
+    /// The job is over.
+    Gone,
+}
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Try to be the only one that ever begins it.
-    Claim(ChunkId),
+    Claim(ChunkId, Delivery),
     /// Let the pool run it.
     Begin(Chunk),
     /// Publish the answer, then end the lease.
     Answer(ChunkId, Answer),
     /// Say that it is still in hand.
     Renew(ChunkId),
-    /// Somebody else has it: do nothing more about it.
+    /// Others see to it: acknowledge what came, and do nothing more about it.
+    Acknowledge(ChunkId),
+    /// Somebody else may have it: leave its lease alone.
     Drop(ChunkId),
 }
 
@@ -36,13 +74,16 @@ pub(crate) struct Leases {
     /// Items start once at most.
     at_most_once: bool,
     held: BTreeMap<ChunkId, Held>,
+    /// Messages whose chunk was answered. They come again where word of that is lost.
+    answered: BTreeSet<u64>,
     drains: bool,
     commands: VecDeque<Command>,
 }
 
 struct Held {
     stage: Stage,
-    leased: Duration,
+    /// The latest of each message that it came in.
+    deliveries: Vec<Delivery>,
     renewed: Duration,
     /// When the pool last said that it has the items.
     alive: Duration,
@@ -62,52 +103,64 @@ impl Leases {
             lease,
             at_most_once,
             held: BTreeMap::new(),
+            answered: BTreeSet::new(),
             drains: false,
             commands: VecDeque::new(),
         }
     }
 
-    /// The broker has handed a chunk out, the how-many-th time.
-    pub(crate) fn leased(&mut self, chunk: Chunk, delivery: u32, now: Duration) {
+    /// The broker has handed a chunk out.
+    pub(crate) fn leased(&mut self, chunk: Chunk, delivery: Delivery, now: Duration) {
         let id = chunk.id;
         if let Some(held) = self.held.get_mut(&id) {
-            // Word that it is in hand has not arrived.
+            // Word that it is in hand has not arrived, or its master has put it another time.
+            held.deliveries.retain(|known| known.sequence != delivery.sequence);
+            held.deliveries.push(delivery);
             held.renewed = now;
             return self.commands.push_back(Command::Renew(id));
         }
-        let held = |stage| Held { stage, leased: now, renewed: now, alive: now };
+        if self.answered.contains(&delivery.sequence) {
+            return self.commands.push_back(Command::Acknowledge(id));
+        }
+        let held = |stage| Held { stage, deliveries: vec![delivery], renewed: now, alive: now };
         if self.at_most_once {
             // Also to give it back: somebody else may have begun it and be gone.
             self.held.insert(id, held(Stage::Claims(chunk)));
-            self.commands.push_back(Command::Claim(id));
+            self.commands.push_back(Command::Claim(id, delivery));
         } else if self.drains {
             self.held.insert(id, held(Stage::Answers));
-            self.reply(id, chunk.items.iter().map(|item| (item.index, Fate::NotBegun)).collect(), false);
-        } else if delivery > LOSSES_MAX {
+            self.reply(&chunk, &Fate::NotBegun, false);
+        } else if delivery.number > LOSSES_MAX {
             self.held.insert(id, held(Stage::Answers));
-            self.reply(id, chunk.items.iter().map(|item| (item.index, Fate::NotBegun)).collect(), true);
+            self.reply(&chunk, &Fate::NotBegun, true);
         } else {
             self.held.insert(id, held(Stage::Runs));
             self.commands.push_back(Command::Begin(chunk));
         }
     }
 
-    /// The claim was taken, or somebody had it before.
-    pub(crate) fn claimed(&mut self, id: ChunkId, is_ours: bool, now: Duration) {
+    /// The broker has said what became of a claim.
+    pub(crate) fn claimed(&mut self, id: ChunkId, claimed: Claimed, now: Duration) {
         let Some(held) = self.held.get_mut(&id) else { return };
         let Stage::Claims(chunk) = std::mem::replace(&mut held.stage, Stage::Answers) else { return };
-        if is_ours && self.drains {
-            self.reply(id, chunk.items.iter().map(|item| (item.index, Fate::NotBegun)).collect(), false);
-        } else if is_ours {
-            (held.stage, held.alive) = (Stage::Runs, now);
-            self.commands.push_back(Command::Begin(chunk));
-        } else if held.leased + self.lease > now {
-            // It was handed out because whoever had it was lost.
-            self.reply(id, chunk.items.iter().map(|item| (item.index, Fate::Lost)).collect(), false);
-        } else {
-            // It was we who were gone: somebody else has it, and says so.
-            self.held.remove(&id);
-            self.commands.push_back(Command::Drop(id));
+        match claimed {
+            Claimed::Ours if !self.drains => {
+                (held.stage, held.alive) = (Stage::Runs, now);
+                self.commands.push_back(Command::Begin(chunk));
+            }
+            Claimed::Ours | Claimed::Nobodys => self.reply(&chunk, &Fate::NotBegun, false),
+            Claimed::Theirs { by, is_there } => {
+                match held.deliveries.iter().find(|ours| ours.sequence == by.sequence) {
+                    // If it lives it renews this lease, since that is the message's and not the delivery's. If not, there
+                    // is another delivery.
+                    Some(ours) if !ours.tells_loss_of(by) => self.let_go(id, Command::Drop(id)),
+                    // Ours is a copy: what becomes of the other message decides.
+                    None if is_there => self.let_go(id, Command::Acknowledge(id)),
+                    // If there is an answer, it counts and not this one.
+                    Some(_) | None => self.reply(&chunk, &Fate::Lost, false),
+                }
+            }
+            Claimed::Gone => self.let_go(id, Command::Drop(id)),
         }
     }
 
@@ -129,7 +182,11 @@ impl Leases {
 
     /// The answer is with the broker, or nobody wants it any more.
     pub(crate) fn answered(&mut self, id: ChunkId) {
-        self.held.remove(&id);
+        let Some(held) = self.held.remove(&id) else { return };
+        self.answered.extend(held.deliveries.iter().map(|delivery| delivery.sequence));
+        while self.answered.len() > ANSWERED_MAX {
+            self.answered.pop_first();
+        }
     }
 
     /// Begins nothing any more.
@@ -159,10 +216,15 @@ impl Leases {
         }
     }
 
-    fn reply(&mut self, id: ChunkId, fates: Vec<(u64, Fate)>, is_suspect: bool) {
-        let agent = self.agent.clone();
-        self.commands
-            .push_back(Command::Answer(id, Answer { agent, is_suspect, fates, figures: Vec::new() }));
+    fn let_go(&mut self, id: ChunkId, how: Command) {
+        self.held.remove(&id);
+        self.commands.push_back(how);
+    }
+
+    fn reply(&mut self, chunk: &Chunk, fate: &Fate, is_suspect: bool) {
+        let fates = chunk.items.iter().map(|item| (item.index, fate.clone())).collect();
+        let answer = Answer { agent: self.agent.clone(), is_suspect, fates, figures: Vec::new() };
+        self.commands.push_back(Command::Answer(chunk.id, answer));
     }
 
     /// What is to be done next.

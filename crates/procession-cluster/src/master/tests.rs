@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use procession::Payload;
 
 use super::*;
-use crate::leases::{Command as Order, LOSSES_MAX, Leases};
+use crate::leases::{Claimed, Command as Order, Delivery, LOSSES_MAX, Leases};
 
 const LEASE: Duration = Duration::from_secs(3);
 const STEP: Duration = Duration::from_millis(100);
+/// Chunks in a node's hands at once.
+const PLACES: usize = 3;
 
 fn settings(at_most_once: bool) -> Settings {
     Settings {
@@ -178,24 +180,83 @@ fn drained_items_that_nobody_has_are_not_run() {
 /// A broker in memory.
 #[derive(Default)]
 struct Broker {
-    queue: VecDeque<(Chunk, u32)>,
-    leased: Vec<(Chunk, u32, Duration)>,
+    messages: u64,
+    queue: VecDeque<(Chunk, Delivery)>,
+    leased: Vec<(Chunk, Delivery, Duration)>,
     slots: BTreeMap<ChunkId, Answer>,
     fresh: VecDeque<ChunkId>,
-    claims: BTreeSet<ChunkId>,
+    claims: BTreeMap<ChunkId, Delivery>,
+}
+
+impl Broker {
+    fn put(&mut self, chunk: Chunk) {
+        self.messages += 1;
+        self.queue.push_back((chunk, Delivery { sequence: self.messages, number: 0 }));
+    }
+
+    fn hand_out(&mut self, now: Duration) -> Option<(Chunk, Delivery)> {
+        let (chunk, mut delivery) = self.queue.pop_front()?;
+        delivery.number += 1;
+        self.leased.push((chunk.clone(), delivery, now + LEASE));
+        Some((chunk, delivery))
+    }
+
+    fn has(&self, sequence: u64) -> bool {
+        let leased = self.leased.iter().map(|(_, delivery, _)| delivery);
+        self.queue.iter().map(|(_, delivery)| delivery).chain(leased).any(|known| known.sequence == sequence)
+    }
+
+    fn acknowledge(&mut self, sequence: u64) {
+        self.leased.retain(|(_, delivery, _)| delivery.sequence != sequence);
+        self.queue.retain(|(_, delivery)| delivery.sequence != sequence);
+    }
+
+    fn claim(&mut self, id: ChunkId, delivery: Delivery) -> Claimed {
+        match self.claims.get(&id) {
+            None => {
+                self.claims.insert(id, delivery);
+                Claimed::Ours
+            }
+            Some(by) => Claimed::Theirs { by: *by, is_there: self.has(by.sequence) },
+        }
+    }
+
+    fn expire(&mut self, now: Duration) {
+        let (ended, kept) = std::mem::take(&mut self.leased)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(_, _, deadline)| *deadline <= now);
+        self.leased = kept;
+        self.queue.extend(ended.into_iter().map(|(chunk, delivery, _)| (chunk, delivery)));
+    }
 }
 
 struct Node {
     name: String,
     leases: Leases,
+    /// The messages of what it has in hand.
+    in_hand: BTreeMap<ChunkId, BTreeSet<u64>>,
     running: Vec<(Chunk, Duration)>,
+    /// It was handed this, and has not seen it yet.
+    unread: Option<(Chunk, Delivery)>,
     /// It neither runs nor speaks until then.
     stalled: Duration,
     leaves: bool,
 }
 
+/// What may happen beside what is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Luck {
+    /// Nodes die and stall, whatever they have in hand.
+    Bad,
+    /// Acknowledgements are lost, and nodes stall that have nothing in hand but what they have not read.
+    Mixed,
+    /// Nothing does.
+    Good,
+}
+
 struct Life {
     random: fastrand::Rng,
+    luck: Luck,
     now: Duration,
     broker: Broker,
     nodes: Vec<Node>,
@@ -211,28 +272,28 @@ impl Life {
         self.born += 1;
         let name = format!("n{}", self.born);
         let leases = Leases::new(&name, LEASE, self.at_most_once);
-        self.nodes.push(Node { name, leases, running: Vec::new(), stalled: Duration::ZERO, leaves: false });
+        self.nodes.push(Node {
+            name,
+            leases,
+            in_hand: BTreeMap::new(),
+            running: Vec::new(),
+            unread: None,
+            stalled: Duration::ZERO,
+            leaves: false,
+        });
     }
 
     /// What a master's commands do.
     fn obey(&mut self, master: &mut Master) {
         while let Some(command) = master.poll_command() {
             match command {
-                Command::Put { chunk, .. } => self.broker.queue.push_back((chunk, 0)),
+                Command::Put { chunk, .. } => self.broker.put(chunk),
                 Command::Release(id) => drop(self.broker.slots.remove(&id)),
                 Command::Recreate | Command::Drain | Command::Stop | Command::TakeBack => {
                     panic!("{command:?} is not asked for here")
                 }
             }
         }
-    }
-
-    fn expire(&mut self) {
-        let (ended, kept) = std::mem::take(&mut self.broker.leased)
-            .into_iter()
-            .partition::<Vec<_>, _>(|(_, _, deadline)| *deadline <= self.now);
-        self.broker.leased = kept;
-        self.broker.queue.extend(ended.into_iter().map(|(chunk, deliveries, _)| (chunk, deliveries)));
     }
 
     /// A step of every node.
@@ -244,12 +305,14 @@ impl Life {
             }
             // One that leaves may be handed a chunk that it has asked for before.
             let takes = !self.nodes[at].leaves || self.random.u8(..) < 20;
-            if takes
-                && self.nodes[at].leases.held().len() < 2
-                && let Some((chunk, deliveries)) = self.broker.queue.pop_front()
-            {
-                self.broker.leased.push((chunk.clone(), deliveries + 1, self.now + LEASE));
-                self.nodes[at].leases.leased(chunk, deliveries + 1, self.now);
+            let mut handed = self.nodes[at].unread.take();
+            if takes && handed.is_none() && self.nodes[at].leases.held().len() < PLACES {
+                handed = self.broker.hand_out(self.now);
+            }
+            if let Some((chunk, delivery)) = handed {
+                let node = &mut self.nodes[at];
+                node.in_hand.entry(chunk.id).or_default().insert(delivery.sequence);
+                node.leases.leased(chunk, delivery, self.now);
             }
             let done: Vec<Chunk> = {
                 let now = self.now;
@@ -271,7 +334,6 @@ impl Life {
             if is_dead || (node.leaves && node.leases.is_empty()) {
                 dead.push(at);
             } else {
-                let node = &self.nodes[at];
                 let (agent, held) = (node.name.clone(), node.leases.held());
                 let is_idle = held.is_empty();
                 master.heard(Hello { agent, workers: 1, is_idle, held, parting: None }, self.now);
@@ -286,9 +348,9 @@ impl Life {
     fn follow(&mut self, at: usize) -> bool {
         while let Some(order) = self.nodes[at].leases.poll_command() {
             match order {
-                Order::Claim(id) => {
-                    let is_ours = self.broker.claims.insert(id);
-                    self.nodes[at].leases.claimed(id, is_ours, self.now);
+                Order::Claim(id, delivery) => {
+                    let claimed = self.broker.claim(id, delivery);
+                    self.nodes[at].leases.claimed(id, claimed, self.now);
                 }
                 Order::Begin(chunk) => {
                     for item in &chunk.items {
@@ -305,20 +367,31 @@ impl Life {
                         slot.insert(answer);
                         self.broker.fresh.push_back(id);
                     }
-                    self.broker.leased.retain(|(chunk, ..)| chunk.id != id);
+                    self.acknowledge(at, id);
                     self.nodes[at].leases.answered(id);
                 }
+                Order::Acknowledge(id) => self.acknowledge(at, id),
                 Order::Renew(id) => {
-                    for (chunk, _, deadline) in &mut self.broker.leased {
-                        if chunk.id == id {
+                    let Some(sequences) = self.nodes[at].in_hand.get(&id) else { continue };
+                    // As the broker does: whoever it was handed to last.
+                    for (_, delivery, deadline) in &mut self.broker.leased {
+                        if sequences.contains(&delivery.sequence) {
                             *deadline = self.now + LEASE;
                         }
                     }
                 }
-                Order::Drop(_) => {}
+                Order::Drop(id) => drop(self.nodes[at].in_hand.remove(&id)),
             }
         }
         false
+    }
+
+    fn acknowledge(&mut self, at: usize, id: ChunkId) {
+        let sequences = self.nodes[at].in_hand.remove(&id).unwrap_or_default();
+        let is_lost = self.luck == Luck::Mixed && self.random.u8(..) < 60;
+        if !is_lost {
+            sequences.into_iter().for_each(|sequence| self.broker.acknowledge(sequence));
+        }
     }
 
     fn misfortune(&mut self) {
@@ -326,23 +399,31 @@ impl Life {
             self.node();
         }
         let at = self.random.usize(..self.nodes.len());
-        match self.random.u8(..) {
-            0..4 if self.nodes.len() > 1 => drop(self.nodes.remove(at)),
-            4..6 => {
-                self.nodes[at].leaves = true;
-                self.nodes[at].leases.drain();
+        let what = self.random.u8(..);
+        let is_last = self.nodes.len() == 1;
+        let node = &mut self.nodes[at];
+        match (self.luck, what) {
+            (Luck::Bad, 0..4) if !is_last => drop(self.nodes.remove(at)),
+            (Luck::Bad, 6..10) => node.stalled = self.now + STEP * self.random.u32(1..150),
+            (Luck::Mixed, 0..20) if node.leases.is_empty() && node.unread.is_none() => {
+                node.unread = self.broker.hand_out(self.now);
+                node.stalled = self.now + STEP * self.random.u32(1..150);
             }
-            6..10 => self.nodes[at].stalled = self.now + STEP * self.random.u32(1..150),
-            _ => {}
+            (Luck::Bad | Luck::Mixed, 4..6) => {
+                node.leaves = true;
+                node.leases.drain();
+            }
+            (Luck::Bad | Luck::Mixed | Luck::Good, _) => {}
         }
     }
 }
 
 /// A job's life from a seed; `killed`: its master is, once, and another goes on.
-fn live(seed: u64, at_most_once: bool, killed: bool, poison: &[u64]) -> Life {
+fn live(seed: u64, luck: Luck, at_most_once: bool, killed: bool, poison: &[u64]) -> Life {
     const ITEMS: u64 = 60;
     let mut life = Life {
         random: fastrand::Rng::with_seed(seed),
+        luck,
         now: Duration::ZERO,
         broker: Broker::default(),
         nodes: Vec::new(),
@@ -372,7 +453,7 @@ fn live(seed: u64, at_most_once: bool, killed: bool, poison: &[u64]) -> Life {
             rest = (0..ITEMS).filter(|index| !life.outcomes.contains_key(index)).collect();
             numbers.clear();
         }
-        life.expire();
+        life.broker.expire(life.now);
         while master.wants() > 0
             && let Some(index) = rest.pop_front()
         {
@@ -406,7 +487,7 @@ fn live(seed: u64, at_most_once: bool, killed: bool, poison: &[u64]) -> Life {
 #[test]
 fn in_every_life_every_item_has_its_value() {
     for seed in 0..200 {
-        let life = live(seed, false, seed % 2 == 1, &[]);
+        let life = live(seed, Luck::Bad, false, seed % 2 == 1, &[]);
         for (index, outcome) in &life.outcomes {
             // However many agents die: that is nobody's fault, unless it happens to one item again and again.
             match outcome {
@@ -425,7 +506,7 @@ fn in_every_life_every_item_has_its_value() {
 #[test]
 fn in_every_life_the_poison_is_found_and_costs_nobody_else() {
     for seed in 0..60 {
-        let life = live(seed, false, false, &[7, 40]);
+        let life = live(seed, Luck::Bad, false, false, &[7, 40]);
         let failed: Vec<u64> = life
             .outcomes
             .iter()
@@ -439,7 +520,7 @@ fn in_every_life_the_poison_is_found_and_costs_nobody_else() {
 #[test]
 fn in_every_life_what_starts_at_most_once_does() {
     for seed in 0..200 {
-        let life = live(seed, true, seed % 2 == 1, &[7]);
+        let life = live(seed, Luck::Bad, true, seed % 2 == 1, &[7]);
         for (index, starts) in &life.starts {
             assert!(*starts <= 1, "seed {seed}: item {index} was started {starts} times");
         }
@@ -450,5 +531,16 @@ fn in_every_life_what_starts_at_most_once_does() {
             }
         }
         assert!(matches!(life.outcomes[&7], Outcome::Failed(_)), "seed {seed}");
+    }
+}
+
+#[test]
+fn in_every_life_without_a_loss_nothing_is_lost() {
+    for seed in 0..200 {
+        let life = live(seed, Luck::Mixed, true, false, &[]);
+        for (index, outcome) in &life.outcomes {
+            assert_eq!(*outcome, Outcome::Value(item(*index).args), "seed {seed}: item {index}");
+            assert_eq!(life.starts[index], 1, "seed {seed}: item {index}");
+        }
     }
 }

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::HeaderMap;
+use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::stream::Stream;
-use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender};
 use tokio::task::JoinSet;
 
-use super::{Broker, Published, body, publish};
+use super::claim::Claims;
+use super::{Broker, Published, body, delivery_of, is_missing, publish};
 use crate::agent::Event;
 use crate::chunk::{Answer, Chunk, ChunkId};
 use crate::error::Error;
+use crate::leases::Delivery;
 use crate::manifest::{JobState, Manifest};
 use crate::master::Hello;
 use crate::names::{CONSUMER, Names};
@@ -27,6 +28,8 @@ use crate::wire;
 /// latest.
 const PULL_FOR: Duration = Duration::from_secs(1);
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// An acknowledgement that the broker has not heard of after so many tries is left to the next delivery.
+const ACKS_MAX: u32 = 5;
 /// How often the state of a job is read, in case that news of it was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -55,22 +58,18 @@ pub(crate) struct Post {
     names: Names,
     agent: Arc<str>,
     consumer: Consumer<pull::Config>,
+    work: Stream,
     answers: Stream,
     jobs: Stream,
     objects: ObjectStore,
 }
 
-/// A chunk in hand.
+/// A chunk that was handed out, and the place of the agent's that it takes up.
 pub(crate) struct Leased {
     pub(crate) chunk: Chunk,
-    pub(crate) delivery: u32,
-    pub(crate) lease: Lease,
-}
-
-/// What ends or renews a lease. While it lives it takes up one of the agent's places.
-pub(crate) struct Lease {
-    acker: Arc<Acker>,
-    _place: OwnedSemaphorePermit,
+    pub(crate) delivery: Delivery,
+    pub(crate) acker: Arc<Acker>,
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 impl Post {
@@ -85,7 +84,7 @@ impl Post {
         let objects = body::make_bucket(broker, names).await?;
         let jobs = broker.jobs().await?;
         let (broker, names, agent) = (broker.clone(), names.clone(), Arc::from(agent));
-        Ok(Post { broker, names, agent, consumer, answers, jobs, objects })
+        Ok(Post { broker, names, agent, consumer, work, answers, jobs, objects })
     }
 
     /// Asks for chunks, as many as there are places, until the set is dropped or `places` are closed.
@@ -123,7 +122,7 @@ impl Post {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             };
-            let delivery = message.info().map_or(1, |info| u32::try_from(info.delivered).unwrap_or(u32::MAX));
+            let Some(delivery) = delivery_of(&message) else { continue };
             let (message, acker) = message.split();
             let bytes = body::unpack(&self.objects, message.headers.as_ref(), message.payload).await;
             if let Err(body::Fault::Missing) = bytes {
@@ -136,8 +135,8 @@ impl Post {
             match chunk {
                 Ok(chunk) => {
                     let place = place.take().expect("the loop ends with it");
-                    let lease = Lease { acker: Arc::new(acker), _place: place };
-                    let _ = told.send(Event::Leased(Box::new(Leased { chunk, delivery, lease })));
+                    let acker = Arc::new(acker);
+                    let _ = told.send(Event::Leased(Box::new(Leased { chunk, delivery, acker, place })));
                     return;
                 }
                 // It comes again once its lease has run out, to somebody who may be able to read it.
@@ -147,47 +146,52 @@ impl Post {
     }
 
     /// Says that a chunk is still in hand.
-    pub(crate) fn renew(&self, lease: &Lease) {
-        let acker = Arc::clone(&lease.acker);
+    pub(crate) fn renew(&self, acker: &Arc<Acker>) {
+        let acker = Arc::clone(acker);
         // A renewal that is lost is followed by others.
         tokio::spawn(async move { acker.ack_with(AckKind::Progress).await });
     }
 
-    /// Tries to be the only one that ever begins a chunk.
-    pub(crate) fn claim(&self, id: ChunkId, told: &UnboundedSender<Event>) {
-        let (post, told) = (self.clone(), told.clone());
-        tokio::spawn(async move {
-            let subject = post.names.claim(id);
-            let name = format!("claim-{id}-{}", post.agent);
-            let agent = Bytes::copy_from_slice(post.agent.as_bytes());
-            let place = (&*post.names.answer_stream(), &*subject);
-            let is_ours = match publish(&post.broker, place, &name, HeaderMap::new(), agent).await {
-                Published::Stored => true,
-                Published::Gone => false,
-                // Our own claim, if word of it was lost for longer than the broker knows messages again.
-                Published::Taken => post.claimed_by(&subject).await.is_some_and(|by| *by == *post.agent),
-            };
-            let _ = told.send(Event::Claimed(id, is_ours));
-        });
+    /// Says that a chunk need not come again.
+    pub(crate) fn acknowledge(&self, acker: Arc<Acker>) {
+        let post = self.clone();
+        tokio::spawn(async move { post.acknowledged(&acker).await });
     }
 
-    async fn claimed_by(&self, subject: &str) -> Option<String> {
-        loop {
+    /// The same, until the broker has heard it.
+    async fn acknowledged(&self, acker: &Acker) {
+        for _ in 0..ACKS_MAX {
             self.broker.up().await;
-            match self.answers.direct_get_last_for_subject(subject).await {
-                Ok(message) => return String::from_utf8(message.payload.to_vec()).ok(),
-                Err(error) if is_missing(&error) => return None,
-                Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
+            if acker.double_ack().await.is_ok() {
+                break;
             }
         }
     }
 
-    /// Publishes what became of a chunk, and ends its lease.
-    pub(crate) fn finish(&self, id: ChunkId, answer: &Answer, lease: &Lease, told: &UnboundedSender<Event>) {
-        let bytes = wire::encode_answer(answer);
-        let (post, acker, told) = (self.clone(), Arc::clone(&lease.acker), told.clone());
+    /// Tries to be the only one that ever begins a chunk.
+    pub(crate) fn claim(&self, id: ChunkId, delivery: Delivery, told: &UnboundedSender<Event>) {
+        let (post, told) = (self.clone(), told.clone());
         tokio::spawn(async move {
-            let name = format!("answer-{id}-{}", post.agent);
+            let Post { broker, names, work, answers, .. } = &post;
+            let claims = Claims { broker, names, work, answers };
+            let claimed = claims.claim(id, &post.agent, Some(delivery)).await;
+            let _ = told.send(Event::Claimed(id, claimed));
+        });
+    }
+
+    /// Publishes what became of a chunk, and ends its leases.
+    pub(crate) fn finish(
+        &self,
+        id: ChunkId,
+        answer: &Answer,
+        ackers: Vec<Arc<Acker>>,
+        told: &UnboundedSender<Event>,
+    ) {
+        let bytes = wire::encode_answer(answer);
+        let (post, told) = (self.clone(), told.clone());
+        tokio::spawn(async move {
+            // Another answer of ours, should the first be refused, is another message.
+            let name = format!("answer-{id}-{}-{:08x}", post.agent, fastrand::u32(..));
             let published = loop {
                 post.broker.up().await;
                 match body::pack(&post.objects, &name, bytes.clone()).await {
@@ -205,7 +209,9 @@ impl Post {
                 }
             };
             if published != Published::Gone {
-                let _ = acker.ack().await;
+                for acker in &ackers {
+                    post.acknowledged(acker).await;
+                }
             }
             let _ = told.send(Event::Answered(id));
         });
@@ -252,17 +258,5 @@ impl Post {
 
     pub(crate) async fn say(&self, hello: &Hello) {
         say(&self.broker, &self.names, hello).await;
-    }
-}
-
-fn is_missing(error: &jetstream::stream::DirectGetError) -> bool {
-    use jetstream::stream::DirectGetErrorKind;
-    match error.kind() {
-        DirectGetErrorKind::NotFound => true,
-        DirectGetErrorKind::ErrorResponse(status, _) => status.as_u16() == 404,
-        DirectGetErrorKind::InvalidSubject
-        | DirectGetErrorKind::TimedOut
-        | DirectGetErrorKind::Request
-        | DirectGetErrorKind::Other => false,
     }
 }

@@ -13,9 +13,11 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{Broker, Published, body, publish};
+use super::claim::Claims;
+use super::{Broker, Published, body, delivery_of, publish};
 use crate::chunk::{Answer, Chunk, ChunkId};
 use crate::error::{Error, ErrorKind};
+use crate::leases::Claimed;
 use crate::manifest::{JobState, Manifest};
 use crate::master::{Command, Hello};
 use crate::names::{CONSUMER, JOBS_STREAM, Names, chunk_of};
@@ -411,14 +413,6 @@ impl Job {
         }
     }
 
-    /// Sees to it that nobody begins a chunk any more; false: somebody has.
-    async fn claim(&self, id: ChunkId) -> bool {
-        let (stream, subject) = (self.names.answer_stream(), self.names.claim(id));
-        let name = format!("claim-{id}-master-{:016x}", fastrand::u64(..));
-        let nobody = Bytes::from_static(b"nobody");
-        publish(&self.broker, (&stream, &subject), &name, HeaderMap::new(), nobody).await == Published::Stored
-    }
-
     async fn release(&self, id: ChunkId) {
         // What stays is answered for all the same, and goes with the job.
         let _ = self.answers.purge().filter(self.names.answer(id)).await;
@@ -431,13 +425,29 @@ impl Job {
     /// Takes every chunk that no agent has.
     async fn take_back(&self, told: &mpsc::Sender<Event>) {
         let Ok(consumer) = self.work.get_consumer::<pull::Config>(CONSUMER).await else { return };
+        let Job { broker, names, work, answers, .. } = self;
+        let claims = Claims { broker, names, work, answers };
         loop {
             let Ok(mut messages) = consumer.fetch().max_messages(TAKE_BACK).messages().await else { return };
             let mut taken = 0;
             while let Some(Ok(message)) = messages.next().await {
                 taken += 1;
-                let Some(id) = chunk_of(&message.subject) else { continue };
-                let was_begun = self.manifest.at_most_once && !self.claim(id).await;
+                let Some((id, delivery)) = chunk_of(&message.subject).zip(delivery_of(&message)) else {
+                    continue;
+                };
+                let mut was_begun = false;
+                if self.manifest.at_most_once
+                    && let Claimed::Theirs { by, .. } = claims.claim(id, "master", None).await
+                {
+                    was_begun = delivery.tells_loss_of(by);
+                    if !was_begun {
+                        // Whoever has it says what became of it. A copy has nobody.
+                        if by.sequence != delivery.sequence {
+                            let _ = message.ack().await;
+                        }
+                        continue;
+                    }
+                }
                 if message.ack().await.is_ok() {
                     let _ = told.send(Event::TakenBack(id, was_begun));
                 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod body;
+mod claim;
 pub(crate) mod master;
 mod publish;
 
@@ -9,12 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::stream::{DirectGetError, DirectGetErrorKind};
 use async_nats::jetstream::{self, ErrorCode, stream};
 use async_nats::{Client, ConnectOptions};
 use tokio::sync::watch;
 
 use crate::credentials::{Credentials, check_address};
 use crate::error::{Error, ErrorKind};
+use crate::leases::Delivery;
 use crate::names::{JOBS_STREAM, Names};
 
 pub(crate) use publish::{Published, publish};
@@ -146,6 +149,25 @@ impl Broker {
         let mut is_up = self.is_up.clone();
         // Who tells lives as long as the client.
         let _ = is_up.wait_for(|is_up| *is_up).await;
+    }
+}
+
+/// Which handing-out of a chunk this is.
+fn delivery_of(message: &jetstream::Message) -> Option<Delivery> {
+    let info = message.info().ok()?;
+    let number = u32::try_from(info.delivered).unwrap_or(u32::MAX);
+    Some(Delivery { sequence: info.stream_sequence, number })
+}
+
+/// Whether the broker says that it has no such message.
+fn is_missing(error: &DirectGetError) -> bool {
+    match error.kind() {
+        DirectGetErrorKind::NotFound => true,
+        DirectGetErrorKind::ErrorResponse(status, _) => status.as_u16() == 404,
+        DirectGetErrorKind::InvalidSubject
+        | DirectGetErrorKind::TimedOut
+        | DirectGetErrorKind::Request
+        | DirectGetErrorKind::Other => false,
     }
 }
 
