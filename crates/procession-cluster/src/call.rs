@@ -161,7 +161,12 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
                 let asked = asked.saturating_duration_since(start);
                 *queue = Some(Queue { waiting, has_consumer, asked });
             }
-            Event::Connected(is_connected) => connections.push(is_connected),
+            Event::Connected(is_connected) => {
+                if is_connected {
+                    master.connected(now);
+                }
+                connections.push(is_connected);
+            }
             Event::Trouble(what) => master.trouble(what),
             Event::Failed(message) => *failed = Some(Error::failed(message)),
         }

@@ -53,6 +53,8 @@ pub(crate) struct Master {
     earlier: Earlier,
     fleet: Fleet,
     pace: Pace,
+    /// When the connection to the broker last came: what agents said before, nobody has heard.
+    up_since: Duration,
     pushed: u64,
     yielded: u64,
     /// Outcomes that nobody has taken, by payload.
@@ -94,6 +96,7 @@ impl Master {
             out: BTreeMap::new(),
             out_bytes: 0,
             earlier: Earlier::default(),
+            up_since: Duration::ZERO,
             pushed: 0,
             yielded: 0,
             ready: BTreeMap::new(),
@@ -321,6 +324,12 @@ impl Master {
         self.fleet.heard(hello, now);
     }
 
+    /// The broker is there again.
+    pub(crate) fn connected(&mut self, now: Duration) {
+        self.up_since = now;
+        self.fleet.connected(now);
+    }
+
     /// Something at the broker does not succeed.
     pub(crate) fn trouble(&mut self, what: String) {
         self.fleet.trouble(what);
@@ -355,7 +364,7 @@ impl Master {
         }
         let Some(queue) = queue else { return };
         if self.stage == Stage::Runs && !queue.has_consumer {
-            return self.commands.push_back(Command::Recreate);
+            return self.commands.push_back(Command::MakeConsumer);
         }
         let silence = self.settings.lease * SILENT_LEASES;
         if queue.waiting > 0 {
@@ -365,7 +374,9 @@ impl Master {
             }
             return;
         }
-        let is_silent = |heard: Duration| heard + silence <= now && queue.asked >= heard;
+        // As of when the queue was asked: what was said since then may not have been heard yet.
+        let up_since = self.up_since;
+        let is_silent = |heard: Duration| heard.max(up_since) + silence <= queue.asked;
         let silent: Vec<ChunkId> =
             self.out.iter().filter(|(_, out)| is_silent(out.heard)).map(|(id, _)| *id).collect();
         for id in silent {

@@ -149,6 +149,12 @@ impl Fleet {
         }
     }
 
+    /// What agents have said before, nobody has heard.
+    pub(super) fn connected(&mut self, now: Duration) {
+        self.moved = now;
+        self.agents.values_mut().for_each(|agent| agent.heard = now);
+    }
+
     pub(super) fn trouble(&mut self, what: String) {
         if self.trouble.replace(what.clone()).as_ref() != Some(&what) {
             self.notices.push(Notice::Trouble { what });

@@ -101,6 +101,30 @@ fn what_was_not_begun_is_put_again_and_what_is_silent_too() {
 }
 
 #[test]
+fn silence_counts_from_when_the_broker_was_there_again_and_to_when_it_was_asked() {
+    let mut master = Master::new(settings(false));
+    (0..4).for_each(|index| master.push(item(index), at(0)));
+    let (chunk, _) = put(all(&mut master).first());
+    let hello =
+        Hello { agent: "a".to_owned(), workers: 1, is_idle: false, held: vec![chunk.id], parting: None };
+    master.heard(hello, at(1));
+    let queue = |asked| Some(Queue { waiting: 0, has_consumer: true, asked: at(asked) });
+    // Away for longer than three leases.
+    master.connected(at(20));
+    assert_eq!((master.workers(), master.take_notices().len()), (1, 1));
+    for seconds in [20, 28] {
+        master.tick(queue(seconds), at(seconds));
+        assert_eq!(all(&mut master), [], "{seconds} s");
+        assert_eq!(master.take_notices(), [], "{seconds} s: its agents may be there as well");
+    }
+    // Asked before the process stood still, and heard after it.
+    master.tick(queue(28), at(99));
+    assert_eq!(all(&mut master), []);
+    master.tick(queue(29), at(99));
+    assert_eq!(put(all(&mut master).first()), (chunk, 1));
+}
+
+#[test]
 fn a_chunk_that_costs_agents_is_halved_until_one_item_is_to_blame() {
     let mut master = Master::new(settings(false));
     (0..4).for_each(|index| master.push(item(index), at(0)));
@@ -141,7 +165,7 @@ fn a_queue_without_a_consumer_or_that_nobody_empties_gets_another() {
         parting: (seconds > 99).then_some(Parting::Leaves),
     };
     master.tick(Some(Queue { waiting: 0, has_consumer: false, asked: at(1) }), at(1));
-    assert_eq!(all(&mut master), [Command::Recreate]);
+    assert_eq!(all(&mut master), [Command::MakeConsumer]);
     for seconds in 1..=12 {
         master.heard(hello(seconds), at(seconds));
         master.tick(Some(Queue { waiting: 1, has_consumer: true, asked: at(seconds) }), at(seconds));
@@ -248,7 +272,7 @@ struct Node {
 enum Luck {
     /// Nodes die and stall, whatever they have in hand.
     Bad,
-    /// Acknowledgements are lost, and nodes stall that have nothing in hand but what they have not read.
+    /// Acknowledgements are lost, the master loses its broker, and nodes stall that have nothing in hand but what they have not read.
     Mixed,
     /// Nothing does.
     Good,
@@ -265,6 +289,8 @@ struct Life {
     poison: BTreeSet<u64>,
     starts: BTreeMap<u64, u32>,
     outcomes: BTreeMap<u64, Outcome>,
+    /// The master hears nothing until then.
+    away: Duration,
 }
 
 impl Life {
@@ -289,9 +315,11 @@ impl Life {
             match command {
                 Command::Put { chunk, .. } => self.broker.put(chunk),
                 Command::Release(id) => drop(self.broker.slots.remove(&id)),
-                Command::Recreate | Command::Drain | Command::Stop | Command::TakeBack => {
-                    panic!("{command:?} is not asked for here")
-                }
+                Command::MakeConsumer
+                | Command::Recreate
+                | Command::Drain
+                | Command::Stop
+                | Command::TakeBack => panic!("{command:?} is not asked for here"),
             }
         }
     }
@@ -336,7 +364,9 @@ impl Life {
             } else {
                 let (agent, held) = (node.name.clone(), node.leases.held());
                 let is_idle = held.is_empty();
-                master.heard(Hello { agent, workers: 1, is_idle, held, parting: None }, self.now);
+                if self.away <= self.now {
+                    master.heard(Hello { agent, workers: 1, is_idle, held, parting: None }, self.now);
+                }
             }
         }
         for at in dead.into_iter().rev() {
@@ -400,6 +430,9 @@ impl Life {
         }
         let at = self.random.usize(..self.nodes.len());
         let what = self.random.u8(..);
+        if self.luck == Luck::Mixed && self.away <= self.now && self.random.u8(..) < 2 {
+            self.away = self.now + STEP * self.random.u32(1..200);
+        }
         let is_last = self.nodes.len() == 1;
         let node = &mut self.nodes[at];
         match (self.luck, what) {
@@ -432,6 +465,7 @@ fn live(seed: u64, luck: Luck, at_most_once: bool, killed: bool, poison: &[u64])
         poison: poison.iter().copied().collect(),
         starts: BTreeMap::new(),
         outcomes: BTreeMap::new(),
+        away: Duration::ZERO,
     };
     let settings = Settings { keeps_answers: killed, ..settings(at_most_once) };
     let mut master = Master::new(settings.clone());
@@ -461,12 +495,20 @@ fn live(seed: u64, luck: Luck, at_most_once: bool, killed: bool, poison: &[u64])
             master.push(item(index), life.now);
         }
         master.cut(life.now);
+        if life.away == life.now {
+            master.connected(life.now);
+        }
         let waiting = life.broker.queue.len() as u64;
-        master.tick(Some(Queue { waiting, has_consumer: true, asked: life.now }), life.now);
-        life.obey(&mut master);
+        let queue = Queue { waiting, has_consumer: true, asked: life.now };
+        master.tick(Some(queue).filter(|_| life.away <= life.now), life.now);
+        if life.away <= life.now {
+            life.obey(&mut master);
+        }
         life.misfortune();
         life.work(&mut master);
-        while let Some(id) = life.broker.fresh.pop_front() {
+        while life.away <= life.now
+            && let Some(id) = life.broker.fresh.pop_front()
+        {
             if let Some(answer) = life.broker.slots.get(&id) {
                 master.answered(id, answer.clone(), life.now);
             }
@@ -479,7 +521,9 @@ fn live(seed: u64, luck: Luck, at_most_once: bool, killed: bool, poison: &[u64])
         if master.has_answers() {
             master.on_record();
         }
-        life.obey(&mut master);
+        if life.away <= life.now {
+            life.obey(&mut master);
+        }
     }
     life
 }

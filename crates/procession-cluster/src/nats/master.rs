@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Stream};
 use bytes::Bytes;
@@ -321,27 +322,39 @@ impl Job {
         let mut is_up = self.broker.is_up.clone();
         let mut was_up = true;
         loop {
-            let asked = Instant::now();
-            let info = self.work.consumer_info(CONSUMER).await;
-            let queue = match info {
-                Ok(info) => Some((info.num_pending, true)),
-                Err(error) if format!("{error:?}").contains("NotFound") => Some((0, false)),
-                Err(_) => None,
-            };
-            if let Some((waiting, has_consumer)) = queue
-                && told.send(Event::Queue { waiting, has_consumer, asked }).is_err()
-            {
-                return;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(ASK_EVERY) => {}
+            let event = tokio::select! {
+                // What is heard of the queue over a new connection counts after it.
+                biased;
                 changed = is_up.changed() => {
                     let now = *is_up.borrow_and_update();
-                    let is_news = std::mem::replace(&mut was_up, now) != now;
-                    if changed.is_err() || (is_news && told.send(Event::Connected(now)).is_err()) {
+                    if changed.is_err() {
                         return;
                     }
+                    if std::mem::replace(&mut was_up, now) == now {
+                        continue;
+                    }
+                    Event::Connected(now)
                 }
+                queue = self.ask() => queue,
+            };
+            if told.send(event).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What the queue has, in a while.
+    async fn ask(&self) -> Event {
+        loop {
+            tokio::time::sleep(ASK_EVERY).await;
+            self.broker.up().await;
+            let asked = Instant::now();
+            match self.work.consumer_info(CONSUMER).await {
+                Ok(info) => return Event::Queue { waiting: info.num_pending, has_consumer: true, asked },
+                Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
+                    return Event::Queue { waiting: 0, has_consumer: false, asked };
+                }
+                Err(_) => {}
             }
         }
     }
@@ -377,6 +390,8 @@ impl Job {
                 }
                 Command::Drain => self.publish_state(JobState::Drains).await,
                 Command::Stop => self.publish_state(JobState::Stops).await,
+                // If that fails, it is asked for again.
+                Command::MakeConsumer => drop(self.make_consumer().await),
                 Command::Recreate => {
                     let _ = self.work.delete_consumer(CONSUMER).await;
                     let _ = self.make_consumer().await;
