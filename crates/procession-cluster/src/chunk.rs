@@ -21,6 +21,11 @@ impl ChunkId {
         ChunkId(u64::from(session) << NUMBER_BITS)
     }
 
+    /// Which master made it.
+    pub(crate) fn session(self) -> u32 {
+        u32::try_from(self.0 >> NUMBER_BITS).expect("24 bits are left")
+    }
+
     pub(crate) fn next(self) -> ChunkId {
         ChunkId(self.0 + 1)
     }

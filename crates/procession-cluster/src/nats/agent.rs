@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender};
 use tokio::task::JoinSet;
 
 use super::claim::Claims;
-use super::{Broker, Published, body, delivery_of, is_missing, publish};
+use super::{AGAIN_AFTER, Broker, Published, body, delivery_of, is_missing, next_message, publish};
 use crate::agent::Event;
 use crate::chunk::{Answer, Chunk, ChunkId};
 use crate::error::Error;
@@ -27,7 +27,6 @@ use crate::wire;
 /// A request for a chunk waits so long at the broker. Short: what comes back to the queue is handed out to new requests at the
 /// latest.
 const PULL_FOR: Duration = Duration::from_secs(1);
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// An acknowledgement that the broker has not heard of after so many tries is left to the next delivery.
 const ACKS_MAX: u32 = 5;
 /// How often the state of a job is read, in case that news of it was lost.
@@ -36,7 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Every job that the broker knows of.
 pub(crate) async fn jobs(jobs: &Stream) -> Vec<Manifest> {
     let (mut manifests, mut from) = (Vec::new(), 1);
-    while let Ok(message) = jobs.direct_get_next_for_subject(Names::jobs(), Some(from)).await {
+    // The others are found another time.
+    while let Ok(Some(message)) = next_message(jobs, Names::jobs(), from).await {
         from = message.sequence + 1;
         // What cannot be read is of another program, or of another version.
         manifests.extend(serde_json::from_slice::<Manifest>(&message.payload));

@@ -49,6 +49,9 @@ pub(crate) async fn pack(
 pub(crate) enum Fault {
     /// What it put aside was deleted: whoever wanted it has had it.
     Missing,
+    /// What it put aside has so many bytes, which nobody has sent in good faith.
+    Large(usize),
+    /// For now.
     Unread(String),
 }
 
@@ -56,6 +59,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Missing => f.write_str("its object is gone"),
+            Fault::Large(bytes) => write!(f, "its object has {bytes} bytes"),
             Fault::Unread(what) => f.write_str(what),
         }
     }
@@ -76,7 +80,7 @@ pub(crate) async fn unpack(
     })?;
     let size = object.info().size;
     if size > OBJECT_BYTES_MAX {
-        return Err(Fault::Unread(format!("the object {name} has {size} bytes")));
+        return Err(Fault::Large(size));
     }
     let mut bytes = Vec::new();
     let read = object.read_to_end(&mut bytes).await;

@@ -1,18 +1,14 @@
 //! Who may begin a chunk, where items start once at most: the first who says so to the broker, once.
 
-use std::time::Duration;
-
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::Stream;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Broker, Published, is_missing, publish};
+use super::{AGAIN_AFTER, Broker, Published, is_missing, publish};
 use crate::chunk::ChunkId;
 use crate::leases::{Claimed, Delivery};
 use crate::names::Names;
-
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// Where claims are, and what they are about.
 pub(crate) struct Claims<'a> {

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::claim::Claims;
-use super::{Broker, Published, body, delivery_of, publish};
+use super::{AGAIN_AFTER, Broker, Published, READS_MAX, body, delivery_of, next_message, publish};
 use crate::chunk::{Answer, Chunk, ChunkId};
 use crate::error::{Error, ErrorKind};
 use crate::leases::Claimed;
@@ -30,11 +30,8 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 const PUTS_MAX: usize = 64;
 /// Chunks taken back in one go.
 const TAKE_BACK: usize = 256;
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// What has failed so often may need somebody.
 const TROUBLE_TRIES: u32 = 3;
-/// An answer that cannot be read so often is none.
-const READS_MAX: u32 = 20;
 /// What is still to be said to the broker at the end is said within this, or not at all.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -87,10 +84,10 @@ struct Job {
 
 impl Link {
     /// Describes a job to the broker, or goes on with it.
-    pub(crate) async fn open(broker: Broker, mut manifest: Manifest) -> Result<Link, Error> {
+    pub(crate) async fn open(broker: Broker, manifest: Manifest) -> Result<Link, Error> {
         let names = Names::new(&manifest.job);
         let jobs = broker.jobs().await?;
-        manifest.session = session_before(&jobs, &names).await + 1;
+        let described = session_before(&jobs, &names).await?;
         let objects = body::make_bucket(&broker, &names).await?;
         let make = |config: stream::Config| {
             let (context, name) = (broker.stream.clone(), config.name.clone());
@@ -118,10 +115,14 @@ impl Link {
             ..stream::Config::default()
         })
         .await?;
-        let job = Job { broker, names, manifest, jobs, work, answers, objects, packed: Arc::default() };
+        let mut job = Job { broker, names, manifest, jobs, work, answers, objects, packed: Arc::default() };
         // In this order: an agent answers before it lets go of a chunk.
         let chunks = job.chunks_before().await?;
         let (answers, last) = job.answers_before().await?;
+        // The description may be gone, and names must not come twice.
+        let ids = chunks.iter().map(|chunk| chunk.id).chain(answers.iter().map(|(id, _)| *id));
+        let session = ids.map(ChunkId::session).fold(described, u32::max);
+        job.manifest.session = session.saturating_add(1);
         job.make_consumer().await?;
         let (commands, received) = unbounded_channel();
         let (told, events) = mpsc::channel();
@@ -159,9 +160,17 @@ impl Link {
     }
 }
 
-async fn session_before(jobs: &Stream, names: &Names) -> u32 {
-    let Ok(message) = jobs.direct_get_last_for_subject(names.manifest()).await else { return 0 };
-    serde_json::from_slice::<Manifest>(&message.payload).map_or(0, |manifest| manifest.session)
+/// The latest master of the job that the broker knows of.
+async fn session_before(jobs: &Stream, names: &Names) -> Result<u32, Error> {
+    match next_message(jobs, names.manifest(), 1).await {
+        Ok(Some(message)) => {
+            let manifest = serde_json::from_slice::<Manifest>(&message.payload);
+            let manifest = manifest.map_err(|error| Error::unread("description", error))?;
+            Ok(manifest.session)
+        }
+        Ok(None) => Ok(0),
+        Err(error) => Err(Error::unread("description", error)),
+    }
 }
 
 impl Job {
@@ -195,20 +204,22 @@ impl Job {
     /// Chunks of an earlier master that have no answer.
     async fn chunks_before(&self) -> Result<Vec<Chunk>, Error> {
         let (mut chunks, mut from) = (Vec::new(), 1);
-        while let Ok(message) = self.work.direct_get_next_for_subject(self.names.all_work(), Some(from)).await
+        while let Some(message) = next_message(&self.work, self.names.all_work(), from)
+            .await
+            .map_err(|error| Error::unread("chunks", error))?
         {
             from = message.sequence + 1;
             let bytes = body::unpack(&self.objects, Some(&message.headers), message.payload).await;
             let bytes = match bytes {
                 Err(body::Fault::Missing) => continue,
-                bytes => bytes.map_err(|fault| Error::refused("a chunk of the run before", fault))?,
+                bytes => bytes.map_err(|fault| Error::unread("chunks", fault))?,
             };
             match wire::decode_chunk(&bytes) {
                 Ok(chunk) => {
                     self.note_packed(chunk.id, Some(&message.headers));
                     chunks.push(chunk);
                 }
-                Err(flaw) => return Err(Error::refused("a chunk of the run before cannot be read", flaw)),
+                Err(flaw) => return Err(Error::unread("chunks", flaw)),
             }
         }
         Ok(chunks)
@@ -217,48 +228,68 @@ impl Job {
     /// Answers that no earlier master has put on record, and where the stream goes on behind them.
     async fn answers_before(&self) -> Result<(Vec<(ChunkId, Answer)>, u64), Error> {
         let (mut answers, mut from) = (Vec::new(), 1);
-        while let Ok(message) =
-            self.answers.direct_get_next_for_subject(self.names.all_answers(), Some(from)).await
+        while let Some(message) = next_message(&self.answers, self.names.all_answers(), from)
+            .await
+            .map_err(|error| Error::unread("answers", error))?
         {
             from = message.sequence + 1;
-            if let Some(answer) = self.read(&message.subject, Some(&message.headers), message.payload).await {
-                answers.push(answer);
-            }
+            let (subject, headers) = (&message.subject, Some(&message.headers));
+            let mut tries = 1;
+            let answer = loop {
+                match self.read(subject, headers, message.payload.clone()).await {
+                    Ok(answer) => break answer,
+                    Err(what) if tries >= READS_MAX => return Err(Error::unread("answers", what)),
+                    Err(_) => tries += 1,
+                }
+                tokio::time::sleep(AGAIN_AFTER).await;
+            };
+            answers.extend(answer);
         }
         Ok((answers, from))
     }
 
-    /// An answer, unless it is none: then whoever sent it is not to be trusted with the slot.
+    /// An answer; none: it is no answer, and whoever sent it is not to be trusted with the slot. An error: it cannot be read now.
     async fn read(
         &self,
         subject: &str,
         headers: Option<&HeaderMap>,
         payload: Bytes,
-    ) -> Option<(ChunkId, Answer)> {
-        let id = chunk_of(subject)?;
-        let mut tries = 1;
-        let bytes = loop {
-            match body::unpack(&self.objects, headers, payload.clone()).await {
-                // The broker may have gone in between.
-                Err(body::Fault::Unread(_)) if tries < READS_MAX => {
-                    tries += 1;
-                    tokio::time::sleep(AGAIN_AFTER).await;
-                    self.broker.up().await;
-                }
-                bytes => break bytes,
-            }
+    ) -> Result<Option<(ChunkId, Answer)>, String> {
+        let Some(id) = chunk_of(subject) else { return Ok(None) };
+        let bytes = match body::unpack(&self.objects, headers, payload).await {
+            Err(body::Fault::Unread(what)) => return Err(what),
+            Err(body::Fault::Missing | body::Fault::Large(_)) => None,
+            Ok(bytes) => Some(bytes),
         };
-        let answer = bytes.map(|bytes| wire::decode_answer(&bytes));
-        match answer {
-            Ok(Ok(answer)) => {
-                self.note_packed(id, headers);
-                Some((id, answer))
+        if let Some(answer) = bytes.and_then(|bytes| wire::decode_answer(&bytes).ok()) {
+            self.note_packed(id, headers);
+            return Ok(Some((id, answer)));
+        }
+        // The chunk is silent now, and is put again.
+        let _ = self.answers.purge().filter(subject).await;
+        Ok(None)
+    }
+
+    /// The same, however long the broker cannot say what it is.
+    async fn read_in_time(
+        &self,
+        (subject, headers, payload): (&str, Option<&HeaderMap>, Bytes),
+        told: &mpsc::Sender<Event>,
+    ) -> Option<(ChunkId, Answer)> {
+        let mut tries = 0;
+        loop {
+            self.broker.up().await;
+            match self.read(subject, headers, payload.clone()).await {
+                Ok(answer) => return answer,
+                Err(what) => {
+                    tries += 1;
+                    if tries == TROUBLE_TRIES {
+                        let what = format!("a large answer cannot be fetched from the broker: {what}");
+                        told.send(Event::Trouble(what)).ok()?;
+                    }
+                }
             }
-            Ok(Err(_)) | Err(_) => {
-                // The chunk is silent now, and is put again.
-                let _ = self.answers.purge().filter(subject).await;
-                None
-            }
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 
@@ -287,7 +318,8 @@ impl Job {
                     let Ok(sequence) = message.info().map(|info| info.stream_sequence) else { break };
                     from = from.max(sequence + 1);
                     let (message, _) = message.split();
-                    let answer = self.read(&message.subject, message.headers.as_ref(), message.payload).await;
+                    let answer = (&*message.subject, message.headers.as_ref(), message.payload);
+                    let answer = self.read_in_time(answer, &told).await;
                     if let Some((id, answer)) = answer
                         && told.send(Event::Answered(id, answer)).is_err()
                     {
@@ -475,6 +507,14 @@ impl Job {
 }
 
 impl Error {
+    /// What an earlier master has left is not known, and without it items would run twice.
+    fn unread(what: &str, error: impl std::fmt::Display) -> Error {
+        let message = format!(
+            "the job's {what} at the broker cannot be read: {error}; nothing was begun: try again, or delete its streams and begin anew"
+        );
+        Error::new(ErrorKind::Refused, message)
+    }
+
     /// The broker said that the job cannot go on.
     pub(crate) fn failed(message: String) -> Error {
         Error::new(ErrorKind::Refused, message)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{DirectGetError, DirectGetErrorKind};
 use async_nats::jetstream::{self, ErrorCode, stream};
 use async_nats::{Client, ConnectOptions};
@@ -26,6 +27,10 @@ pub(crate) use publish::{Published, publish};
 const VERSION_MIN: (u64, u64, u64) = (2, 10, 23);
 /// A broker that is there answers sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// What could not be read so often cannot be read.
+const READS_MAX: u32 = 3;
+/// A broker that is busy, or whose disk is full, is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// Jobs that nobody has gone on with for so long are forgotten.
 const JOBS_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -149,6 +154,27 @@ impl Broker {
         let mut is_up = self.is_up.clone();
         // Who tells lives as long as the client.
         let _ = is_up.wait_for(|is_up| *is_up).await;
+    }
+}
+
+/// The next message on a subject, from a place in the stream on; none: there are no more. Only the broker can say that: what goes
+/// wrong is tried again, and then an error.
+async fn next_message(
+    stream: &stream::Stream,
+    subject: String,
+    from: u64,
+) -> Result<Option<StreamMessage>, DirectGetError> {
+    let mut tries = 1;
+    loop {
+        match stream.direct_get_next_for_subject(&*subject, Some(from)).await {
+            Ok(message) => return Ok(Some(message)),
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) if tries >= READS_MAX => return Err(error),
+            Err(_) => {
+                tries += 1;
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+        }
     }
 }
 

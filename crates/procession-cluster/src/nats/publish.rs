@@ -1,18 +1,15 @@
 //! One message into a stream, whatever the broker goes through meanwhile.
 
 use std::error::Error as _;
-use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, context::PublishErrorKind};
 use bytes::Bytes;
 
-use super::Broker;
+use super::{AGAIN_AFTER, Broker};
 
 /// What the broker says where a subject has its one message already.
 const SLOT_TAKEN: u64 = 10_077;
-/// A broker that is busy, or whose disk is full, is asked again.
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// A stream that is not there so often may be on its way back with its broker; after that it is gone.
 const MISSING_MAX: u32 = 5;
 
