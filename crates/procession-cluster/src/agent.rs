@@ -227,7 +227,7 @@ impl Agent {
         request: &impl Fn() -> Request,
         tell: &mut impl FnMut(News),
     ) -> Result<Done, Error> {
-        let post = self.runtime.block_on(Post::open(&self.broker, names, &self.name))?;
+        let post = self.runtime.block_on(Post::open(&self.broker, names, &self.name, manifest.lease))?;
         let pool = manifest.pool.configure(Pool::builder().workers(self.workers));
         let pool = match (self.configure)(pool).build() {
             Ok(pool) => pool,
@@ -365,8 +365,11 @@ impl Stay {
     }
 
     fn hello(&self, agent: &Agent, parting: Option<Parting>) -> Hello {
-        let held = self.leases.held();
-        Hello { is_idle: held.len() < places(agent.workers), held, ..agent.hello(parting) }
+        let mut held = self.leases.held();
+        held.extend(self.post.fetched().iter());
+        // One that takes nothing any more says nothing of whether there is something to take.
+        let is_idle = !self.places.is_closed() && held.len() < places(agent.workers);
+        Hello { is_idle, held, ..agent.hello(parting) }
     }
 
     fn hear(&mut self, event: Event, told: &UnboundedSender<Event>) {

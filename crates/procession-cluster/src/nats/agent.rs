@@ -1,8 +1,10 @@
 //! An agent at its broker: jobs are found, chunks leased, renewed and answered.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::message::Acker;
@@ -21,7 +23,7 @@ use crate::error::Error;
 use crate::leases::Delivery;
 use crate::manifest::{JobState, Manifest};
 use crate::master::Hello;
-use crate::names::{CONSUMER, Names};
+use crate::names::{CONSUMER, Names, chunk_of};
 use crate::wire;
 
 /// A request for a chunk waits so long at the broker. Short: what comes back to the queue is handed out to new requests at the
@@ -29,6 +31,8 @@ use crate::wire;
 const PULL_FOR: Duration = Duration::from_secs(1);
 /// An acknowledgement that the broker has not heard of after so many tries is left to the next delivery.
 const ACKS_MAX: u32 = 5;
+/// Large arguments may be on their way for so long. What does not come within this goes to somebody else.
+const FETCH_WITHIN: Duration = Duration::from_secs(600);
 /// How often the state of a job is read, in case that news of it was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -57,11 +61,14 @@ pub(crate) struct Post {
     broker: Broker,
     names: Names,
     agent: Arc<str>,
+    lease: Duration,
     consumer: Consumer<pull::Config>,
     work: Stream,
     answers: Stream,
     jobs: Stream,
     objects: ObjectStore,
+    /// Chunks whose arguments are on their way.
+    fetched: Arc<Mutex<BTreeSet<ChunkId>>>,
 }
 
 /// A chunk that was handed out, and the place of the agent's that it takes up.
@@ -73,7 +80,12 @@ pub(crate) struct Leased {
 }
 
 impl Post {
-    pub(crate) async fn open(broker: &Broker, names: &Names, agent: &str) -> Result<Post, Error> {
+    pub(crate) async fn open(
+        broker: &Broker,
+        names: &Names,
+        agent: &str,
+        lease: Duration,
+    ) -> Result<Post, Error> {
         let stream = &broker.stream;
         let work = stream.get_stream(names.work_stream()).await;
         let work = work.map_err(|error| Error::refused("the job's chunks", error))?;
@@ -84,7 +96,8 @@ impl Post {
         let objects = body::make_bucket(broker, names).await?;
         let jobs = broker.jobs().await?;
         let (broker, names, agent) = (broker.clone(), names.clone(), Arc::from(agent));
-        Ok(Post { broker, names, agent, consumer, work, answers, jobs, objects })
+        let fetched = Arc::default();
+        Ok(Post { broker, names, agent, lease, consumer, work, answers, jobs, objects, fetched })
     }
 
     /// Asks for chunks, as many as there are places, until the set is dropped or `places` are closed.
@@ -124,7 +137,7 @@ impl Post {
             };
             let Some(delivery) = delivery_of(&message) else { continue };
             let (message, acker) = message.split();
-            let bytes = body::unpack(&self.objects, message.headers.as_ref(), message.payload).await;
+            let bytes = self.fetch(&message.subject, &acker, message.headers.as_ref(), message.payload).await;
             if let Err(body::Fault::Missing) = bytes {
                 // A copy of a chunk that has been answered.
                 let _ = acker.ack_with(AckKind::Term).await;
@@ -143,6 +156,41 @@ impl Post {
                 Err(what) => drop(told.send(Event::Unreadable(format!("{}: {what}", message.subject)))),
             }
         }
+    }
+
+    /// What a message says. However long its way is, the lease does not run out meanwhile.
+    async fn fetch(
+        &self,
+        subject: &str,
+        acker: &Acker,
+        headers: Option<&HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Bytes, body::Fault> {
+        let id = chunk_of(subject).filter(|_| headers.is_some_and(body::is_packed));
+        self.fetched().extend(id);
+        let mut unpacked = std::pin::pin!(body::unpack(&self.objects, headers, payload));
+        let begun = Instant::now();
+        let bytes = loop {
+            match tokio::time::timeout(self.lease / 3, &mut unpacked).await {
+                Ok(bytes) => break bytes,
+                Err(_) if begun.elapsed() > FETCH_WITHIN => {
+                    break Err(body::Fault::Unread(format!(
+                        "its object did not come within {FETCH_WITHIN:?}"
+                    )));
+                }
+                // One that is lost is followed by others.
+                Err(_) => drop(acker.ack_with(AckKind::Progress).await),
+            }
+        };
+        if let Some(id) = id {
+            self.fetched().remove(&id);
+        }
+        bytes
+    }
+
+    /// The chunks whose arguments are on their way.
+    pub(crate) fn fetched(&self) -> MutexGuard<'_, BTreeSet<ChunkId>> {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that a chunk is still in hand.
