@@ -128,12 +128,13 @@ impl Master {
             earlier::Claimed::Unknown(piece) => {
                 self.forming_bytes += piece.item.args.as_bytes().len();
                 self.forming.push(piece);
-                if self.forming.len() >= self.pace.chunk_items() || self.forming_bytes >= CHUNK_BYTES {
-                    self.cut(now);
-                }
             }
             earlier::Claimed::UnderWay => {}
             earlier::Claimed::Answered(piece, fate) => self.settle(piece, fate, &mut Vec::new()),
+        }
+        // Where there is no room for another item, those that are there wait for none.
+        if self.forming_bytes >= CHUNK_BYTES || self.wants() == 0 {
+            self.cut(now);
         }
     }
 

@@ -125,6 +125,17 @@ fn silence_counts_from_when_the_broker_was_there_again_and_to_when_it_was_asked(
 }
 
 #[test]
+fn a_chunk_is_cut_where_there_is_no_room_for_more() {
+    let mut master = Master::new(Settings { buffer: 2, ..settings(false) });
+    let mut index = 0;
+    while master.wants() > 0 {
+        master.push(item(index), at(0));
+        index += 1;
+    }
+    assert_eq!((index, put(all(&mut master).first()).0.items.len()), (2, 2), "four would fit into a chunk");
+}
+
+#[test]
 fn a_chunk_that_costs_agents_is_halved_until_one_item_is_to_blame() {
     let mut master = Master::new(settings(false));
     (0..4).for_each(|index| master.push(item(index), at(0)));
