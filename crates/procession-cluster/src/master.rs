@@ -10,7 +10,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use procession::{ErrorKind, ErrorReport};
@@ -61,8 +61,8 @@ pub(crate) struct Master {
     ready: BTreeMap<u64, Outcome>,
     ready_bytes: usize,
     figures: Vec<(u64, u32, Figures)>,
-    /// Answers whose items the caller is to put on record first.
-    to_release: Vec<ChunkId>,
+    /// Answers that the caller is to put on record first, with the payloads that they are about.
+    to_release: Vec<(ChunkId, Vec<u64>)>,
     commands: VecDeque<Command>,
     stage: Stage,
 }
@@ -132,6 +132,7 @@ impl Master {
             earlier::Claimed::UnderWay => {}
             earlier::Claimed::Answered(piece, fate) => self.settle(piece, fate, &mut Vec::new()),
         }
+        self.keep_earlier();
         // Where there is no room for another item, those that are there wait for none.
         if self.forming_bytes >= CHUNK_BYTES || self.wants() == 0 {
             self.cut(now);
@@ -153,15 +154,17 @@ impl Master {
         let Some(out) = self.take_out(id) else {
             // Late, or of an earlier master.
             match self.earlier.answered(id, &answer) {
-                Some(pieces) => self.settle_all(id, pieces, answer, now),
+                Some(pieces) => self.settle_all(pieces, answer, now),
                 None => self.commands.push_back(Command::Release(id)),
             }
-            return;
+            return self.keep_earlier();
         };
-        self.settle_all(id, out.pieces, answer, now);
+        let payloads = out.pieces.iter().map(|piece| piece.payload).collect();
+        self.settle_all(out.pieces, answer, now);
+        self.keep(id, payloads);
     }
 
-    fn settle_all(&mut self, id: ChunkId, mut pieces: Vec<Piece>, answer: Answer, now: Duration) {
+    fn settle_all(&mut self, mut pieces: Vec<Piece>, answer: Answer, now: Duration) {
         self.note_figures(&pieces, &answer);
         self.pace.heard(&answer);
         let Answer { agent, is_suspect, fates, .. } = answer;
@@ -179,8 +182,19 @@ impl Master {
                 self.put(again, now);
             }
         }
+    }
+
+    /// Answers of earlier masters wait for items that have not come in.
+    fn keep_earlier(&mut self) {
+        for (id, payloads) in self.earlier.take_complete() {
+            self.keep(id, payloads);
+        }
+    }
+
+    /// An answer may go once these payloads are on record.
+    fn keep(&mut self, id: ChunkId, payloads: Vec<u64>) {
         if self.settings.keeps_answers {
-            self.to_release.push(id);
+            self.to_release.push((id, payloads));
         } else {
             self.commands.push_back(Command::Release(id));
         }
@@ -257,10 +271,12 @@ impl Master {
 
     /// Every outcome yielded so far is on record. Answers with items that are not yielded yet wait on.
     pub(crate) fn on_record(&mut self) {
-        if self.ready.is_empty() {
-            let released = self.to_release.drain(..).map(Command::Release);
-            self.commands.extend(released);
-        }
+        let is_taken = |payload: &u64| !self.ready.contains_key(payload);
+        let (taken, kept) = std::mem::take(&mut self.to_release)
+            .into_iter()
+            .partition(|(_, payloads): &(ChunkId, Vec<u64>)| payloads.iter().all(is_taken));
+        self.to_release = kept;
+        self.commands.extend(taken.into_iter().map(|(id, _)| Command::Release(id)));
     }
 
     /// From now on each item of a chunk may run for so long.
@@ -303,12 +319,16 @@ impl Master {
         pieces.into_iter().for_each(|piece| self.settle(piece, fate.clone(), &mut Vec::new()));
     }
 
-    /// What was there before this master: chunks that are still to be answered, and answers.
-    pub(crate) fn recover(&mut self, chunks: Vec<Chunk>, answers: Vec<(ChunkId, Answer)>, now: Duration) {
+    /// What was there before this master: chunks, and answers.
+    pub(crate) fn recover(&mut self, mut chunks: Vec<Chunk>, answers: Vec<(ChunkId, Answer)>, now: Duration) {
         for (id, answer) in &answers {
-            self.earlier.answer(*id, answer);
-            self.to_release.push(*id);
+            self.earlier.answer(*id, answer, &[]);
         }
+        self.keep_earlier();
+        // A chunk that was not acknowledged gets no other answer. Of several with an item, the latest has it.
+        let answered: HashSet<ChunkId> = answers.iter().map(|(id, _)| *id).collect();
+        chunks.retain(|chunk| !answered.contains(&chunk.id));
+        chunks.sort_by_key(|chunk| chunk.id);
         for chunk in chunks {
             self.earlier.chunk(chunk, now);
         }
