@@ -25,7 +25,8 @@ use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures, Item};
 
 /// Arguments of a chunk, in bytes, beyond which no more items join it.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Arguments under way and values that wait for their turn, in bytes; beyond it nothing new is taken in.
+/// Arguments under way, values that wait for their turn, and what values are still to come as far as those so far can tell, in
+/// bytes; beyond it nothing new is taken in.
 const WINDOW_BYTES: usize = 64 << 20;
 /// Chunks under way where nobody has said yet how many workers there are.
 const WINDOW_CHUNKS_LEAST: usize = 8;
@@ -110,7 +111,8 @@ impl Master {
 
     /// How many more items are welcome now.
     pub(crate) fn wants(&self) -> u64 {
-        let bytes = self.out_bytes + self.forming_bytes + self.ready_bytes;
+        let to_come = self.pace.value_bytes(self.pushed - self.yielded - self.ready.len() as u64);
+        let bytes = (self.out_bytes + self.forming_bytes + self.ready_bytes).saturating_add(to_come);
         let is_idle = self.pushed == self.yielded;
         let window = WINDOW_CHUNKS_LEAST.max(2 * self.fleet.workers() as usize + 2);
         if self.stage != Stage::Runs || self.out.len() >= window || (bytes >= WINDOW_BYTES && !is_idle) {

@@ -136,6 +136,24 @@ fn a_chunk_is_cut_where_there_is_no_room_for_more() {
 }
 
 #[test]
+fn no_more_results_are_asked_for_than_there_is_room_for() {
+    let mut master = Master::new(Settings { chunk_items: Some(1), ..settings(false) });
+    let hello = Hello { agent: "a".to_owned(), workers: 99, is_idle: true, held: Vec::new(), parting: None };
+    master.heard(hello, at(0));
+    master.push(item(0), at(0));
+    let (first, _) = put(all(&mut master).first());
+    let large = Fate::Value(Payload::from(vec![0; 16 << 20]));
+    master.answered(first.id, answer(&first, |_| large.clone()), at(1));
+    let mut under_way = 0;
+    while master.wants() > 0 {
+        under_way += 1;
+        master.push(item(under_way), at(1));
+    }
+    assert_eq!(under_way, 3, "with the one that is there they have 64 MiB");
+    assert!(master.next_outcome().is_some() && master.wants() > 0);
+}
+
+#[test]
 fn an_answer_is_released_once_all_its_items_are_on_record() {
     let mut master = Master::new(Settings { session: 2, keeps_answers: true, ..settings(false) });
     let id = ChunkId::first(1);
