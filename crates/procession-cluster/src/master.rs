@@ -22,6 +22,7 @@ pub(crate) use self::fleet::{Hello, Parting};
 use self::pace::Pace;
 pub(crate) use self::terms::{Command, Outcome, Queue, Settings};
 use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures, Item};
+use crate::wire::{BYTES_MAX, too_large};
 
 /// Arguments of a chunk, in bytes, beyond which no more items join it.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -126,6 +127,10 @@ impl Master {
     pub(crate) fn push(&mut self, item: Item, now: Duration) {
         let piece = Piece { payload: self.pushed, item };
         self.pushed += 1;
+        if piece.item.args.as_bytes().len() > BYTES_MAX {
+            let report = too_large("its arguments", 0, &piece.item.args, BYTES_MAX);
+            return self.settle(piece, Fate::Failed(report), &mut Vec::new());
+        }
         match self.earlier.claim(piece) {
             earlier::Claimed::Unknown(piece) => {
                 self.forming_bytes += piece.item.args.as_bytes().len();

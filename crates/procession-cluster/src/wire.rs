@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use procession::Payload;
+use procession::{ErrorKind, ErrorReport, Payload};
 
 use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures, Item};
 
@@ -14,6 +14,9 @@ pub(crate) const VERSION: u8 = 1;
 
 /// Items of a chunk at most.
 pub(crate) const ITEMS_MAX: usize = 1 << 16;
+
+/// Arguments of an item, and values of an answer, in bytes at most: what is put aside whole must fit into memory several times.
+pub(crate) const BYTES_MAX: usize = 2 << 30;
 
 const VALUE: u8 = 0;
 const FAILED: u8 = 1;
@@ -71,6 +74,12 @@ pub(crate) fn decode_chunk(bytes: &[u8]) -> Result<Chunk, Flaw> {
 }
 
 pub(crate) fn encode_answer(answer: &Answer) -> Vec<u8> {
+    encode_answer_within(answer, BYTES_MAX)
+}
+
+/// What does not fit any more is a failure: an answer that cannot be read would be asked for again and again.
+fn encode_answer_within(answer: &Answer, bytes_max: usize) -> Vec<u8> {
+    let mut room = bytes_max;
     let mut out = vec![VERSION];
     put_bytes(&mut out, answer.agent.as_bytes());
     out.push(u8::from(answer.is_suspect));
@@ -78,10 +87,17 @@ pub(crate) fn encode_answer(answer: &Answer) -> Vec<u8> {
     for (index, fate) in &answer.fates {
         put_u64(&mut out, *index);
         match fate {
-            Fate::Value(value) => {
-                out.push(VALUE);
-                put_bytes(&mut out, value.as_bytes());
-            }
+            Fate::Value(value) => match room.checked_sub(value.as_bytes().len()) {
+                Some(left) => {
+                    room = left;
+                    out.push(VALUE);
+                    put_bytes(&mut out, value.as_bytes());
+                }
+                None => {
+                    out.push(FAILED);
+                    put_bytes(&mut out, &too_large("its result", 1, value, bytes_max));
+                }
+            },
             Fate::Failed(report) => {
                 out.push(FAILED);
                 put_bytes(&mut out, report);
@@ -90,8 +106,10 @@ pub(crate) fn encode_answer(answer: &Answer) -> Vec<u8> {
             Fate::Lost => out.push(LOST),
         }
     }
-    put_len(&mut out, answer.figures.len());
-    for figures in &answer.figures {
+    // One more attempt is not worth an answer that cannot be read.
+    let figures = &answer.figures[..answer.figures.len().min(ITEMS_MAX)];
+    put_len(&mut out, figures.len());
+    for figures in figures {
         for number in [figures.first, figures.items, figures.attempt, figures.slot, figures.pid] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -133,6 +151,16 @@ pub(crate) fn decode_answer(bytes: &[u8]) -> Result<Answer, Flaw> {
     Ok(Answer { agent, is_suspect, fates, figures })
 }
 
+/// The report of an item whose arguments or result cannot travel.
+pub(crate) fn too_large(what: &str, attempts: u32, payload: &Payload, bytes_max: usize) -> Vec<u8> {
+    let bytes = payload.as_bytes().len();
+    let reason = format!(
+        "{what} has {bytes} bytes, and with others at most {bytes_max} travel together: write it to a file that all nodes have, and \
+         pass its name"
+    );
+    serde_json::to_vec(&ErrorReport::new(ErrorKind::TooLarge, attempts, reason)).expect("a report is data")
+}
+
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -142,7 +170,7 @@ fn put_u64(out: &mut Vec<u8>, number: u64) {
 }
 
 fn put_len(out: &mut Vec<u8>, len: usize) {
-    let len = u32::try_from(len).expect("chunks are kept below 4 GiB");
+    let len = u32::try_from(len).expect("whatever travels is kept below 4 GiB");
     out.extend_from_slice(&len.to_le_bytes());
 }
 
@@ -193,7 +221,13 @@ impl<'a> Cursor<'a> {
     /// How many follow: never more than there are bytes for.
     fn count(&mut self) -> Result<usize, Flaw> {
         let count = usize::try_from(self.u32()?).map_err(|_| Flaw::Short)?;
-        if count > ITEMS_MAX.min(self.0.len()) { Err(Flaw::Short) } else { Ok(count) }
+        if count > self.0.len() {
+            Err(Flaw::Short)
+        } else if count > ITEMS_MAX {
+            Err(Flaw::Odd)
+        } else {
+            Ok(count)
+        }
     }
 
     fn fate(&mut self) -> Result<Fate, Flaw> {
@@ -249,6 +283,23 @@ mod tests {
         assert_eq!(decode_answer(&encode_answer(&answer())), Ok(answer()));
         let unlimited = Chunk { timeout: None, ..chunk() };
         assert_eq!(decode_chunk(&encode_chunk(&unlimited)), Ok(unlimited));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_a_failure_that_can_be_read() {
+        let value = |index: u64, bytes| (index, Fate::Value(Payload::from(vec![7; bytes])));
+        let fates = vec![value(0, 60), value(1, 60), value(2, 40)];
+        let figures = vec![answer().figures[0]; ITEMS_MAX + 1];
+        let read = decode_answer(&encode_answer_within(&Answer { fates, figures, ..answer() }, 100));
+        let read = read.expect("it can be read");
+        assert_eq!(
+            (read.figures.len(), &read.fates[0], &read.fates[2]),
+            (ITEMS_MAX, &value(0, 60), &value(2, 40))
+        );
+        let Fate::Failed(report) = &read.fates[1].1 else { panic!("{:?}", read.fates[1]) };
+        let report: ErrorReport = serde_json::from_slice(report).expect("it is a report");
+        assert_eq!(report.kind, ErrorKind::TooLarge);
+        assert!(report.reason.contains("its result has 60 bytes"), "{report:?}");
     }
 
     #[test]
