@@ -107,6 +107,8 @@ pub(crate) enum Event {
     Leased(Box<Leased>),
     Unreadable(String),
     Claimed(ChunkId, Claimed),
+    /// Whether it was noted that a chunk is begun alone.
+    Charged(ChunkId, bool),
     Said(Said),
     Answered(ChunkId),
     State(JobState),
@@ -318,6 +320,7 @@ impl Stay {
                 }
             }
             self.obey(&told);
+            self.post.pause(!self.leases.has_room());
             if !self.leases.is_empty() {
                 busy = Instant::now();
             }
@@ -368,7 +371,8 @@ impl Stay {
         let mut held = self.leases.held();
         held.extend(self.post.fetched().iter());
         // One that takes nothing any more says nothing of whether there is something to take.
-        let is_idle = !self.places.is_closed() && held.len() < places(agent.workers);
+        let is_idle =
+            !self.places.is_closed() && self.leases.has_room() && held.len() < places(agent.workers);
         Hello { is_idle, held, ..agent.hello(parting) }
     }
 
@@ -384,13 +388,14 @@ impl Stay {
                 self.leases.leased(chunk, delivery, now);
             }
             Event::Claimed(id, claimed) => self.leases.claimed(id, claimed, now),
+            Event::Charged(id, is_noted) => self.leases.charged(id, is_noted, now),
             Event::Said(Said::Alive(id)) => self.leases.alive(id, now),
             Event::Said(Said::Ended { id, fates, figures, broken }) => {
                 self.items += fates.len() as u64;
                 if let Some(why) = broken {
                     self.broken.get_or_insert(why);
                 }
-                self.leases.ended(id, fates, figures);
+                self.leases.ended(id, fates, figures, now);
             }
             Event::Answered(id) => {
                 self.leases.answered(id);
@@ -405,6 +410,7 @@ impl Stay {
         while let Some(command) = self.leases.poll_command() {
             match command {
                 Command::Claim(id, delivery) => self.post.claim(id, delivery, told),
+                Command::Charge(id) => self.post.charge(id, told),
                 Command::Begin(chunk) => {
                     let id = chunk.id;
                     let Some(InHand { reins, .. }) = self.in_hand.get(&id) else { continue };
@@ -417,7 +423,7 @@ impl Stay {
                     if let Err(error) = self.runner.begin(chunk, options, reins.clone(), say) {
                         self.broken.get_or_insert_with(|| format!("cannot start a thread: {error}"));
                         let fates = indices.into_iter().map(|index| (index, crate::chunk::Fate::NotBegun));
-                        self.leases.ended(id, fates.collect(), Vec::new());
+                        self.leases.ended(id, fates.collect(), Vec::new(), self.start.elapsed());
                     }
                 }
                 Command::Answer(id, answer) => {

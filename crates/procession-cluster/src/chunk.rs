@@ -66,6 +66,8 @@ pub(crate) struct Chunk {
     pub(crate) id: ChunkId,
     /// How long each item may run.
     pub(crate) timeout: Option<Duration>,
+    /// Agents were lost with some of its items: nothing else is to run beside it.
+    pub(crate) is_alone: bool,
     pub(crate) items: Vec<Item>,
 }
 

@@ -13,8 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures};
 
-/// A chunk that has cost so many agents is not begun by another one.
+/// A chunk that so many agents were lost with, while they ran nothing else, is not begun by another one.
 pub(crate) const LOSSES_MAX: u32 = 3;
+/// From its how-many-th delivery on a chunk runs alone. The first ones are with what was in hand together with it, and most agents
+/// are lost for reasons of their own: whatever they had would run alone for nothing.
+const ALONE_FROM: u32 = 3;
 /// So many deliveries after the one that it was claimed with, whoever claimed a chunk is lost. At the first it may have been
 /// held up and may renew what is another's lease by now; at the second it did not even do that.
 const LOST_AFTER: u32 = 2;
@@ -55,6 +58,8 @@ pub(crate) enum Claimed {
 pub(crate) enum Command {
     /// Try to be the only one that ever begins it.
     Claim(ChunkId, Delivery),
+    /// Note at the broker that it is begun alone, unless that was noted too often.
+    Charge(ChunkId),
     /// Let the pool run it.
     Begin(Chunk),
     /// Publish the answer, then end the lease.
@@ -74,6 +79,8 @@ pub(crate) struct Leases {
     /// Items start once at most.
     at_most_once: bool,
     held: BTreeMap<ChunkId, Held>,
+    /// What is still to be begun, in this order.
+    waiting: VecDeque<ChunkId>,
     /// Messages whose chunk was answered. They come again where word of that is lost.
     answered: BTreeSet<u64>,
     drains: bool,
@@ -82,6 +89,8 @@ pub(crate) struct Leases {
 
 struct Held {
     stage: Stage,
+    /// Nothing else runs beside it.
+    is_alone: bool,
     /// The latest of each message that it came in.
     deliveries: Vec<Delivery>,
     renewed: Duration,
@@ -91,6 +100,9 @@ struct Held {
 
 enum Stage {
     Claims(Chunk),
+    /// Something else runs that it may not run beside.
+    Waits(Chunk),
+    Charges(Chunk),
     Runs,
     /// There is an answer, which is on its way.
     Answers,
@@ -103,6 +115,7 @@ impl Leases {
             lease,
             at_most_once,
             held: BTreeMap::new(),
+            waiting: VecDeque::new(),
             answered: BTreeSet::new(),
             drains: false,
             commands: VecDeque::new(),
@@ -122,7 +135,8 @@ impl Leases {
         if self.answered.contains(&delivery.sequence) {
             return self.commands.push_back(Command::Acknowledge(id));
         }
-        let held = |stage| Held { stage, deliveries: vec![delivery], renewed: now, alive: now };
+        let is_alone = !self.at_most_once && (chunk.is_alone || delivery.number >= ALONE_FROM);
+        let held = |stage| Held { stage, is_alone, deliveries: vec![delivery], renewed: now, alive: now };
         if self.at_most_once {
             // Also to give it back: somebody else may have begun it and be gone.
             self.held.insert(id, held(Stage::Claims(chunk)));
@@ -130,12 +144,46 @@ impl Leases {
         } else if self.drains {
             self.held.insert(id, held(Stage::Answers));
             self.reply(&chunk, &Fate::NotBegun, false);
-        } else if delivery.number > LOSSES_MAX {
-            self.held.insert(id, held(Stage::Answers));
-            self.reply(&chunk, &Fate::NotBegun, true);
         } else {
-            self.held.insert(id, held(Stage::Runs));
+            self.held.insert(id, held(Stage::Waits(chunk)));
+            self.waiting.push_back(id);
+            self.admit(now);
+        }
+    }
+
+    /// Begins what may be begun beside what runs.
+    fn admit(&mut self, now: Duration) {
+        while let Some(id) = self.waiting.front().copied() {
+            let runs = |held: &&Held| matches!(held.stage, Stage::Charges(_) | Stage::Runs);
+            let is_alone = self.held.get(&id).is_some_and(|held| held.is_alone);
+            if self.held.values().filter(runs).any(|other| is_alone || other.is_alone) {
+                return;
+            }
+            self.waiting.pop_front();
+            let Some(held) = self.held.get_mut(&id) else { continue };
+            let Stage::Waits(chunk) = std::mem::replace(&mut held.stage, Stage::Runs) else {
+                unreachable!("whoever waits is in its stage")
+            };
+            if is_alone {
+                held.stage = Stage::Charges(chunk);
+                self.commands.push_back(Command::Charge(id));
+            } else {
+                held.alive = now;
+                self.commands.push_back(Command::Begin(chunk));
+            }
+        }
+    }
+
+    /// It was noted that a chunk is begun alone; or not, since too many agents were lost that had noted that.
+    pub(crate) fn charged(&mut self, id: ChunkId, is_noted: bool, now: Duration) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let Stage::Charges(chunk) = std::mem::replace(&mut held.stage, Stage::Answers) else { return };
+        if is_noted {
+            (held.stage, held.alive) = (Stage::Runs, now);
             self.commands.push_back(Command::Begin(chunk));
+        } else {
+            self.reply(&chunk, &Fate::NotBegun, true);
+            self.admit(now);
         }
     }
 
@@ -172,11 +220,18 @@ impl Leases {
     }
 
     /// The pool has said what became of every item.
-    pub(crate) fn ended(&mut self, id: ChunkId, fates: Vec<(u64, Fate)>, figures: Vec<Figures>) {
+    pub(crate) fn ended(
+        &mut self,
+        id: ChunkId,
+        fates: Vec<(u64, Fate)>,
+        figures: Vec<Figures>,
+        now: Duration,
+    ) {
         if let Some(held) = self.held.get_mut(&id) {
             held.stage = Stage::Answers;
             let agent = self.agent.clone();
             self.commands.push_back(Command::Answer(id, Answer { agent, is_suspect: false, fates, figures }));
+            self.admit(now);
         }
     }
 
@@ -192,6 +247,17 @@ impl Leases {
     /// Begins nothing any more.
     pub(crate) fn drain(&mut self) {
         self.drains = true;
+        for id in std::mem::take(&mut self.waiting) {
+            let Some(held) = self.held.get_mut(&id) else { continue };
+            if let Stage::Waits(chunk) = std::mem::replace(&mut held.stage, Stage::Answers) {
+                self.reply(&chunk, &Fate::NotBegun, false);
+            }
+        }
+    }
+
+    /// Whatever else came would wait for a chunk that runs alone: others may have it.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.held.values().any(|held| held.is_alone && !matches!(held.stage, Stage::Answers))
     }
 
     pub(crate) fn held(&self) -> Vec<ChunkId> {
@@ -207,7 +273,7 @@ impl Leases {
             // Of what the pool says nothing the lease runs out.
             let is_alive = match held.stage {
                 Stage::Runs => held.alive + self.lease > now,
-                Stage::Claims(_) | Stage::Answers => true,
+                Stage::Claims(_) | Stage::Waits(_) | Stage::Charges(_) | Stage::Answers => true,
             };
             if is_alive && held.renewed + self.lease / 3 <= now {
                 held.renewed = now;

@@ -79,6 +79,7 @@ pub(super) struct Piece {
 /// A chunk that has no answer.
 struct Out {
     pieces: Vec<Piece>,
+    is_alone: bool,
     bytes: usize,
     /// When it was put, or when an agent last said that it has it.
     heard: Duration,
@@ -151,7 +152,7 @@ impl Master {
         if !self.forming.is_empty() {
             let pieces = std::mem::take(&mut self.forming);
             self.forming_bytes = 0;
-            self.put(pieces, now);
+            self.put(pieces, false, now);
         }
     }
 
@@ -161,17 +162,17 @@ impl Master {
         let Some(out) = self.take_out(id) else {
             // Late, or of an earlier master.
             match self.earlier.answered(id, &answer) {
-                Some(pieces) => self.settle_all(pieces, answer, now),
+                Some(pieces) => self.settle_all(pieces, false, answer, now),
                 None => self.commands.push_back(Command::Release(id)),
             }
             return self.keep_earlier();
         };
         let payloads = out.pieces.iter().map(|piece| piece.payload).collect();
-        self.settle_all(out.pieces, answer, now);
+        self.settle_all(out.pieces, out.is_alone, answer, now);
         self.keep(id, payloads);
     }
 
-    fn settle_all(&mut self, mut pieces: Vec<Piece>, answer: Answer, now: Duration) {
+    fn settle_all(&mut self, mut pieces: Vec<Piece>, is_alone: bool, answer: Answer, now: Duration) {
         self.note_figures(&pieces, &answer);
         self.pace.heard(&answer);
         let Answer { agent, is_suspect, fates, .. } = answer;
@@ -186,7 +187,7 @@ impl Master {
                 self.settle(piece, fate, &mut again);
             }
             if !again.is_empty() {
-                self.put(again, now);
+                self.put(again, is_alone, now);
             }
         }
     }
@@ -213,11 +214,11 @@ impl Master {
             pieces.into_iter().for_each(|piece| self.settle(piece, Fate::NotBegun, &mut Vec::new()));
         } else if pieces.len() > 1 {
             let second = pieces.split_off(pieces.len() / 2);
-            self.put(pieces, now);
-            self.put(second, now);
+            self.put(pieces, true, now);
+            self.put(second, true, now);
         } else if let Some(piece) = pieces.pop() {
             let reason = format!(
-                "every agent that had it was lost, {} of them; agent {agent} did not begin it",
+                "{} agents were lost while they ran it and nothing else; agent {agent} did not begin it",
                 crate::leases::LOSSES_MAX
             );
             let report = ErrorReport::new(ErrorKind::Quarantined, crate::leases::LOSSES_MAX, reason);
@@ -437,7 +438,8 @@ impl Master {
         out.copies += 1;
         (out.heard, out.is_held) = (now, false);
         let items = out.pieces.iter().map(|piece| piece.item.clone()).collect();
-        self.commands.push_back(Command::Put { chunk: Chunk { id, timeout, items }, copy: out.copies });
+        let chunk = Chunk { id, timeout, is_alone: out.is_alone, items };
+        self.commands.push_back(Command::Put { chunk, copy: out.copies });
     }
 
     /// Of what was stopped and is not heard of nobody knows more.
@@ -456,14 +458,14 @@ impl Master {
         }
     }
 
-    fn put(&mut self, pieces: Vec<Piece>, now: Duration) {
+    fn put(&mut self, pieces: Vec<Piece>, is_alone: bool, now: Duration) {
         let id = self.next_id;
         self.next_id = id.next();
         let items: Vec<Item> = pieces.iter().map(|piece| piece.item.clone()).collect();
         let bytes = items.iter().map(|item| item.args.as_bytes().len()).sum();
         self.out_bytes += bytes;
-        self.out.insert(id, Out { pieces, bytes, heard: now, is_held: false, copies: 0 });
-        let chunk = Chunk { id, timeout: self.settings.timeout, items };
+        self.out.insert(id, Out { pieces, is_alone, bytes, heard: now, is_held: false, copies: 0 });
+        let chunk = Chunk { id, timeout: self.settings.timeout, is_alone, items };
         self.commands.push_back(Command::Put { chunk, copy: 0 });
     }
 

@@ -10,7 +10,7 @@ use procession::{ErrorKind, ErrorReport, Payload};
 use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures, Item};
 
 /// Raised whenever a message is written otherwise.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 
 /// Items of a chunk at most.
 pub(crate) const ITEMS_MAX: usize = 1 << 16;
@@ -53,6 +53,7 @@ pub(crate) fn encode_chunk(chunk: &Chunk) -> Vec<u8> {
     put_u64(&mut out, chunk.id.number());
     // No limit is none, not the shortest.
     put_u64(&mut out, chunk.timeout.map_or(0, nanos));
+    out.push(u8::from(chunk.is_alone));
     put_len(&mut out, chunk.items.len());
     for item in &chunk.items {
         put_u64(&mut out, item.index);
@@ -65,12 +66,13 @@ pub(crate) fn decode_chunk(bytes: &[u8]) -> Result<Chunk, Flaw> {
     let mut rest = Cursor::open(bytes)?;
     let id = ChunkId::from(rest.u64()?);
     let timeout = Some(rest.u64()?).filter(|nanos| *nanos > 0).map(Duration::from_nanos);
+    let is_alone = rest.flag()?;
     let count = rest.count()?;
     let items =
         (0..count).map(|_| Ok(Item { index: rest.u64()?, args: Payload::from(rest.bytes()?.to_vec()) }));
     let items = items.collect::<Result<Vec<Item>, Flaw>>()?;
     rest.end()?;
-    Ok(Chunk { id, timeout, items })
+    Ok(Chunk { id, timeout, is_alone, items })
 }
 
 pub(crate) fn encode_answer(answer: &Answer) -> Vec<u8> {
@@ -124,11 +126,7 @@ fn encode_answer_within(answer: &Answer, bytes_max: usize) -> Vec<u8> {
 pub(crate) fn decode_answer(bytes: &[u8]) -> Result<Answer, Flaw> {
     let mut rest = Cursor::open(bytes)?;
     let agent = String::from_utf8_lossy(rest.bytes()?).into_owned();
-    let is_suspect = match rest.u8()? {
-        0 => false,
-        1 => true,
-        _ => return Err(Flaw::Odd),
-    };
+    let is_suspect = rest.flag()?;
     let count = rest.count()?;
     let fates = (0..count).map(|_| Ok((rest.u64()?, rest.fate()?)));
     let fates = fates.collect::<Result<Vec<(u64, Fate)>, Flaw>>()?;
@@ -205,6 +203,14 @@ impl<'a> Cursor<'a> {
         self.array::<1>().map(|[byte]| byte)
     }
 
+    fn flag(&mut self) -> Result<bool, Flaw> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Flaw::Odd),
+        }
+    }
+
     fn u32(&mut self) -> Result<u32, Flaw> {
         self.array().map(u32::from_le_bytes)
     }
@@ -252,7 +258,7 @@ mod tests {
     fn chunk() -> Chunk {
         let item = |index: u64| Item { index, args: Payload::from(vec![7; index as usize]) };
         let timeout = Some(Duration::from_millis(5));
-        Chunk { id: ChunkId::first(2).next(), timeout, items: [0, 9, 3].map(item).to_vec() }
+        Chunk { id: ChunkId::first(2).next(), timeout, is_alone: true, items: [0, 9, 3].map(item).to_vec() }
     }
 
     fn answer() -> Answer {
@@ -340,6 +346,6 @@ mod tests {
         let mut bytes = encode_chunk(&chunk());
         bytes[0] = 9;
         assert_eq!(decode_chunk(&bytes), Err(Flaw::Version(9)));
-        assert_eq!(Flaw::Version(9).to_string(), "it is of version 9, and this program reads 1");
+        assert_eq!(Flaw::Version(9).to_string(), "it is of version 9, and this program reads 2");
     }
 }

@@ -13,7 +13,7 @@ fn at(seconds: u64) -> Duration {
 
 fn chunk(number: u64) -> Chunk {
     let items = [2 * number, 2 * number + 1].map(|index| Item { index, args: Payload::new() });
-    Chunk { id: ChunkId::from(number), timeout: None, items: items.to_vec() }
+    Chunk { id: ChunkId::from(number), timeout: None, is_alone: false, items: items.to_vec() }
 }
 
 /// The how-many-th delivery of a message.
@@ -49,18 +49,47 @@ fn a_chunk_is_begun_renewed_as_long_as_the_pool_has_it_and_answered() {
     assert_eq!(all(&mut leases), [Command::Renew(ChunkId::from(1))]);
     leases.tick(at(6));
     assert_eq!(all(&mut leases), [], "the pool is silent");
-    leases.ended(ChunkId::from(1), vec![(2, Fate::Lost), (3, Fate::Lost)], Vec::new());
+    leases.ended(ChunkId::from(1), vec![(2, Fate::Lost), (3, Fate::Lost)], Vec::new(), at(6));
     assert_eq!(all(&mut leases), [answer(1, &Fate::Lost, false)]);
     leases.answered(ChunkId::from(1));
     assert!(leases.is_empty());
 }
 
 #[test]
-fn what_has_cost_too_many_agents_is_not_begun() {
+fn what_agents_were_lost_with_runs_alone_and_is_charged_for_that_alone() {
     let mut leases = Leases::new("a", LEASE, false);
-    leases.leased(chunk(1), delivery(1, LOSSES_MAX), at(0));
-    leases.leased(chunk(2), delivery(2, LOSSES_MAX + 1), at(0));
-    assert_eq!(all(&mut leases), [Command::Begin(chunk(1)), answer(2, &Fate::NotBegun, true)]);
+    let id = ChunkId::from;
+    let ended = |leases: &mut Leases, number| leases.ended(id(number), Vec::new(), Vec::new(), at(1));
+    let done = |number| {
+        let agent = "a".to_owned();
+        Command::Answer(
+            id(number),
+            Answer { agent, is_suspect: false, fates: Vec::new(), figures: Vec::new() },
+        )
+    };
+    leases.leased(chunk(1), delivery(1, 1), at(0));
+    leases.leased(chunk(2), delivery(2, ALONE_FROM - 1), at(0));
+    assert_eq!(all(&mut leases), [Command::Begin(chunk(1)), Command::Begin(chunk(2))]);
+    assert!(leases.has_room());
+    let half = Chunk { is_alone: true, ..chunk(4) };
+    leases.leased(chunk(3), delivery(3, ALONE_FROM), at(0));
+    leases.leased(half.clone(), delivery(4, 1), at(0));
+    leases.leased(chunk(5), delivery(5, 1), at(0));
+    ended(&mut leases, 1);
+    assert_eq!(all(&mut leases), [done(1)], "another one runs");
+    assert!(!leases.has_room());
+    // However long it waits: it has not been begun, and its lease is renewed.
+    leases.tick(at(2));
+    assert_eq!(all(&mut leases), [1, 2, 3, 4, 5].map(|number| Command::Renew(id(number))));
+    ended(&mut leases, 2);
+    assert_eq!(all(&mut leases), [done(2), Command::Charge(id(3))]);
+    leases.charged(id(3), true, at(2));
+    assert_eq!(all(&mut leases), [Command::Begin(chunk(3))]);
+    ended(&mut leases, 3);
+    assert_eq!(all(&mut leases), [done(3), Command::Charge(id(4))]);
+    leases.charged(id(4), false, at(2));
+    assert_eq!(all(&mut leases), [answer(4, &Fate::NotBegun, true), Command::Begin(chunk(5))]);
+    assert!(leases.has_room());
 }
 
 #[test]
@@ -80,6 +109,11 @@ fn an_agent_that_drains_gives_back_what_it_has_not_begun() {
     assert_eq!(all(&mut leases), [Command::Begin(chunk(1)), answer(2, &Fate::NotBegun, false)]);
     leases.answered(ChunkId::from(2));
     assert_eq!(leases.held(), [ChunkId::from(1)]);
+    let mut leases = Leases::new("a", LEASE, false);
+    leases.leased(chunk(1), delivery(1, 1), at(0));
+    leases.leased(chunk(2), delivery(2, ALONE_FROM), at(0));
+    leases.drain();
+    assert_eq!(all(&mut leases), [Command::Begin(chunk(1)), answer(2, &Fate::NotBegun, false)]);
 }
 
 #[test]
@@ -90,7 +124,7 @@ fn what_comes_again_although_it_was_answered_is_acknowledged_and_not_begun() {
         leases.claimed(ChunkId::from(1), Claimed::Ours, at(0));
         // Its master has put it another time.
         leases.leased(chunk(1), delivery(8, 1), at(0));
-        leases.ended(ChunkId::from(1), vec![(2, Fate::Lost), (3, Fate::Lost)], Vec::new());
+        leases.ended(ChunkId::from(1), vec![(2, Fate::Lost), (3, Fate::Lost)], Vec::new(), at(6));
         leases.answered(ChunkId::from(1));
         let _ = all(&mut leases);
         for again in [delivery(7, 2), delivery(8, 2)] {

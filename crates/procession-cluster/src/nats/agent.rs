@@ -1,6 +1,7 @@
 //! An agent at its broker: jobs are found, chunks leased, renewed and answered.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use super::{AGAIN_AFTER, Broker, Published, body, delivery_of, is_missing, next_
 use crate::agent::Event;
 use crate::chunk::{Answer, Chunk, ChunkId};
 use crate::error::Error;
-use crate::leases::Delivery;
+use crate::leases::{Delivery, LOSSES_MAX};
 use crate::manifest::{JobState, Manifest};
 use crate::master::Hello;
 use crate::names::{CONSUMER, Names, chunk_of};
@@ -33,6 +34,7 @@ const PULL_FOR: Duration = Duration::from_secs(1);
 const ACKS_MAX: u32 = 5;
 /// Large arguments may be on their way for so long. What does not come within this goes to somebody else.
 const FETCH_WITHIN: Duration = Duration::from_secs(600);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How often the state of a job is read, in case that news of it was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -69,6 +71,8 @@ pub(crate) struct Post {
     objects: ObjectStore,
     /// Chunks whose arguments are on their way.
     fetched: Arc<Mutex<BTreeSet<ChunkId>>>,
+    /// No more chunks for now.
+    pauses: Arc<AtomicBool>,
 }
 
 /// A chunk that was handed out, and the place of the agent's that it takes up.
@@ -96,8 +100,8 @@ impl Post {
         let objects = body::make_bucket(broker, names).await?;
         let jobs = broker.jobs().await?;
         let (broker, names, agent) = (broker.clone(), names.clone(), Arc::from(agent));
-        let fetched = Arc::default();
-        Ok(Post { broker, names, agent, lease, consumer, work, answers, jobs, objects, fetched })
+        let (fetched, pauses) = (Arc::default(), Arc::default());
+        Ok(Post { broker, names, agent, lease, consumer, work, answers, jobs, objects, fetched, pauses })
     }
 
     /// Asks for chunks, as many as there are places, until the set is dropped or `places` are closed.
@@ -122,6 +126,10 @@ impl Post {
     async fn pull(self, place: OwnedSemaphorePermit, places: Arc<Semaphore>, told: UnboundedSender<Event>) {
         let mut place = Some(place);
         while !places.is_closed() && !told.is_closed() {
+            if self.pauses.load(Ordering::Relaxed) {
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                continue;
+            }
             self.broker.up().await;
             let pulled = self.consumer.fetch().max_messages(1).expires(PULL_FOR).messages();
             let pulled = async {
@@ -132,7 +140,7 @@ impl Post {
             let Ok(message) = tokio::time::timeout(PULL_FOR * 3, pulled).await else { continue };
             let Some(message) = message else {
                 // Nothing, or no consumer: it may be made anew.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 continue;
             };
             let Some(delivery) = delivery_of(&message) else { continue };
@@ -188,6 +196,11 @@ impl Post {
         bytes
     }
 
+    /// Asks for no more chunks until this is taken back. Those that were asked for before may still come.
+    pub(crate) fn pause(&self, pauses: bool) {
+        self.pauses.store(pauses, Ordering::Relaxed);
+    }
+
     /// The chunks whose arguments are on their way.
     pub(crate) fn fetched(&self) -> MutexGuard<'_, BTreeSet<ChunkId>> {
         self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
@@ -224,6 +237,34 @@ impl Post {
             let claims = Claims { broker, names, work, answers };
             let claimed = claims.claim(id, &post.agent, Some(delivery)).await;
             let _ = told.send(Event::Claimed(id, claimed));
+        });
+    }
+
+    /// Notes that a chunk is begun alone, unless that was noted too often: each note without an answer is an agent lost with it.
+    pub(crate) fn charge(&self, id: ChunkId, told: &UnboundedSender<Event>) {
+        let (post, told) = (self.clone(), told.clone());
+        tokio::spawn(async move {
+            let nonce = format!("{} {:016x}", post.agent, fastrand::u64(..));
+            let mut is_noted = false;
+            for number in 1..=LOSSES_MAX {
+                let subject = post.names.charge(id, number);
+                let name = format!("charge-{id}-{number}-{nonce}");
+                let place = (&*post.names.answer_stream(), &*subject);
+                let bytes = Bytes::copy_from_slice(nonce.as_bytes());
+                is_noted = match publish(&post.broker, place, &name, HeaderMap::new(), bytes).await {
+                    Published::Stored => true,
+                    // Ours, if word of it was lost for longer than the broker knows messages again.
+                    Published::Taken => {
+                        let noted = post.answers.direct_get_last_for_subject(subject).await;
+                        noted.is_ok_and(|noted| noted.payload == nonce.as_bytes())
+                    }
+                    Published::Gone => false,
+                };
+                if is_noted {
+                    break;
+                }
+            }
+            let _ = told.send(Event::Charged(id, is_noted));
         });
     }
 
