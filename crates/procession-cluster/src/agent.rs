@@ -20,13 +20,16 @@ use crate::names::Names;
 use crate::nats::Broker;
 use crate::nats::agent::{Leased, Post, jobs, say};
 use crate::runner::{Reins, Runner, Said};
+use crate::turns::Turns;
 
 /// How often an agent without a job looks for one.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// How often it looks at its leases, and at what it is asked for.
 const TICK: Duration = Duration::from_millis(50);
-/// An agent that has had nothing to do for so long looks for another job.
-const IDLE_MAX: Duration = Duration::from_secs(10);
+/// What the broker is asked between two looks at what the agent is asked for is answered within this, or not at all.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// The same, where chunks may come meanwhile.
+const GLANCE_WITHIN: Duration = Duration::from_millis(500);
 /// What an agent still has to say when it leaves is said within this.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
 /// What was stopped is answered within this, or not at all: somebody waits for the agent to be gone.
@@ -161,21 +164,21 @@ impl Agent {
     pub fn run(&mut self, request: impl Fn() -> Request, mut tell: impl FnMut(News)) -> Result<(), Error> {
         let (broker, runtime) = (self.broker.clone(), &self.runtime);
         let jobs_stream = runtime.block_on(broker.jobs())?;
-        let mut out_of = HashSet::new();
-        let (mut idle, mut is_up) = (None, true);
+        let (mut out_of, mut turns, mut is_up) = (HashSet::new(), Turns::default(), true);
         while request() == Request::Work {
             let now_up = *broker.is_up.borrow();
             if std::mem::replace(&mut is_up, now_up) != now_up {
                 tell(News::Connected(now_up));
             }
-            let open = runtime.block_on(jobs(&jobs_stream)).into_iter();
+            let open = if is_up { runtime.block_on(jobs(&jobs_stream, LOOK_WITHIN)) } else { Vec::new() };
             let mut open: Vec<Manifest> = open
+                .into_iter()
                 .filter(|manifest| manifest.state == JobState::Open)
                 .filter(|manifest| !out_of.contains(&(manifest.job.clone(), manifest.session)))
                 .collect();
-            // Whoever had nothing to do looks elsewhere first.
-            open.sort_by_key(|manifest| Some(&manifest.job) == idle.as_ref());
-            let Some(manifest) = open.into_iter().next() else {
+            let next = turns.next(open.iter().map(|manifest| &*manifest.job)).map(str::to_owned);
+            let next = next.and_then(|next| open.iter().position(|manifest| manifest.job == next));
+            let Some(manifest) = next.map(|next| open.swap_remove(next)) else {
                 std::thread::sleep(LOOK_EVERY);
                 continue;
             };
@@ -190,10 +193,11 @@ impl Agent {
                     continue;
                 }
             };
-            idle = None;
-            match self.serve(manifest, task, &names, &request, &mut tell) {
-                Ok(Done::Over) => {}
-                Ok(Done::Idle) => idle = Some(job),
+            let place = (&names, turns.patience(&job));
+            let done = self.serve(manifest, task, place, &request, &mut tell);
+            turns.been(&job, matches!(done, Ok(Done::Idle)));
+            match done {
+                Ok(Done::Over | Done::Idle) => {}
                 Ok(Done::Broken(why)) => {
                     out_of.insert(key);
                     runtime.block_on(say(&broker, &names, &self.hello(Some(Parting::Broken(why.clone())))));
@@ -225,11 +229,14 @@ impl Agent {
         &self,
         manifest: Manifest,
         task: &'static TaskInfo,
-        names: &Names,
+        (names, patience): (&Names, Duration),
         request: &impl Fn() -> Request,
         tell: &mut impl FnMut(News),
     ) -> Result<Done, Error> {
-        let post = self.runtime.block_on(Post::open(&self.broker, names, &self.name, manifest.lease))?;
+        let opened = Post::open(&self.broker, names, &self.name, manifest.lease);
+        let opened = async { tokio::time::timeout(LOOK_WITHIN, opened).await };
+        let post =
+            self.runtime.block_on(opened).map_err(|late| Error::refused("the job's streams", late))??;
         let pool = manifest.pool.configure(Pool::builder().workers(self.workers));
         let pool = match (self.configure)(pool).build() {
             Ok(pool) => pool,
@@ -238,7 +245,7 @@ impl Agent {
         tell(News::Joined { job: manifest.job.clone(), task: manifest.task.clone(), workers: self.workers });
         let runner = Runner { pool: pool.clone(), task, at_most_once: manifest.at_most_once };
         let job = manifest.job.clone();
-        let mut stay = Stay::new(post, runner, &manifest, self);
+        let mut stay = Stay::new(post, runner, &manifest, self, patience);
         let done = self.runtime.block_on(stay.go(self, request, tell));
         let items = stay.items;
         drop(stay);
@@ -257,6 +264,8 @@ struct Stay {
     runner: Runner,
     settings: PoolSettings,
     lease: Duration,
+    /// It leaves when it has had nothing to do for so long.
+    patience: Duration,
     leases: Leases,
     in_hand: BTreeMap<ChunkId, InHand>,
     places: Arc<Semaphore>,
@@ -274,13 +283,14 @@ struct InHand {
 }
 
 impl Stay {
-    fn new(post: Post, runner: Runner, manifest: &Manifest, agent: &Agent) -> Stay {
+    fn new(post: Post, runner: Runner, manifest: &Manifest, agent: &Agent, patience: Duration) -> Stay {
         let lease = manifest.lease;
         Stay {
             post,
             runner,
             settings: manifest.pool.clone(),
             lease,
+            patience,
             leases: Leases::new(&agent.name, lease, manifest.at_most_once),
             in_hand: BTreeMap::new(),
             places: Arc::new(Semaphore::new(places(agent.workers))),
@@ -326,8 +336,8 @@ impl Stay {
             }
             let asked = request();
             let leaves = asked != Request::Work || state != JobState::Open || self.broken.is_some();
-            let mut is_idle = busy.elapsed() > IDLE_MAX;
-            if is_idle && !self.post.has_others().await {
+            let mut is_idle = busy.elapsed() > self.patience;
+            if is_idle && !self.has_others(agent).await {
                 (is_idle, busy) = (false, Instant::now());
             }
             if (leaves || is_idle) && !self.places.is_closed() {
@@ -374,6 +384,13 @@ impl Stay {
         let is_idle =
             !self.places.is_closed() && self.leases.has_room() && held.len() < places(agent.workers);
         Hello { is_idle, held, ..agent.hello(parting) }
+    }
+
+    /// Whether there is another job that the agent could take part in.
+    async fn has_others(&self, agent: &Agent) -> bool {
+        let could =
+            |manifest: &Manifest| manifest.state == JobState::Open && agent.admission(manifest).is_ok();
+        *agent.broker.is_up.borrow() && self.post.others(GLANCE_WITHIN).await.iter().any(could)
     }
 
     fn hear(&mut self, event: Event, told: &UnboundedSender<Event>) {

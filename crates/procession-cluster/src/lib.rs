@@ -48,6 +48,7 @@ mod master;
 mod names;
 mod nats;
 mod runner;
+mod turns;
 mod wire;
 
 use tokio::runtime::{Builder, Runtime};

@@ -34,15 +34,19 @@ const PULL_FOR: Duration = Duration::from_secs(1);
 const ACKS_MAX: u32 = 5;
 /// Large arguments may be on their way for so long. What does not come within this goes to somebody else.
 const FETCH_WITHIN: Duration = Duration::from_secs(600);
+const SAY_WITHIN: Duration = Duration::from_millis(500);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How often the state of a job is read, in case that news of it was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Every job that the broker knows of.
-pub(crate) async fn jobs(jobs: &Stream) -> Vec<Manifest> {
+/// The jobs that the broker knows of; those that it has told of by then.
+pub(crate) async fn jobs(jobs: &Stream, within: Duration) -> Vec<Manifest> {
+    let until = tokio::time::Instant::now() + within;
     let (mut manifests, mut from) = (Vec::new(), 1);
     // The others are found another time.
-    while let Ok(Some(message)) = next_message(jobs, Names::jobs(), from).await {
+    while let Ok(Ok(Some(message))) =
+        tokio::time::timeout_at(until, next_message(jobs, Names::jobs(), from)).await
+    {
         from = message.sequence + 1;
         // What cannot be read is of another program, or of another version.
         manifests.extend(serde_json::from_slice::<Manifest>(&message.payload));
@@ -52,9 +56,14 @@ pub(crate) async fn jobs(jobs: &Stream) -> Vec<Manifest> {
 
 /// Tells a master of this agent.
 pub(crate) async fn say(broker: &Broker, names: &Names, hello: &Hello) {
+    // A broker that is away takes some messages for later, and then keeps whoever has another one.
+    if !*broker.is_up.borrow() {
+        return;
+    }
     let bytes = serde_json::to_vec(hello).expect("a hello is data");
     // The next one says the same.
-    let _ = broker.client.publish(names.hello(), Bytes::from(bytes)).await;
+    let said = broker.client.publish(names.hello(), Bytes::from(bytes));
+    let _ = tokio::time::timeout(SAY_WITHIN, said).await;
 }
 
 /// One job, for an agent that takes part in it.
@@ -208,6 +217,9 @@ impl Post {
 
     /// Says that a chunk is still in hand.
     pub(crate) fn renew(&self, acker: &Arc<Acker>) {
+        if !*self.broker.is_up.borrow() {
+            return;
+        }
         let acker = Arc::clone(acker);
         // A renewal that is lost is followed by others.
         tokio::spawn(async move { acker.ack_with(AckKind::Progress).await });
@@ -317,10 +329,11 @@ impl Post {
         }
     }
 
-    /// Whether there is another job that could be taken part in.
-    pub(crate) async fn has_others(&self) -> bool {
-        let all = jobs(&self.jobs).await;
-        all.iter().any(|manifest| manifest.state == JobState::Open && manifest.job != self.names.job())
+    /// The jobs that there are beside this one.
+    pub(crate) async fn others(&self, within: Duration) -> Vec<Manifest> {
+        let mut all = jobs(&self.jobs, within).await;
+        all.retain(|manifest| manifest.job != self.names.job());
+        all
     }
 
     /// Tells of every change of the job's state.
