@@ -15,7 +15,7 @@ use crate::chunk::ChunkId;
 use crate::error::{Error, ErrorKind};
 use crate::leases::{Claimed, Command, Leases};
 use crate::manifest::{JobState, Manifest, PoolSettings, Program};
-use crate::master::{Hello, Parting};
+use crate::master::{Hello, Parting, TROUBLE_AGAIN};
 use crate::names::Names;
 use crate::nats::Broker;
 use crate::nats::agent::{Leased, Post, jobs, say};
@@ -86,6 +86,8 @@ pub enum News {
     Unreadable(String),
     /// The broker is gone, or there again.
     Connected(bool),
+    /// Something at the broker does not succeed, and is tried again and again: what, and what the broker says.
+    Trouble(String),
 }
 
 /// A program that runs chunks for the masters of a broker.
@@ -311,6 +313,7 @@ impl Stay {
         self.post.lease(&self.places, &told, &mut pulls);
         self.post.watch(&told, &mut watchers);
         let (mut state, mut is_up) = (JobState::Open, true);
+        let mut trouble = None::<(String, Instant)>;
         let (mut said, mut stopped, mut busy) = (None::<Instant>, None::<Instant>, Instant::now());
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -325,6 +328,13 @@ impl Stay {
                     let now_up = *agent.broker.is_up.borrow();
                     if std::mem::replace(&mut is_up, now_up) != now_up {
                         tell(News::Connected(now_up));
+                    }
+                    if let Some(what) = agent.broker.take_trouble() {
+                        let known = trouble.take_if(|(last, said)| *last == what && said.elapsed() < TROUBLE_AGAIN);
+                        if known.is_none() {
+                            tell(News::Trouble(what.clone()));
+                        }
+                        trouble = known.or(Some((what, Instant::now())));
                     }
                     self.leases.tick(self.start.elapsed());
                 }

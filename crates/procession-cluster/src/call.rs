@@ -167,7 +167,6 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
                 }
                 connections.push(is_connected);
             }
-            Event::Trouble(what) => master.trouble(what),
             Event::Failed(message) => *failed = Some(Error::failed(message)),
         }
     }
@@ -202,6 +201,9 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
         let now = self.start.elapsed();
         if now >= self.ticked + TICK {
             self.ticked = now;
+            if let Some(what) = self.link.as_ref().and_then(Link::take_trouble) {
+                self.master.trouble(what, now);
+            }
             // What was heard of the queue counts once.
             self.master.tick(self.queue.take(), now);
         }

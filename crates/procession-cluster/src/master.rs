@@ -18,7 +18,7 @@ use procession::{ErrorKind, ErrorReport};
 use self::earlier::Earlier;
 use self::fleet::Fleet;
 pub use self::fleet::Notice;
-pub(crate) use self::fleet::{Hello, Parting};
+pub(crate) use self::fleet::{Hello, Parting, TROUBLE_AGAIN};
 use self::pace::Pace;
 pub(crate) use self::terms::{Command, Outcome, Queue, Settings};
 use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures, Item};
@@ -360,8 +360,8 @@ impl Master {
     }
 
     /// Something at the broker does not succeed.
-    pub(crate) fn trouble(&mut self, what: String) {
-        self.fleet.trouble(what);
+    pub(crate) fn trouble(&mut self, what: String, now: Duration) {
+        self.fleet.trouble(what, now);
     }
 
     /// What the caller should tell people.

@@ -240,6 +240,18 @@ fn a_queue_without_a_consumer_or_that_nobody_empties_gets_another() {
 }
 
 #[test]
+fn what_does_not_succeed_is_said_now_and_then() {
+    let mut master = Master::new(settings(false));
+    let mut said = |what: &str, seconds| {
+        master.trouble(what.to_owned(), at(seconds));
+        master.take_notices().len()
+    };
+    let said =
+        [("full", 1), ("full", 2), ("shut", 3), ("shut", 62), ("shut", 63)].map(|(what, at)| said(what, at));
+    assert_eq!(said, [1, 0, 1, 0, 1]);
+}
+
+#[test]
 fn drained_items_that_nobody_has_are_not_run() {
     let mut master = Master::new(settings(false));
     (0..9).for_each(|index| master.push(item(index), at(0)));

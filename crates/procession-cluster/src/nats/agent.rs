@@ -17,7 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender};
 use tokio::task::JoinSet;
 
 use super::claim::Claims;
-use super::{AGAIN_AFTER, Broker, Published, body, delivery_of, is_missing, next_message, publish};
+use super::{
+    AGAIN_AFTER, Broker, Published, TROUBLE_TRIES, body, delivery_of, is_missing, next_message, publish,
+};
 use crate::agent::Event;
 use crate::chunk::{Answer, Chunk, ChunkId};
 use crate::error::Error;
@@ -293,6 +295,7 @@ impl Post {
         tokio::spawn(async move {
             // Another answer of ours, should the first be refused, is another message.
             let name = format!("answer-{id}-{}-{:08x}", post.agent, fastrand::u32(..));
+            let mut tries = 0;
             let published = loop {
                 post.broker.up().await;
                 match body::pack(&post.objects, &name, bytes.clone()).await {
@@ -306,7 +309,13 @@ impl Post {
                         break published;
                     }
                     Err(_) if post.state().await == Some(JobState::Ended) => break Published::Gone,
-                    Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
+                    Err(what) => {
+                        tries += 1;
+                        if tries >= TROUBLE_TRIES {
+                            post.broker.complain("the broker takes no large answers", &what);
+                        }
+                        tokio::time::sleep(AGAIN_AFTER).await;
+                    }
                 }
             };
             if published != Published::Gone {

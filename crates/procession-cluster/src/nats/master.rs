@@ -15,7 +15,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::claim::Claims;
-use super::{AGAIN_AFTER, Broker, Published, READS_MAX, body, delivery_of, next_message, publish};
+use super::{
+    AGAIN_AFTER, Broker, Published, READS_MAX, TROUBLE_TRIES, body, delivery_of, next_message, publish,
+};
 use crate::chunk::{Answer, Chunk, ChunkId};
 use crate::error::{Error, ErrorKind};
 use crate::leases::Claimed;
@@ -30,10 +32,10 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 const PUTS_MAX: usize = 64;
 /// Chunks taken back in one go.
 const TAKE_BACK: usize = 256;
-/// What has failed so often may need somebody.
-const TROUBLE_TRIES: u32 = 3;
 /// What is still to be said to the broker at the end is said within this, or not at all.
 const END_WITHIN: Duration = Duration::from_secs(5);
+/// A job that the broker does not take within this does not begin.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the broker, or somebody through it, has said.
 #[derive(Debug)]
@@ -49,8 +51,6 @@ pub(crate) enum Event {
         asked: Instant,
     },
     Connected(bool),
-    /// Something does not succeed, and is tried again.
-    Trouble(String),
     /// Nothing more can come.
     Failed(String),
 }
@@ -131,7 +131,10 @@ impl Link {
         ears.spawn(job.clone().hear_agents(told.clone()));
         ears.spawn(job.clone().watch(told.clone()));
         let hand = tokio::spawn(job.clone().obey(received, told));
-        job.publish_state(JobState::Open).await;
+        if tokio::time::timeout(OPEN_WITHIN, job.publish_state(JobState::Open)).await.is_err() {
+            let trouble = job.broker.take_trouble().unwrap_or_else(|| "it does not answer".to_owned());
+            return Err(Error::refused("the broker does not take the job", trouble));
+        }
         Ok(Link { commands, events, chunks, answers, job, ears, hand })
     }
 
@@ -144,14 +147,22 @@ impl Link {
         if keep || !*job.broker.is_up.borrow() {
             return;
         }
-        job.publish_state(JobState::Ended).await;
-        let stream = &job.broker.stream;
-        // What is not deleted costs room, and nobody has a use for a failure to do so.
-        let _ = stream.delete_stream(job.names.work_stream()).await;
-        let _ = stream.delete_stream(job.names.answer_stream()).await;
-        let _ = stream.delete_object_store(job.names.bucket()).await;
-        let _ = job.jobs.purge().filter(job.names.manifest()).await;
-        let _ = job.broker.client.flush().await;
+        let closing = async {
+            // What is not deleted costs room, and nobody has a use for a failure to do so.
+            job.publish_state(JobState::Ended).await;
+            let stream = &job.broker.stream;
+            let _ = stream.delete_stream(job.names.work_stream()).await;
+            let _ = stream.delete_stream(job.names.answer_stream()).await;
+            let _ = stream.delete_object_store(job.names.bucket()).await;
+            let _ = job.jobs.purge().filter(job.names.manifest()).await;
+            let _ = job.broker.client.flush().await;
+        };
+        let _ = tokio::time::timeout(END_WITHIN, closing).await;
+    }
+
+    /// What does not succeed at the broker, if anything was tried in vain since this was last called.
+    pub(crate) fn take_trouble(&self) -> Option<String> {
+        self.job.broker.take_trouble()
     }
 
     /// Which of the job's masters this is.
@@ -273,8 +284,9 @@ impl Job {
     /// The same, however long the broker cannot say what it is.
     async fn read_in_time(
         &self,
-        (subject, headers, payload): (&str, Option<&HeaderMap>, Bytes),
-        told: &mpsc::Sender<Event>,
+        subject: &str,
+        headers: Option<&HeaderMap>,
+        payload: Bytes,
     ) -> Option<(ChunkId, Answer)> {
         let mut tries = 0;
         loop {
@@ -283,9 +295,8 @@ impl Job {
                 Ok(answer) => return answer,
                 Err(what) => {
                     tries += 1;
-                    if tries == TROUBLE_TRIES {
-                        let what = format!("a large answer cannot be fetched from the broker: {what}");
-                        told.send(Event::Trouble(what)).ok()?;
+                    if tries >= TROUBLE_TRIES {
+                        self.broker.complain("a large answer cannot be fetched from the broker", &what);
                     }
                 }
             }
@@ -318,8 +329,8 @@ impl Job {
                     let Ok(sequence) = message.info().map(|info| info.stream_sequence) else { break };
                     from = from.max(sequence + 1);
                     let (message, _) = message.split();
-                    let answer = (&*message.subject, message.headers.as_ref(), message.payload);
-                    let answer = self.read_in_time(answer, &told).await;
+                    let (subject, headers) = (&message.subject, message.headers.as_ref());
+                    let answer = self.read_in_time(subject, headers, message.payload).await;
                     if let Some((id, answer)) = answer
                         && told.send(Event::Answered(id, answer)).is_err()
                     {
@@ -449,9 +460,8 @@ impl Job {
                 }
                 Err(what) => {
                     tries += 1;
-                    if tries == TROUBLE_TRIES && *self.broker.is_up.borrow() {
-                        let _ =
-                            told.send(Event::Trouble(format!("the broker takes no large chunks: {what}")));
+                    if tries >= TROUBLE_TRIES && *self.broker.is_up.borrow() {
+                        self.broker.complain("the broker takes no large chunks", &what);
                     }
                     self.broker.up().await;
                     tokio::time::sleep(AGAIN_AFTER).await;

@@ -6,7 +6,8 @@ mod claim;
 pub(crate) mod master;
 mod publish;
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
@@ -29,6 +30,8 @@ const VERSION_MIN: (u64, u64, u64) = (2, 10, 23);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// What could not be read so often cannot be read.
 const READS_MAX: u32 = 3;
+/// What has failed so often may need somebody.
+const TROUBLE_TRIES: u32 = 3;
 /// A broker that is busy, or whose disk is full, is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// Jobs that nobody has gone on with for so long are forgotten.
@@ -41,6 +44,16 @@ pub(crate) struct Broker {
     pub(crate) stream: jetstream::Context,
     /// Whether it is connected now.
     pub(crate) is_up: watch::Receiver<bool>,
+    troubles: Arc<Mutex<Troubles>>,
+}
+
+/// What does not succeed, for whoever looks.
+#[derive(Default)]
+struct Troubles {
+    /// The last that was tried in vain.
+    trouble: Option<String>,
+    /// What the broker last refused. It does not say to whom: what was asked for gets no answer.
+    refusal: Option<String>,
 }
 
 impl Broker {
@@ -49,6 +62,8 @@ impl Broker {
         let credentials = Credentials::from_env()?;
         let (up, is_up) = watch::channel(true);
         let up = Arc::new(up);
+        let troubles: Arc<Mutex<Troubles>> = Arc::default();
+        let refused = Arc::clone(&troubles);
         let mut options = ConnectOptions::new()
             .name("procession")
             .connection_timeout(CONNECT_WITHIN)
@@ -57,9 +72,12 @@ impl Broker {
                 Duration::from_millis(50 << attempts.min(5)).min(Duration::from_secs(1))
             })
             .event_callback(move |event| {
-                let up = Arc::clone(&up);
+                let (up, refused) = (Arc::clone(&up), Arc::clone(&refused));
                 async move {
                     match event {
+                        async_nats::Event::ServerError(error) => {
+                            lock(&refused).refusal = Some(error.to_string());
+                        }
                         async_nats::Event::Connected => drop(up.send(true)),
                         async_nats::Event::Disconnected => drop(up.send(false)),
                         _ => {}
@@ -89,7 +107,7 @@ impl Broker {
             Error::new(ErrorKind::Unreachable, message)
         })?;
         let stream = jetstream::new(client.clone());
-        let broker = Broker { client, stream, is_up };
+        let broker = Broker { client, stream, is_up, troubles };
         broker.check(address).await?;
         Ok(broker)
     }
@@ -149,6 +167,18 @@ impl Broker {
         }
     }
 
+    /// Something does not succeed, and is tried again.
+    pub(crate) fn complain(&self, what: &str, error: &dyn fmt::Display) {
+        let mut troubles = lock(&self.troubles);
+        let refusal = troubles.refusal.as_ref().map(|refusal| format!("; it said: {refusal}"));
+        troubles.trouble = Some(format!("{what}: {error}{}", refusal.unwrap_or_default()));
+    }
+
+    /// What does not succeed, if anything was tried in vain since this was last called.
+    pub(crate) fn take_trouble(&self) -> Option<String> {
+        lock(&self.troubles).trouble.take()
+    }
+
     /// Waits until there is a connection.
     pub(crate) async fn up(&self) {
         let mut is_up = self.is_up.clone();
@@ -195,6 +225,10 @@ fn is_missing(error: &DirectGetError) -> bool {
         | DirectGetErrorKind::Request
         | DirectGetErrorKind::Other => false,
     }
+}
+
+fn lock(troubles: &Mutex<Troubles>) -> MutexGuard<'_, Troubles> {
+    troubles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `2.10.23-RC.1` is 2.10.23.
