@@ -28,6 +28,8 @@ use crate::wire;
 
 /// How often the broker is asked what its queue has.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Requests for chunks that wait at the broker: one for each worker of all agents, and one for each agent. It has 512 by default.
+const WAITING_MAX: i64 = 1 << 16;
 /// Chunks on their way to the broker at once.
 const PUTS_MAX: usize = 64;
 /// Chunks taken back in one go.
@@ -191,6 +193,7 @@ impl Job {
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.manifest.lease,
             max_ack_pending: -1,
+            max_waiting: WAITING_MAX,
             ..pull::Config::default()
         };
         let made = self.work.create_consumer(config).await;
