@@ -437,6 +437,8 @@ impl Master {
         let Some(out) = self.out.get_mut(&id) else { return };
         out.copies += 1;
         (out.heard, out.is_held) = (now, false);
+        // How often it was handed out before, its copy does not know.
+        out.is_alone = true;
         let items = out.pieces.iter().map(|piece| piece.item.clone()).collect();
         let chunk = Chunk { id, timeout, is_alone: out.is_alone, items };
         self.commands.push_back(Command::Put { chunk, copy: out.copies });

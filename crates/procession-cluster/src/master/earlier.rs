@@ -134,6 +134,7 @@ impl Earlier {
             .map(|left| {
                 left.heard = now;
                 left.copies += 1;
+                left.chunk.is_alone = true;
                 // Whatever its first master called its copies: this one is another.
                 (u32::MAX - left.copies, left.chunk.clone())
             })
