@@ -1,6 +1,6 @@
 //! A master at its broker: chunks go out, answers come in, and what agents say is heard.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,10 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 const WAITING_MAX: i64 = 1 << 16;
 /// Chunks on their way to the broker at once.
 const PUTS_MAX: usize = 64;
+/// Answers that are released at once.
+const TIDIES_MAX: usize = 16;
+/// How often it is looked whether the last is done.
+const TIDY_EVERY: Duration = Duration::from_millis(5);
 /// Chunks taken back in one go.
 const TAKE_BACK: usize = 256;
 /// What is still to be said to the broker at the end is said within this, or not at all.
@@ -416,22 +420,51 @@ impl Job {
     }
 
     async fn obey(self, mut commands: UnboundedReceiver<Command>, told: mpsc::Sender<Event>) {
-        let mut puts: JoinSet<()> = JoinSet::new();
-        while let Some(command) = commands.recv().await {
+        let (mut puts, mut tidies) = (JoinSet::new(), JoinSet::new());
+        // The numbers of those on their way, and the answers that may go once all before a number are there: what was made of an
+        // answer comes first.
+        let (mut number, mut under_way) = (0_u64, BTreeSet::new());
+        let mut releases: VecDeque<(u64, ChunkId)> = VecDeque::new();
+        loop {
+            let is_due = |behind: &u64| under_way.first().is_none_or(|first| first >= behind);
+            while tidies.len() < TIDIES_MAX
+                && let Some((_, id)) = releases.pop_front_if(|(behind, _)| is_due(behind))
+            {
+                let job = self.clone();
+                tidies.spawn(async move { job.release(id).await });
+            }
+            let command = tokio::select! {
+                Some(put) = puts.join_next() => {
+                    if let Ok(put) = put {
+                        under_way.remove(&put);
+                    }
+                    continue;
+                }
+                Some(_) = tidies.join_next() => continue,
+                command = commands.recv(), if puts.len() < PUTS_MAX => command,
+            };
+            let Some(command) = command else {
+                if puts.is_empty() && tidies.is_empty() && releases.is_empty() {
+                    return;
+                }
+                // Until the rest is done.
+                tokio::time::sleep(TIDY_EVERY).await;
+                continue;
+            };
             match command {
                 Command::Put { chunk, copy } => {
-                    if puts.len() >= PUTS_MAX {
-                        puts.join_next().await;
-                    }
-                    puts.spawn(self.clone().put(chunk, copy, told.clone()));
+                    let (put, put_number) = (self.clone().put(chunk, copy, told.clone()), number);
+                    under_way.insert(put_number);
+                    number += 1;
+                    puts.spawn(async move {
+                        put.await;
+                        put_number
+                    });
                 }
-                Command::Release(id) => {
-                    // What was made of it first.
-                    while puts.join_next().await.is_some() {}
-                    self.release(id).await;
-                }
+                Command::Release(id) => releases.push_back((number, id)),
                 Command::TakeBack => {
                     while puts.join_next().await.is_some() {}
+                    under_way.clear();
                     self.take_back(&told).await;
                 }
                 Command::Drain => self.publish_state(JobState::Drains).await,
@@ -447,7 +480,8 @@ impl Job {
     }
 
     async fn put(self, chunk: Chunk, copy: u32, told: mpsc::Sender<Event>) {
-        let name = format!("{}-{}-{copy}", self.names.job(), chunk.id);
+        // An earlier master may have put as many copies of it, and the broker takes no name twice within minutes.
+        let name = format!("{}-{}-{}-{copy}", self.names.job(), self.manifest.session, chunk.id);
         let mut tries = 0;
         loop {
             match body::pack(&self.objects, &name, wire::encode_chunk(&chunk)).await {
