@@ -54,7 +54,7 @@ procession_harness::cases! {
         let mut options = JobOptions::default();
         options.name = Some("deaf".to_owned());
         let items = std::iter::empty::<Option<(u64, procession::Payload)>>();
-        let error = scene.cluster().stream(once.info(), items, options).err().expect("items might run twice");
+        let error = scene.cluster().stream(once.info(), items, options).expect_err("items might run twice");
         assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
         assert!(error.to_string().contains("the job's chunks at the broker cannot be read"), "{error}");
     }
