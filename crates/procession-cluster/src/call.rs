@@ -155,6 +155,7 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
         let now = start.elapsed();
         match event {
             Event::Answered(id, answer) => master.answered(id, answer, now),
+            Event::Arrives => master.arrives(now),
             Event::TakenBack(id, was_begun) => master.taken_back(id, was_begun),
             Event::Heard(hello) => master.heard(hello, now),
             Event::Queue { waiting, has_consumer, asked } => {

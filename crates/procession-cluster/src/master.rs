@@ -55,7 +55,8 @@ pub(crate) struct Master {
     earlier: Earlier,
     fleet: Fleet,
     pace: Pace,
-    /// When the connection to the broker last came: what agents said before, nobody has heard.
+    /// Until then something that was said may not have been heard: there was no connection, or a large answer was on its way, and
+    /// others behind it.
     up_since: Duration,
     pushed: u64,
     yielded: u64,
@@ -357,6 +358,11 @@ impl Master {
     pub(crate) fn connected(&mut self, now: Duration) {
         self.up_since = now;
         self.fleet.connected(now);
+    }
+
+    /// An answer is on its way, and others may be behind it.
+    pub(crate) fn arrives(&mut self, now: Duration) {
+        self.up_since = now;
     }
 
     /// Something at the broker does not succeed.

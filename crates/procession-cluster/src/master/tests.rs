@@ -118,10 +118,14 @@ fn silence_counts_from_when_the_broker_was_there_again_and_to_when_it_was_asked(
         assert_eq!(all(&mut master), [], "{seconds} s");
         assert_eq!(master.take_notices(), [], "{seconds} s: its agents may be there as well");
     }
-    // Asked before the process stood still, and heard after it.
-    master.tick(queue(28), at(99));
+    // A large answer has been on its way since then.
+    master.arrives(at(28));
+    master.tick(queue(36), at(36));
     assert_eq!(all(&mut master), []);
-    master.tick(queue(29), at(99));
+    // Asked before the process stood still, and heard after it.
+    master.tick(queue(36), at(99));
+    assert_eq!(all(&mut master), []);
+    master.tick(queue(37), at(99));
     assert_eq!(put(all(&mut master).first()), (Chunk { is_alone: true, ..chunk }, 1));
 }
 

@@ -47,6 +47,8 @@ const OPEN_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) enum Event {
     Answered(ChunkId, Answer),
+    /// An answer is on its way, still.
+    Arrives,
     /// A chunk that no agent has; and whether one that is gone had begun it, and it may not begin again.
     TakenBack(ChunkId, bool),
     Heard(Hello),
@@ -337,7 +339,14 @@ impl Job {
                     from = from.max(sequence + 1);
                     let (message, _) = message.split();
                     let (subject, headers) = (&message.subject, message.headers.as_ref());
-                    let answer = self.read_in_time(subject, headers, message.payload).await;
+                    let mut read = std::pin::pin!(self.read_in_time(subject, headers, message.payload));
+                    let answer = loop {
+                        match tokio::time::timeout(self.manifest.lease, &mut read).await {
+                            Ok(answer) => break answer,
+                            Err(_) if told.send(Event::Arrives).is_err() => return,
+                            Err(_) => {}
+                        }
+                    };
                     if let Some((id, answer)) = answer
                         && told.send(Event::Answered(id, answer)).is_err()
                     {
