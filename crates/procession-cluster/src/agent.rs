@@ -328,6 +328,9 @@ impl Stay {
                     let now_up = *agent.broker.is_up.borrow();
                     if std::mem::replace(&mut is_up, now_up) != now_up {
                         tell(News::Connected(now_up));
+                        if now_up {
+                            self.leases.connected(self.start.elapsed());
+                        }
                     }
                     if let Some(what) = agent.broker.take_trouble() {
                         let known = trouble.take_if(|(last, said)| *last == what && said.elapsed() < TROUBLE_AGAIN);

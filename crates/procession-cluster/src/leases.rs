@@ -269,13 +269,23 @@ impl Leases {
     }
 
     pub(crate) fn tick(&mut self, now: Duration) {
+        self.renew(self.lease / 3, now);
+    }
+
+    /// The broker is there again: what was said meanwhile has not arrived.
+    pub(crate) fn connected(&mut self, now: Duration) {
+        self.renew(Duration::ZERO, now);
+    }
+
+    /// Renews what was not renewed for so long.
+    fn renew(&mut self, after: Duration, now: Duration) {
         for (id, held) in &mut self.held {
             // Of what the pool says nothing the lease runs out.
             let is_alive = match held.stage {
                 Stage::Runs => held.alive + self.lease > now,
                 Stage::Claims(_) | Stage::Waits(_) | Stage::Charges(_) | Stage::Answers => true,
             };
-            if is_alive && held.renewed + self.lease / 3 <= now {
+            if is_alive && held.renewed + after <= now {
                 held.renewed = now;
                 self.commands.push_back(Command::Renew(*id));
             }

@@ -45,6 +45,9 @@ fn a_chunk_is_begun_renewed_as_long_as_the_pool_has_it_and_answered() {
     leases.tick(at(1));
     assert_eq!(all(&mut leases), [Command::Renew(ChunkId::from(1))]);
     leases.alive(ChunkId::from(1), at(2));
+    leases.connected(at(2));
+    leases.tick(at(2));
+    assert_eq!(all(&mut leases), [Command::Renew(ChunkId::from(1))], "at once: what was sent before is lost");
     leases.tick(at(4));
     assert_eq!(all(&mut leases), [Command::Renew(ChunkId::from(1))]);
     leases.tick(at(6));

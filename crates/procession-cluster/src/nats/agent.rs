@@ -156,7 +156,9 @@ impl Post {
             };
             let Some(delivery) = delivery_of(&message) else { continue };
             let (message, acker) = message.split();
-            let bytes = self.fetch(&message.subject, &acker, message.headers.as_ref(), message.payload).await;
+            let bytes = self
+                .fetch(&message.subject, (&acker, &places), message.headers.as_ref(), message.payload)
+                .await;
             if let Err(body::Fault::Missing) = bytes {
                 // A copy of a chunk that has been answered.
                 let _ = acker.ack_with(AckKind::Term).await;
@@ -181,7 +183,7 @@ impl Post {
     async fn fetch(
         &self,
         subject: &str,
-        acker: &Acker,
+        (acker, places): (&Acker, &Semaphore),
         headers: Option<&HeaderMap>,
         payload: Bytes,
     ) -> Result<Bytes, body::Fault> {
@@ -196,6 +198,11 @@ impl Post {
                     break Err(body::Fault::Unread(format!(
                         "its object did not come within {FETCH_WITHIN:?}"
                     )));
+                }
+                Err(_) if places.is_closed() => {
+                    // Somebody else may have it at once.
+                    let _ = acker.ack_with(AckKind::Nak(None)).await;
+                    break Err(body::Fault::Unread("the agent leaves".to_owned()));
                 }
                 // One that is lost is followed by others.
                 Err(_) => drop(acker.ack_with(AckKind::Progress).await),
