@@ -9,6 +9,7 @@ mod pace;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod winding_up;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -33,8 +34,6 @@ const WINDOW_BYTES: usize = 64 << 20;
 const WINDOW_CHUNKS_LEAST: usize = 8;
 /// A chunk that nobody has spoken of for so many leases, and that the broker does not have, is put again.
 const SILENT_LEASES: u32 = 3;
-/// What is stopped may take so long to say so.
-const STOP_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
@@ -293,41 +292,6 @@ impl Master {
         self.settings.timeout = Some(timeout);
     }
 
-    /// Nothing new is begun; what runs is waited for.
-    pub(crate) fn drain(&mut self) {
-        if self.stage == Stage::Runs {
-            self.stage = Stage::Drains;
-            self.return_forming();
-            self.commands.extend([Command::Drain, Command::TakeBack]);
-        }
-    }
-
-    /// What runs is stopped.
-    pub(crate) fn stop(&mut self, now: Duration) {
-        if !matches!(self.stage, Stage::Stops { .. }) {
-            self.stage = Stage::Stops { until: now + STOP_WITHIN };
-            self.return_forming();
-            self.commands.extend([Command::Stop, Command::TakeBack]);
-        }
-    }
-
-    fn return_forming(&mut self) {
-        self.forming_bytes = 0;
-        for piece in std::mem::take(&mut self.forming) {
-            self.settle(piece, Fate::NotBegun, &mut Vec::new());
-        }
-    }
-
-    /// The broker gave a chunk back that no agent had; `was_begun`: one that is gone had it before.
-    pub(crate) fn taken_back(&mut self, id: ChunkId, was_begun: bool) {
-        let pieces = match self.take_out(id) {
-            Some(out) => out.pieces,
-            None => self.earlier.take_back(id),
-        };
-        let fate = if was_begun { Fate::Lost } else { Fate::NotBegun };
-        pieces.into_iter().for_each(|piece| self.settle(piece, fate.clone(), &mut Vec::new()));
-    }
-
     /// What was there before this master: chunks, and answers.
     pub(crate) fn recover(&mut self, mut chunks: Vec<Chunk>, answers: Vec<(ChunkId, Answer)>, now: Duration) {
         for (id, answer) in &answers {
@@ -448,22 +412,6 @@ impl Master {
         let items = out.pieces.iter().map(|piece| piece.item.clone()).collect();
         let chunk = Chunk { id, timeout, is_alone: out.is_alone, items };
         self.commands.push_back(Command::Put { chunk, copy: out.copies });
-    }
-
-    /// Of what was stopped and is not heard of nobody knows more.
-    fn give_up(&mut self) {
-        for id in self.out.keys().copied().collect::<Vec<_>>() {
-            let Some(out) = self.take_out(id) else { continue };
-            let attempts = u32::from(out.is_held || self.settings.at_most_once);
-            for piece in out.pieces {
-                let report = ErrorReport::new(ErrorKind::Cancelled, attempts, "");
-                self.ready(piece.payload, Outcome::Failed(Box::new(report)));
-            }
-        }
-        for piece in self.earlier.give_up() {
-            let report = ErrorReport::new(ErrorKind::Cancelled, 1, "");
-            self.ready(piece.payload, Outcome::Failed(Box::new(report)));
-        }
     }
 
     fn put(&mut self, pieces: Vec<Piece>, is_alone: bool, now: Duration) {

@@ -1,6 +1,9 @@
 //! A master at its broker: chunks go out, answers come in, and what agents say is heard.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod before;
+mod hand;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -11,16 +14,13 @@ use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Stream};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::claim::Claims;
-use super::{
-    AGAIN_AFTER, Broker, Published, READS_MAX, TROUBLE_TRIES, body, delivery_of, next_message, publish,
-};
+use self::before::session_before;
+use super::{AGAIN_AFTER, Broker, TROUBLE_TRIES, body, publish};
 use crate::chunk::{Answer, Chunk, ChunkId};
 use crate::error::{Error, ErrorKind};
-use crate::leases::Claimed;
 use crate::manifest::{JobState, Manifest};
 use crate::master::{Command, Hello};
 use crate::names::{CONSUMER, JOBS_STREAM, Names, chunk_of};
@@ -30,14 +30,6 @@ use crate::wire;
 const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Requests for chunks that wait at the broker: one for each worker of all agents, and one for each agent. It has 512 by default.
 const WAITING_MAX: i64 = 1 << 16;
-/// Chunks on their way to the broker at once.
-const PUTS_MAX: usize = 64;
-/// Answers that are released at once.
-const TIDIES_MAX: usize = 16;
-/// How often it is looked whether the last is done.
-const TIDY_EVERY: Duration = Duration::from_millis(5);
-/// Chunks taken back in one go.
-const TAKE_BACK: usize = 256;
 /// What is still to be said to the broker at the end is said within this, or not at all.
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// A job that the broker does not take within this does not begin.
@@ -179,19 +171,6 @@ impl Link {
     }
 }
 
-/// The latest master of the job that the broker knows of.
-async fn session_before(jobs: &Stream, names: &Names) -> Result<u32, Error> {
-    match next_message(jobs, names.manifest(), 1).await {
-        Ok(Some(message)) => {
-            let manifest = serde_json::from_slice::<Manifest>(&message.payload);
-            let manifest = manifest.map_err(|error| Error::unread("description", error))?;
-            Ok(manifest.session)
-        }
-        Ok(None) => Ok(0),
-        Err(error) => Err(Error::unread("description", error)),
-    }
-}
-
 impl Job {
     async fn make_consumer(&self) -> Result<(), Error> {
         let config = pull::Config {
@@ -219,53 +198,6 @@ impl Job {
             Bytes::from(bytes),
         )
         .await;
-    }
-
-    /// Chunks of an earlier master that have no answer.
-    async fn chunks_before(&self) -> Result<Vec<Chunk>, Error> {
-        let (mut chunks, mut from) = (Vec::new(), 1);
-        while let Some(message) = next_message(&self.work, self.names.all_work(), from)
-            .await
-            .map_err(|error| Error::unread("chunks", error))?
-        {
-            from = message.sequence + 1;
-            let bytes = body::unpack(&self.objects, Some(&message.headers), message.payload).await;
-            let bytes = match bytes {
-                Err(body::Fault::Missing) => continue,
-                bytes => bytes.map_err(|fault| Error::unread("chunks", fault))?,
-            };
-            match wire::decode_chunk(&bytes) {
-                Ok(chunk) => {
-                    self.note_packed(chunk.id, Some(&message.headers));
-                    chunks.push(chunk);
-                }
-                Err(flaw) => return Err(Error::unread("chunks", flaw)),
-            }
-        }
-        Ok(chunks)
-    }
-
-    /// Answers that no earlier master has put on record, and where the stream goes on behind them.
-    async fn answers_before(&self) -> Result<(Vec<(ChunkId, Answer)>, u64), Error> {
-        let (mut answers, mut from) = (Vec::new(), 1);
-        while let Some(message) = next_message(&self.answers, self.names.all_answers(), from)
-            .await
-            .map_err(|error| Error::unread("answers", error))?
-        {
-            from = message.sequence + 1;
-            let (subject, headers) = (&message.subject, Some(&message.headers));
-            let mut tries = 1;
-            let answer = loop {
-                match self.read(subject, headers, message.payload.clone()).await {
-                    Ok(answer) => break answer,
-                    Err(what) if tries >= READS_MAX => return Err(Error::unread("answers", what)),
-                    Err(_) => tries += 1,
-                }
-                tokio::time::sleep(AGAIN_AFTER).await;
-            };
-            answers.extend(answer);
-        }
-        Ok((answers, from))
     }
 
     /// An answer; none: it is no answer, and whoever sent it is not to be trusted with the slot. An error: it cannot be read now.
@@ -427,150 +359,9 @@ impl Job {
         let _ = told.send(Event::Failed(message));
         true
     }
-
-    async fn obey(self, mut commands: UnboundedReceiver<Command>, told: mpsc::Sender<Event>) {
-        let (mut puts, mut tidies) = (JoinSet::new(), JoinSet::new());
-        // The numbers of those on their way, and the answers that may go once all before a number are there: what was made of an
-        // answer comes first.
-        let (mut number, mut under_way) = (0_u64, BTreeSet::new());
-        let mut releases: VecDeque<(u64, ChunkId)> = VecDeque::new();
-        loop {
-            let is_due = |behind: &u64| under_way.first().is_none_or(|first| first >= behind);
-            while tidies.len() < TIDIES_MAX
-                && let Some((_, id)) = releases.pop_front_if(|(behind, _)| is_due(behind))
-            {
-                let job = self.clone();
-                tidies.spawn(async move { job.release(id).await });
-            }
-            let command = tokio::select! {
-                Some(put) = puts.join_next() => {
-                    if let Ok(put) = put {
-                        under_way.remove(&put);
-                    }
-                    continue;
-                }
-                Some(_) = tidies.join_next() => continue,
-                command = commands.recv(), if puts.len() < PUTS_MAX => command,
-            };
-            let Some(command) = command else {
-                if puts.is_empty() && tidies.is_empty() && releases.is_empty() {
-                    return;
-                }
-                // Until the rest is done.
-                tokio::time::sleep(TIDY_EVERY).await;
-                continue;
-            };
-            match command {
-                Command::Put { chunk, copy } => {
-                    let (put, put_number) = (self.clone().put(chunk, copy, told.clone()), number);
-                    under_way.insert(put_number);
-                    number += 1;
-                    puts.spawn(async move {
-                        put.await;
-                        put_number
-                    });
-                }
-                Command::Release(id) => releases.push_back((number, id)),
-                Command::TakeBack => {
-                    while puts.join_next().await.is_some() {}
-                    under_way.clear();
-                    self.take_back(&told).await;
-                }
-                Command::Drain => self.publish_state(JobState::Drains).await,
-                Command::Stop => self.publish_state(JobState::Stops).await,
-                // If that fails, it is asked for again.
-                Command::MakeConsumer => drop(self.make_consumer().await),
-                Command::Recreate => {
-                    let _ = self.work.delete_consumer(CONSUMER).await;
-                    let _ = self.make_consumer().await;
-                }
-            }
-        }
-    }
-
-    async fn put(self, chunk: Chunk, copy: u32, told: mpsc::Sender<Event>) {
-        // An earlier master may have put as many copies of it, and the broker takes no name twice within minutes.
-        let name = format!("{}-{}-{}-{copy}", self.names.job(), self.manifest.session, chunk.id);
-        let mut tries = 0;
-        loop {
-            match body::pack(&self.objects, &name, wire::encode_chunk(&chunk)).await {
-                Ok((headers, payload)) => {
-                    self.note_packed(chunk.id, Some(&headers));
-                    let place = (&*self.names.work_stream(), &*self.names.work(chunk.id));
-                    if publish(&self.broker, place, &name, headers, payload).await == Published::Gone {
-                        let message =
-                            format!("the stream {} is gone from the broker", self.names.work_stream());
-                        let _ = told.send(Event::Failed(message));
-                    }
-                    return;
-                }
-                Err(what) => {
-                    tries += 1;
-                    if tries >= TROUBLE_TRIES && *self.broker.is_up.borrow() {
-                        self.broker.complain("the broker takes no large chunks", &what);
-                    }
-                    self.broker.up().await;
-                    tokio::time::sleep(AGAIN_AFTER).await;
-                }
-            }
-        }
-    }
-
-    async fn release(&self, id: ChunkId) {
-        // What stays is answered for all the same, and goes with the job.
-        let _ = self.answers.purge().filter(self.names.answer(id)).await;
-        let packed = self.packed().remove(&id).unwrap_or_default();
-        for headers in &packed {
-            body::discard(&self.objects, Some(headers)).await;
-        }
-    }
-
-    /// Takes every chunk that no agent has.
-    async fn take_back(&self, told: &mpsc::Sender<Event>) {
-        let Ok(consumer) = self.work.get_consumer::<pull::Config>(CONSUMER).await else { return };
-        let Job { broker, names, work, answers, .. } = self;
-        let claims = Claims { broker, names, work, answers };
-        loop {
-            let Ok(mut messages) = consumer.fetch().max_messages(TAKE_BACK).messages().await else { return };
-            let mut taken = 0;
-            while let Some(Ok(message)) = messages.next().await {
-                taken += 1;
-                let Some((id, delivery)) = chunk_of(&message.subject).zip(delivery_of(&message)) else {
-                    continue;
-                };
-                let mut was_begun = false;
-                if self.manifest.at_most_once
-                    && let Claimed::Theirs { by, .. } = claims.claim(id, "master", None).await
-                {
-                    was_begun = delivery.tells_loss_of(by);
-                    if !was_begun {
-                        // Whoever has it says what became of it. A copy has nobody.
-                        if by.sequence != delivery.sequence {
-                            let _ = message.ack().await;
-                        }
-                        continue;
-                    }
-                }
-                if message.ack().await.is_ok() {
-                    let _ = told.send(Event::TakenBack(id, was_begun));
-                }
-            }
-            if taken == 0 {
-                return;
-            }
-        }
-    }
 }
 
 impl Error {
-    /// What an earlier master has left is not known, and without it items would run twice.
-    fn unread(what: &str, error: impl std::fmt::Display) -> Error {
-        let message = format!(
-            "the job's {what} at the broker cannot be read: {error}; nothing was begun: try again, or delete its streams and begin anew"
-        );
-        Error::new(ErrorKind::Refused, message)
-    }
-
     /// The broker said that the job cannot go on.
     pub(crate) fn failed(message: String) -> Error {
         Error::new(ErrorKind::Refused, message)
