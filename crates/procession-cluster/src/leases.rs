@@ -108,6 +108,16 @@ enum Stage {
     Answers,
 }
 
+impl Held {
+    /// Of what the pool says nothing the lease runs out.
+    fn is_alive(&self, lease: Duration, now: Duration) -> bool {
+        match self.stage {
+            Stage::Runs => self.alive + lease > now,
+            Stage::Claims(_) | Stage::Waits(_) | Stage::Charges(_) | Stage::Answers => true,
+        }
+    }
+}
+
 impl Leases {
     pub(crate) fn new(agent: &str, lease: Duration, at_most_once: bool) -> Leases {
         Leases {
@@ -129,8 +139,11 @@ impl Leases {
             // Word that it is in hand has not arrived, or its master has put it another time.
             held.deliveries.retain(|known| known.sequence != delivery.sequence);
             held.deliveries.push(delivery);
-            held.renewed = now;
-            return self.commands.push_back(Command::Renew(id));
+            if held.is_alive(self.lease, now) {
+                held.renewed = now;
+                self.commands.push_back(Command::Renew(id));
+            }
+            return;
         }
         if self.answered.contains(&delivery.sequence) {
             return self.commands.push_back(Command::Acknowledge(id));
@@ -280,12 +293,7 @@ impl Leases {
     /// Renews what was not renewed for so long.
     fn renew(&mut self, after: Duration, now: Duration) {
         for (id, held) in &mut self.held {
-            // Of what the pool says nothing the lease runs out.
-            let is_alive = match held.stage {
-                Stage::Runs => held.alive + self.lease > now,
-                Stage::Claims(_) | Stage::Waits(_) | Stage::Charges(_) | Stage::Answers => true,
-            };
-            if is_alive && held.renewed + after <= now {
+            if held.is_alive(self.lease, now) && held.renewed + after <= now {
                 held.renewed = now;
                 self.commands.push_back(Command::Renew(*id));
             }

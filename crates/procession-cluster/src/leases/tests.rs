@@ -51,7 +51,8 @@ fn a_chunk_is_begun_renewed_as_long_as_the_pool_has_it_and_answered() {
     leases.tick(at(4));
     assert_eq!(all(&mut leases), [Command::Renew(ChunkId::from(1))]);
     leases.tick(at(6));
-    assert_eq!(all(&mut leases), [], "the pool is silent");
+    leases.leased(chunk(1), delivery(1, 2), at(6));
+    assert_eq!(all(&mut leases), [], "the pool is silent, whoever is handed the chunk");
     leases.ended(ChunkId::from(1), vec![(2, Fate::Lost), (3, Fate::Lost)], Vec::new(), at(6));
     assert_eq!(all(&mut leases), [answer(1, &Fate::Lost, false)]);
     leases.answered(ChunkId::from(1));
@@ -99,7 +100,7 @@ fn what_agents_were_lost_with_runs_alone_and_is_charged_for_that_alone() {
 fn what_comes_again_while_it_is_in_hand_is_not_begun_again() {
     let mut leases = Leases::new("a", LEASE, false);
     leases.leased(chunk(1), delivery(1, 1), at(0));
-    leases.leased(chunk(1), delivery(1, 2), at(5));
+    leases.leased(chunk(1), delivery(1, 2), at(2));
     assert_eq!(all(&mut leases), [Command::Begin(chunk(1)), Command::Renew(ChunkId::from(1))]);
 }
 
