@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
@@ -34,8 +34,6 @@ use crate::wire;
 const PULL_FOR: Duration = Duration::from_secs(1);
 /// An acknowledgement that the broker has not heard of after so many tries is left to the next delivery.
 const ACKS_MAX: u32 = 5;
-/// Large arguments may be on their way for so long. What does not come within this goes to somebody else.
-const FETCH_WITHIN: Duration = Duration::from_secs(600);
 const SAY_WITHIN: Duration = Duration::from_millis(500);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How often the state of a job is read, in case that news of it was lost.
@@ -190,15 +188,9 @@ impl Post {
         let id = chunk_of(subject).filter(|_| headers.is_some_and(body::is_packed));
         self.fetched().extend(id);
         let mut unpacked = std::pin::pin!(body::unpack(&self.objects, headers, payload));
-        let begun = Instant::now();
         let bytes = loop {
             match tokio::time::timeout(self.lease / 3, &mut unpacked).await {
                 Ok(bytes) => break bytes,
-                Err(_) if begun.elapsed() > FETCH_WITHIN => {
-                    break Err(body::Fault::Unread(format!(
-                        "its object did not come within {FETCH_WITHIN:?}"
-                    )));
-                }
                 Err(_) if places.is_closed() => {
                     // Somebody else may have it at once.
                     let _ = acker.ack_with(AckKind::Nak(None)).await;
