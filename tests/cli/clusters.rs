@@ -85,7 +85,7 @@ procession_harness::cases! {
         let Some(mut scene) = Scene::start(2) else { return };
         let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());
         let spec = within(&folder, "job.toml");
-        let text = "task = \"faults::sleep\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 60\nargs = [0.05]\n";
+        let text = "task = \"faults::sleep\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 300\nargs = [0.05]\n";
         fs::write(&spec, text).expect("it can be written");
         let mut job = scene.job(&["run", &spec], &address);
         (0..10).for_each(|_| drop(job.line()));
@@ -94,7 +94,7 @@ procession_harness::cases! {
         scene.broker.restart();
         job.wait_for("the broker is there again");
         let end = job.finish();
-        assert_eq!((end.code(), end.lines().len()), (Some(0), 50), "{}", end.stderr);
+        assert_eq!((end.code(), end.lines().len()), (Some(0), 290), "{}", end.stderr);
         scene.end();
     }
 
@@ -104,7 +104,7 @@ procession_harness::cases! {
         let [spec, ledger, dir, values] =
             ["job.toml", "ledger", "run", "values.jsonl"].map(|name| within(&folder, name));
         let text = format!(
-            "task = \"faults::note\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 60\nargs = [{ledger:?}, \"{{index}}\", 0.03]\n"
+            "task = \"faults::note\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 300\nargs = [{ledger:?}, \"{{index}}\", 0.03]\n"
         );
         fs::write(&spec, text).expect("it can be written");
         let address = scene.broker.address();
@@ -125,8 +125,8 @@ procession_harness::cases! {
         let text = fs::read_to_string(&ledger).expect("it was written");
         let mut starts: Vec<u64> = text.lines().map(|line| line.parse().expect("an item")).collect();
         starts.sort_unstable();
-        assert_eq!(starts, (0..60).collect::<Vec<_>>());
-        assert_eq!(fs::read_to_string(&values).expect("it was written").lines().count(), 60);
+        assert_eq!(starts, (0..300).collect::<Vec<_>>());
+        assert_eq!(fs::read_to_string(&values).expect("it was written").lines().count(), 300);
         scene.end();
     }
 

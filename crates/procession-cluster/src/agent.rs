@@ -4,28 +4,32 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::message::Acker;
 use procession::{Pool, PoolBuilder, TaskInfo};
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::chunk::ChunkId;
 use crate::error::{Error, ErrorKind};
-use crate::leases::{Command, Leases};
+use crate::leases::{Claimed, Command, Leases};
 use crate::manifest::{JobState, Manifest, PoolSettings, Program};
-use crate::master::{Hello, Parting};
+use crate::master::{Hello, Parting, TROUBLE_AGAIN};
 use crate::names::Names;
 use crate::nats::Broker;
-use crate::nats::agent::{Lease, Leased, Post, jobs, say};
+use crate::nats::agent::{Leased, Post, jobs, say};
 use crate::runner::{Reins, Runner, Said};
+use crate::turns::Turns;
 
 /// How often an agent without a job looks for one.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// How often it looks at its leases, and at what it is asked for.
 const TICK: Duration = Duration::from_millis(50);
-/// An agent that has had nothing to do for so long looks for another job.
-const IDLE_MAX: Duration = Duration::from_secs(10);
+/// What the broker is asked between two looks at what the agent is asked for is answered within this, or not at all.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// The same, where chunks may come meanwhile.
+const GLANCE_WITHIN: Duration = Duration::from_millis(500);
 /// What an agent still has to say when it leaves is said within this.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(2);
 /// What was stopped is answered within this, or not at all: somebody waits for the agent to be gone.
@@ -82,6 +86,8 @@ pub enum News {
     Unreadable(String),
     /// The broker is gone, or there again.
     Connected(bool),
+    /// Something at the broker does not succeed, and is tried again and again: what, and what the broker says.
+    Trouble(String),
 }
 
 /// A program that runs chunks for the masters of a broker.
@@ -105,7 +111,9 @@ pub struct Agent {
 pub(crate) enum Event {
     Leased(Box<Leased>),
     Unreadable(String),
-    Claimed(ChunkId, bool),
+    Claimed(ChunkId, Claimed),
+    /// Whether it was noted that a chunk is begun alone.
+    Charged(ChunkId, bool),
     Said(Said),
     Answered(ChunkId),
     State(JobState),
@@ -158,21 +166,21 @@ impl Agent {
     pub fn run(&mut self, request: impl Fn() -> Request, mut tell: impl FnMut(News)) -> Result<(), Error> {
         let (broker, runtime) = (self.broker.clone(), &self.runtime);
         let jobs_stream = runtime.block_on(broker.jobs())?;
-        let mut out_of = HashSet::new();
-        let (mut idle, mut is_up) = (None, true);
+        let (mut out_of, mut turns, mut is_up) = (HashSet::new(), Turns::default(), true);
         while request() == Request::Work {
             let now_up = *broker.is_up.borrow();
             if std::mem::replace(&mut is_up, now_up) != now_up {
                 tell(News::Connected(now_up));
             }
-            let open = runtime.block_on(jobs(&jobs_stream)).into_iter();
+            let open = if is_up { runtime.block_on(jobs(&jobs_stream, LOOK_WITHIN)) } else { Vec::new() };
             let mut open: Vec<Manifest> = open
+                .into_iter()
                 .filter(|manifest| manifest.state == JobState::Open)
                 .filter(|manifest| !out_of.contains(&(manifest.job.clone(), manifest.session)))
                 .collect();
-            // Whoever had nothing to do looks elsewhere first.
-            open.sort_by_key(|manifest| Some(&manifest.job) == idle.as_ref());
-            let Some(manifest) = open.into_iter().next() else {
+            let next = turns.next(open.iter().map(|manifest| &*manifest.job)).map(str::to_owned);
+            let next = next.and_then(|next| open.iter().position(|manifest| manifest.job == next));
+            let Some(manifest) = next.map(|next| open.swap_remove(next)) else {
                 std::thread::sleep(LOOK_EVERY);
                 continue;
             };
@@ -187,10 +195,11 @@ impl Agent {
                     continue;
                 }
             };
-            idle = None;
-            match self.serve(manifest, task, &names, &request, &mut tell) {
-                Ok(Done::Over) => {}
-                Ok(Done::Idle) => idle = Some(job),
+            let place = (&names, turns.patience(&job));
+            let done = self.serve(manifest, task, place, &request, &mut tell);
+            turns.been(&job, matches!(done, Ok(Done::Idle)));
+            match done {
+                Ok(Done::Over | Done::Idle) => {}
                 Ok(Done::Broken(why)) => {
                     out_of.insert(key);
                     runtime.block_on(say(&broker, &names, &self.hello(Some(Parting::Broken(why.clone())))));
@@ -222,11 +231,14 @@ impl Agent {
         &self,
         manifest: Manifest,
         task: &'static TaskInfo,
-        names: &Names,
+        (names, patience): (&Names, Duration),
         request: &impl Fn() -> Request,
         tell: &mut impl FnMut(News),
     ) -> Result<Done, Error> {
-        let post = self.runtime.block_on(Post::open(&self.broker, names, &self.name))?;
+        let opened = Post::open(&self.broker, names, &self.name, manifest.lease);
+        let opened = async { tokio::time::timeout(LOOK_WITHIN, opened).await };
+        let post =
+            self.runtime.block_on(opened).map_err(|late| Error::refused("the job's streams", late))??;
         let pool = manifest.pool.configure(Pool::builder().workers(self.workers));
         let pool = match (self.configure)(pool).build() {
             Ok(pool) => pool,
@@ -235,7 +247,7 @@ impl Agent {
         tell(News::Joined { job: manifest.job.clone(), task: manifest.task.clone(), workers: self.workers });
         let runner = Runner { pool: pool.clone(), task, at_most_once: manifest.at_most_once };
         let job = manifest.job.clone();
-        let mut stay = Stay::new(post, runner, &manifest, self);
+        let mut stay = Stay::new(post, runner, &manifest, self, patience);
         let done = self.runtime.block_on(stay.go(self, request, tell));
         let items = stay.items;
         drop(stay);
@@ -254,22 +266,33 @@ struct Stay {
     runner: Runner,
     settings: PoolSettings,
     lease: Duration,
+    /// It leaves when it has had nothing to do for so long.
+    patience: Duration,
     leases: Leases,
-    in_hand: BTreeMap<ChunkId, (Lease, Reins)>,
+    in_hand: BTreeMap<ChunkId, InHand>,
     places: Arc<Semaphore>,
     start: Instant,
     items: u64,
     broken: Option<String>,
 }
 
+/// A chunk in hand, which takes up one of the agent's places.
+struct InHand {
+    /// What ends or renews its lease, of each message that it came in, by the message's sequence.
+    ackers: BTreeMap<u64, Arc<Acker>>,
+    reins: Reins,
+    _place: OwnedSemaphorePermit,
+}
+
 impl Stay {
-    fn new(post: Post, runner: Runner, manifest: &Manifest, agent: &Agent) -> Stay {
+    fn new(post: Post, runner: Runner, manifest: &Manifest, agent: &Agent, patience: Duration) -> Stay {
         let lease = manifest.lease;
         Stay {
             post,
             runner,
             settings: manifest.pool.clone(),
             lease,
+            patience,
             leases: Leases::new(&agent.name, lease, manifest.at_most_once),
             in_hand: BTreeMap::new(),
             places: Arc::new(Semaphore::new(places(agent.workers))),
@@ -290,6 +313,7 @@ impl Stay {
         self.post.lease(&self.places, &told, &mut pulls);
         self.post.watch(&told, &mut watchers);
         let (mut state, mut is_up) = (JobState::Open, true);
+        let mut trouble = None::<(String, Instant)>;
         let (mut said, mut stopped, mut busy) = (None::<Instant>, None::<Instant>, Instant::now());
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -304,18 +328,29 @@ impl Stay {
                     let now_up = *agent.broker.is_up.borrow();
                     if std::mem::replace(&mut is_up, now_up) != now_up {
                         tell(News::Connected(now_up));
+                        if now_up {
+                            self.leases.connected(self.start.elapsed());
+                        }
+                    }
+                    if let Some(what) = agent.broker.take_trouble() {
+                        let known = trouble.take_if(|(last, said)| *last == what && said.elapsed() < TROUBLE_AGAIN);
+                        if known.is_none() {
+                            tell(News::Trouble(what.clone()));
+                        }
+                        trouble = known.or(Some((what, Instant::now())));
                     }
                     self.leases.tick(self.start.elapsed());
                 }
             }
             self.obey(&told);
+            self.post.pause(!self.leases.has_room());
             if !self.leases.is_empty() {
                 busy = Instant::now();
             }
             let asked = request();
             let leaves = asked != Request::Work || state != JobState::Open || self.broken.is_some();
-            let mut is_idle = busy.elapsed() > IDLE_MAX;
-            if is_idle && !self.post.has_others().await {
+            let mut is_idle = busy.elapsed() > self.patience;
+            if is_idle && !self.has_others(agent).await {
                 (is_idle, busy) = (false, Instant::now());
             }
             if (leaves || is_idle) && !self.places.is_closed() {
@@ -324,7 +359,7 @@ impl Stay {
             }
             if leaves {
                 let stops = asked == Request::Stop || matches!(state, JobState::Stops | JobState::Ended);
-                for (_, reins) in self.in_hand.values() {
+                for InHand { reins, .. } in self.in_hand.values() {
                     if stops { reins.stop() } else { reins.drain() }
                 }
             }
@@ -356,31 +391,41 @@ impl Stay {
     }
 
     fn hello(&self, agent: &Agent, parting: Option<Parting>) -> Hello {
-        let held = self.leases.held();
-        Hello { is_idle: held.len() < places(agent.workers), held, ..agent.hello(parting) }
+        let mut held = self.leases.held();
+        held.extend(self.post.fetched().iter());
+        // One that takes nothing any more says nothing of whether there is something to take.
+        let is_idle =
+            !self.places.is_closed() && self.leases.has_room() && held.len() < places(agent.workers);
+        Hello { is_idle, held, ..agent.hello(parting) }
+    }
+
+    /// Whether there is another job that the agent could take part in.
+    async fn has_others(&self, agent: &Agent) -> bool {
+        let could =
+            |manifest: &Manifest| manifest.state == JobState::Open && agent.admission(manifest).is_ok();
+        *agent.broker.is_up.borrow() && self.post.others(GLANCE_WITHIN).await.iter().any(could)
     }
 
     fn hear(&mut self, event: Event, told: &UnboundedSender<Event>) {
         let now = self.start.elapsed();
         match event {
             Event::Leased(leased) => {
-                let Leased { chunk, delivery, lease } = *leased;
-                let id = chunk.id;
-                match self.in_hand.get_mut(&id) {
-                    // What renews it is the latest delivery; the place of the one before is free.
-                    Some(held) => held.0 = lease,
-                    None => drop(self.in_hand.insert(id, (lease, Reins::default()))),
-                }
+                let Leased { chunk, delivery, acker, place } = *leased;
+                let ackers = BTreeMap::new();
+                let in_hand = InHand { ackers, reins: Reins::default(), _place: place };
+                let in_hand = self.in_hand.entry(chunk.id).or_insert(in_hand);
+                in_hand.ackers.insert(delivery.sequence, acker);
                 self.leases.leased(chunk, delivery, now);
             }
-            Event::Claimed(id, is_ours) => self.leases.claimed(id, is_ours, now),
+            Event::Claimed(id, claimed) => self.leases.claimed(id, claimed, now),
+            Event::Charged(id, is_noted) => self.leases.charged(id, is_noted, now),
             Event::Said(Said::Alive(id)) => self.leases.alive(id, now),
             Event::Said(Said::Ended { id, fates, figures, broken }) => {
                 self.items += fates.len() as u64;
                 if let Some(why) = broken {
                     self.broken.get_or_insert(why);
                 }
-                self.leases.ended(id, fates, figures);
+                self.leases.ended(id, fates, figures, now);
             }
             Event::Answered(id) => {
                 self.leases.answered(id);
@@ -394,10 +439,11 @@ impl Stay {
     fn obey(&mut self, told: &UnboundedSender<Event>) {
         while let Some(command) = self.leases.poll_command() {
             match command {
-                Command::Claim(id) => self.post.claim(id, told),
+                Command::Claim(id, delivery) => self.post.claim(id, delivery, told),
+                Command::Charge(id) => self.post.charge(id, told),
                 Command::Begin(chunk) => {
                     let id = chunk.id;
-                    let Some((_, reins)) = self.in_hand.get(&id) else { continue };
+                    let Some(InHand { reins, .. }) = self.in_hand.get(&id) else { continue };
                     let options = self.settings.options(chunk.timeout);
                     let indices: Vec<u64> = chunk.items.iter().map(|item| item.index).collect();
                     let say = {
@@ -407,18 +453,22 @@ impl Stay {
                     if let Err(error) = self.runner.begin(chunk, options, reins.clone(), say) {
                         self.broken.get_or_insert_with(|| format!("cannot start a thread: {error}"));
                         let fates = indices.into_iter().map(|index| (index, crate::chunk::Fate::NotBegun));
-                        self.leases.ended(id, fates.collect(), Vec::new());
+                        self.leases.ended(id, fates.collect(), Vec::new(), self.start.elapsed());
                     }
                 }
                 Command::Answer(id, answer) => {
-                    if let Some((lease, _)) = self.in_hand.get(&id) {
-                        self.post.finish(id, &answer, lease, told);
+                    if let Some(InHand { ackers, .. }) = self.in_hand.get(&id) {
+                        self.post.finish(id, &answer, ackers.values().cloned().collect(), told);
                     }
                 }
                 Command::Renew(id) => {
-                    if let Some((lease, _)) = self.in_hand.get(&id) {
-                        self.post.renew(lease);
+                    if let Some(InHand { ackers, .. }) = self.in_hand.get(&id) {
+                        ackers.values().for_each(|acker| self.post.renew(acker));
                     }
+                }
+                Command::Acknowledge(id) => {
+                    let ackers = self.in_hand.remove(&id).map(|in_hand| in_hand.ackers);
+                    ackers.into_iter().flatten().for_each(|(_, acker)| self.post.acknowledge(acker));
                 }
                 Command::Drop(id) => drop(self.in_hand.remove(&id)),
             }

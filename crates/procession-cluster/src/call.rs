@@ -155,14 +155,19 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
         let now = start.elapsed();
         match event {
             Event::Answered(id, answer) => master.answered(id, answer, now),
+            Event::Arrives => master.arrives(now),
             Event::TakenBack(id, was_begun) => master.taken_back(id, was_begun),
             Event::Heard(hello) => master.heard(hello, now),
             Event::Queue { waiting, has_consumer, asked } => {
                 let asked = asked.saturating_duration_since(start);
                 *queue = Some(Queue { waiting, has_consumer, asked });
             }
-            Event::Connected(is_connected) => connections.push(is_connected),
-            Event::Trouble(what) => master.trouble(what),
+            Event::Connected(is_connected) => {
+                if is_connected {
+                    master.connected(now);
+                }
+                connections.push(is_connected);
+            }
             Event::Failed(message) => *failed = Some(Error::failed(message)),
         }
     }
@@ -197,6 +202,9 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
         let now = self.start.elapsed();
         if now >= self.ticked + TICK {
             self.ticked = now;
+            if let Some(what) = self.link.as_ref().and_then(Link::take_trouble) {
+                self.master.trouble(what, now);
+            }
             // What was heard of the queue counts once.
             self.master.tick(self.queue.take(), now);
         }

@@ -21,6 +21,11 @@ impl ChunkId {
         ChunkId(u64::from(session) << NUMBER_BITS)
     }
 
+    /// Which master made it.
+    pub(crate) fn session(self) -> u32 {
+        u32::try_from(self.0 >> NUMBER_BITS).expect("24 bits are left")
+    }
+
     pub(crate) fn next(self) -> ChunkId {
         ChunkId(self.0 + 1)
     }
@@ -61,6 +66,8 @@ pub(crate) struct Chunk {
     pub(crate) id: ChunkId,
     /// How long each item may run.
     pub(crate) timeout: Option<Duration>,
+    /// Agents were lost with some of its items: nothing else is to run beside it.
+    pub(crate) is_alone: bool,
     pub(crate) items: Vec<Item>,
 }
 

@@ -31,8 +31,8 @@
 //!
 //! What the pool guarantees: every item has exactly one outcome. The first answer of a chunk wins at the broker, whoever
 //! else may send another. Items of tasks that are not `idempotent` are begun by one agent, which claims them at the broker
-//! first; if it is lost, so are they, and that is reported. In which cases that is not so yet is in `docs/cluster.md`, under
-//! "Known gaps".
+//! first; if it is lost, so are they, and that is reported. What an agent was lost with is told from what it merely had in
+//! hand: only what ran alone is charged.
 
 #![forbid(unsafe_code)]
 
@@ -48,6 +48,7 @@ mod master;
 mod names;
 mod nats;
 mod runner;
+mod turns;
 mod wire;
 
 use tokio::runtime::{Builder, Runtime};

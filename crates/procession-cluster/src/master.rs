@@ -9,8 +9,9 @@ mod pace;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod winding_up;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use procession::{ErrorKind, ErrorReport};
@@ -18,21 +19,21 @@ use procession::{ErrorKind, ErrorReport};
 use self::earlier::Earlier;
 use self::fleet::Fleet;
 pub use self::fleet::Notice;
-pub(crate) use self::fleet::{Hello, Parting};
+pub(crate) use self::fleet::{Hello, Parting, TROUBLE_AGAIN};
 use self::pace::Pace;
 pub(crate) use self::terms::{Command, Outcome, Queue, Settings};
 use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures, Item};
+use crate::wire::{BYTES_MAX, too_large};
 
 /// Arguments of a chunk, in bytes, beyond which no more items join it.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Arguments under way and values that wait for their turn, in bytes; beyond it nothing new is taken in.
+/// Arguments under way, values that wait for their turn, and what values are still to come as far as those so far can tell, in
+/// bytes; beyond it nothing new is taken in.
 const WINDOW_BYTES: usize = 64 << 20;
 /// Chunks under way where nobody has said yet how many workers there are.
 const WINDOW_CHUNKS_LEAST: usize = 8;
 /// A chunk that nobody has spoken of for so many leases, and that the broker does not have, is put again.
 const SILENT_LEASES: u32 = 3;
-/// What is stopped may take so long to say so.
-const STOP_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
@@ -53,14 +54,17 @@ pub(crate) struct Master {
     earlier: Earlier,
     fleet: Fleet,
     pace: Pace,
+    /// Until then something that was said may not have been heard: there was no connection, or a large answer was on its way, and
+    /// others behind it.
+    up_since: Duration,
     pushed: u64,
     yielded: u64,
     /// Outcomes that nobody has taken, by payload.
     ready: BTreeMap<u64, Outcome>,
     ready_bytes: usize,
     figures: Vec<(u64, u32, Figures)>,
-    /// Answers whose items the caller is to put on record first.
-    to_release: Vec<ChunkId>,
+    /// Answers that the caller is to put on record first, with the payloads that they are about.
+    to_release: Vec<(ChunkId, Vec<u64>)>,
     commands: VecDeque<Command>,
     stage: Stage,
 }
@@ -75,6 +79,7 @@ pub(super) struct Piece {
 /// A chunk that has no answer.
 struct Out {
     pieces: Vec<Piece>,
+    is_alone: bool,
     bytes: usize,
     /// When it was put, or when an agent last said that it has it.
     heard: Duration,
@@ -94,6 +99,7 @@ impl Master {
             out: BTreeMap::new(),
             out_bytes: 0,
             earlier: Earlier::default(),
+            up_since: Duration::ZERO,
             pushed: 0,
             yielded: 0,
             ready: BTreeMap::new(),
@@ -107,7 +113,8 @@ impl Master {
 
     /// How many more items are welcome now.
     pub(crate) fn wants(&self) -> u64 {
-        let bytes = self.out_bytes + self.forming_bytes + self.ready_bytes;
+        let to_come = self.pace.value_bytes(self.pushed - self.yielded - self.ready.len() as u64);
+        let bytes = (self.out_bytes + self.forming_bytes + self.ready_bytes).saturating_add(to_come);
         let is_idle = self.pushed == self.yielded;
         let window = WINDOW_CHUNKS_LEAST.max(2 * self.fleet.workers() as usize + 2);
         if self.stage != Stage::Runs || self.out.len() >= window || (bytes >= WINDOW_BYTES && !is_idle) {
@@ -121,16 +128,22 @@ impl Master {
     pub(crate) fn push(&mut self, item: Item, now: Duration) {
         let piece = Piece { payload: self.pushed, item };
         self.pushed += 1;
+        if piece.item.args.as_bytes().len() > BYTES_MAX {
+            let report = too_large("its arguments", 0, &piece.item.args, BYTES_MAX);
+            return self.settle(piece, Fate::Failed(report), &mut Vec::new());
+        }
         match self.earlier.claim(piece) {
             earlier::Claimed::Unknown(piece) => {
                 self.forming_bytes += piece.item.args.as_bytes().len();
                 self.forming.push(piece);
-                if self.forming.len() >= self.pace.chunk_items() || self.forming_bytes >= CHUNK_BYTES {
-                    self.cut(now);
-                }
             }
             earlier::Claimed::UnderWay => {}
             earlier::Claimed::Answered(piece, fate) => self.settle(piece, fate, &mut Vec::new()),
+        }
+        self.keep_earlier();
+        // Where there is no room for another item, those that are there wait for none.
+        if self.forming_bytes >= CHUNK_BYTES || self.wants() == 0 {
+            self.cut(now);
         }
     }
 
@@ -139,7 +152,7 @@ impl Master {
         if !self.forming.is_empty() {
             let pieces = std::mem::take(&mut self.forming);
             self.forming_bytes = 0;
-            self.put(pieces, now);
+            self.put(pieces, false, now);
         }
     }
 
@@ -149,15 +162,17 @@ impl Master {
         let Some(out) = self.take_out(id) else {
             // Late, or of an earlier master.
             match self.earlier.answered(id, &answer) {
-                Some(pieces) => self.settle_all(id, pieces, answer, now),
+                Some(pieces) => self.settle_all(pieces, false, answer, now),
                 None => self.commands.push_back(Command::Release(id)),
             }
-            return;
+            return self.keep_earlier();
         };
-        self.settle_all(id, out.pieces, answer, now);
+        let payloads = out.pieces.iter().map(|piece| piece.payload).collect();
+        self.settle_all(out.pieces, out.is_alone, answer, now);
+        self.keep(id, payloads);
     }
 
-    fn settle_all(&mut self, id: ChunkId, mut pieces: Vec<Piece>, answer: Answer, now: Duration) {
+    fn settle_all(&mut self, mut pieces: Vec<Piece>, is_alone: bool, answer: Answer, now: Duration) {
         self.note_figures(&pieces, &answer);
         self.pace.heard(&answer);
         let Answer { agent, is_suspect, fates, .. } = answer;
@@ -172,11 +187,22 @@ impl Master {
                 self.settle(piece, fate, &mut again);
             }
             if !again.is_empty() {
-                self.put(again, now);
+                self.put(again, is_alone, now);
             }
         }
+    }
+
+    /// Answers of earlier masters wait for items that have not come in.
+    fn keep_earlier(&mut self) {
+        for (id, payloads) in self.earlier.take_complete() {
+            self.keep(id, payloads);
+        }
+    }
+
+    /// An answer may go once these payloads are on record.
+    fn keep(&mut self, id: ChunkId, payloads: Vec<u64>) {
         if self.settings.keeps_answers {
-            self.to_release.push(id);
+            self.to_release.push((id, payloads));
         } else {
             self.commands.push_back(Command::Release(id));
         }
@@ -188,11 +214,11 @@ impl Master {
             pieces.into_iter().for_each(|piece| self.settle(piece, Fate::NotBegun, &mut Vec::new()));
         } else if pieces.len() > 1 {
             let second = pieces.split_off(pieces.len() / 2);
-            self.put(pieces, now);
-            self.put(second, now);
+            self.put(pieces, true, now);
+            self.put(second, true, now);
         } else if let Some(piece) = pieces.pop() {
             let reason = format!(
-                "every agent that had it was lost, {} of them; agent {agent} did not begin it",
+                "{} agents were lost while they ran it and nothing else; agent {agent} did not begin it",
                 crate::leases::LOSSES_MAX
             );
             let report = ErrorReport::new(ErrorKind::Quarantined, crate::leases::LOSSES_MAX, reason);
@@ -253,10 +279,12 @@ impl Master {
 
     /// Every outcome yielded so far is on record. Answers with items that are not yielded yet wait on.
     pub(crate) fn on_record(&mut self) {
-        if self.ready.is_empty() {
-            let released = self.to_release.drain(..).map(Command::Release);
-            self.commands.extend(released);
-        }
+        let is_taken = |payload: &u64| !self.ready.contains_key(payload);
+        let (taken, kept) = std::mem::take(&mut self.to_release)
+            .into_iter()
+            .partition(|(_, payloads): &(ChunkId, Vec<u64>)| payloads.iter().all(is_taken));
+        self.to_release = kept;
+        self.commands.extend(taken.into_iter().map(|(id, _)| Command::Release(id)));
     }
 
     /// From now on each item of a chunk may run for so long.
@@ -264,47 +292,16 @@ impl Master {
         self.settings.timeout = Some(timeout);
     }
 
-    /// Nothing new is begun; what runs is waited for.
-    pub(crate) fn drain(&mut self) {
-        if self.stage == Stage::Runs {
-            self.stage = Stage::Drains;
-            self.return_forming();
-            self.commands.extend([Command::Drain, Command::TakeBack]);
-        }
-    }
-
-    /// What runs is stopped.
-    pub(crate) fn stop(&mut self, now: Duration) {
-        if !matches!(self.stage, Stage::Stops { .. }) {
-            self.stage = Stage::Stops { until: now + STOP_WITHIN };
-            self.return_forming();
-            self.commands.extend([Command::Stop, Command::TakeBack]);
-        }
-    }
-
-    fn return_forming(&mut self) {
-        self.forming_bytes = 0;
-        for piece in std::mem::take(&mut self.forming) {
-            self.settle(piece, Fate::NotBegun, &mut Vec::new());
-        }
-    }
-
-    /// The broker gave a chunk back that no agent had; `was_begun`: one that is gone had it before.
-    pub(crate) fn taken_back(&mut self, id: ChunkId, was_begun: bool) {
-        let pieces = match self.take_out(id) {
-            Some(out) => out.pieces,
-            None => self.earlier.take_back(id),
-        };
-        let fate = if was_begun { Fate::Lost } else { Fate::NotBegun };
-        pieces.into_iter().for_each(|piece| self.settle(piece, fate.clone(), &mut Vec::new()));
-    }
-
-    /// What was there before this master: chunks that are still to be answered, and answers.
-    pub(crate) fn recover(&mut self, chunks: Vec<Chunk>, answers: Vec<(ChunkId, Answer)>, now: Duration) {
+    /// What was there before this master: chunks, and answers.
+    pub(crate) fn recover(&mut self, mut chunks: Vec<Chunk>, answers: Vec<(ChunkId, Answer)>, now: Duration) {
         for (id, answer) in &answers {
-            self.earlier.answer(*id, answer);
-            self.to_release.push(*id);
+            self.earlier.answer(*id, answer, &[]);
         }
+        self.keep_earlier();
+        // A chunk that was not acknowledged gets no other answer. Of several with an item, the latest has it.
+        let answered: HashSet<ChunkId> = answers.iter().map(|(id, _)| *id).collect();
+        chunks.retain(|chunk| !answered.contains(&chunk.id));
+        chunks.sort_by_key(|chunk| chunk.id);
         for chunk in chunks {
             self.earlier.chunk(chunk, now);
         }
@@ -321,9 +318,20 @@ impl Master {
         self.fleet.heard(hello, now);
     }
 
+    /// The broker is there again.
+    pub(crate) fn connected(&mut self, now: Duration) {
+        self.up_since = now;
+        self.fleet.connected(now);
+    }
+
+    /// An answer is on its way, and others may be behind it.
+    pub(crate) fn arrives(&mut self, now: Duration) {
+        self.up_since = now;
+    }
+
     /// Something at the broker does not succeed.
-    pub(crate) fn trouble(&mut self, what: String) {
-        self.fleet.trouble(what);
+    pub(crate) fn trouble(&mut self, what: String, now: Duration) {
+        self.fleet.trouble(what, now);
     }
 
     /// What the caller should tell people.
@@ -355,7 +363,7 @@ impl Master {
         }
         let Some(queue) = queue else { return };
         if self.stage == Stage::Runs && !queue.has_consumer {
-            return self.commands.push_back(Command::Recreate);
+            return self.commands.push_back(Command::MakeConsumer);
         }
         let silence = self.settings.lease * SILENT_LEASES;
         if queue.waiting > 0 {
@@ -365,7 +373,9 @@ impl Master {
             }
             return;
         }
-        let is_silent = |heard: Duration| heard + silence <= now && queue.asked >= heard;
+        // As of when the queue was asked: what was said since then may not have been heard yet.
+        let up_since = self.up_since;
+        let is_silent = |heard: Duration| heard.max(up_since) + silence <= queue.asked;
         let silent: Vec<ChunkId> =
             self.out.iter().filter(|(_, out)| is_silent(out.heard)).map(|(id, _)| *id).collect();
         for id in silent {
@@ -397,34 +407,21 @@ impl Master {
         let Some(out) = self.out.get_mut(&id) else { return };
         out.copies += 1;
         (out.heard, out.is_held) = (now, false);
+        // How often it was handed out before, its copy does not know.
+        out.is_alone = true;
         let items = out.pieces.iter().map(|piece| piece.item.clone()).collect();
-        self.commands.push_back(Command::Put { chunk: Chunk { id, timeout, items }, copy: out.copies });
+        let chunk = Chunk { id, timeout, is_alone: out.is_alone, items };
+        self.commands.push_back(Command::Put { chunk, copy: out.copies });
     }
 
-    /// Of what was stopped and is not heard of nobody knows more.
-    fn give_up(&mut self) {
-        for id in self.out.keys().copied().collect::<Vec<_>>() {
-            let Some(out) = self.take_out(id) else { continue };
-            let attempts = u32::from(out.is_held || self.settings.at_most_once);
-            for piece in out.pieces {
-                let report = ErrorReport::new(ErrorKind::Cancelled, attempts, "");
-                self.ready(piece.payload, Outcome::Failed(Box::new(report)));
-            }
-        }
-        for piece in self.earlier.give_up() {
-            let report = ErrorReport::new(ErrorKind::Cancelled, 1, "");
-            self.ready(piece.payload, Outcome::Failed(Box::new(report)));
-        }
-    }
-
-    fn put(&mut self, pieces: Vec<Piece>, now: Duration) {
+    fn put(&mut self, pieces: Vec<Piece>, is_alone: bool, now: Duration) {
         let id = self.next_id;
         self.next_id = id.next();
         let items: Vec<Item> = pieces.iter().map(|piece| piece.item.clone()).collect();
         let bytes = items.iter().map(|item| item.args.as_bytes().len()).sum();
         self.out_bytes += bytes;
-        self.out.insert(id, Out { pieces, bytes, heard: now, is_held: false, copies: 0 });
-        let chunk = Chunk { id, timeout: self.settings.timeout, items };
+        self.out.insert(id, Out { pieces, is_alone, bytes, heard: now, is_held: false, copies: 0 });
+        let chunk = Chunk { id, timeout: self.settings.timeout, is_alone, items };
         self.commands.push_back(Command::Put { chunk, copy: 0 });
     }
 

@@ -68,6 +68,11 @@ impl Names {
         format!("procession.{}.claim.{id}", self.job)
     }
 
+    /// That a chunk is begun alone, the how-many-th time. For permissions it is a claim.
+    pub(crate) fn charge(&self, id: ChunkId, number: u32) -> String {
+        format!("procession.{}.claim.{id}-{number}", self.job)
+    }
+
     /// What agents say of themselves. Nobody keeps it.
     pub(crate) fn hello(&self) -> String {
         format!("procession.{}.hello", self.job)

@@ -5,15 +5,18 @@
 use std::fmt;
 use std::time::Duration;
 
-use procession::Payload;
+use procession::{ErrorKind, ErrorReport, Payload};
 
 use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures, Item};
 
 /// Raised whenever a message is written otherwise.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 
 /// Items of a chunk at most.
 pub(crate) const ITEMS_MAX: usize = 1 << 16;
+
+/// Arguments of an item, and values of an answer, in bytes at most: what is put aside whole must fit into memory several times.
+pub(crate) const BYTES_MAX: usize = 2 << 30;
 
 const VALUE: u8 = 0;
 const FAILED: u8 = 1;
@@ -50,6 +53,7 @@ pub(crate) fn encode_chunk(chunk: &Chunk) -> Vec<u8> {
     put_u64(&mut out, chunk.id.number());
     // No limit is none, not the shortest.
     put_u64(&mut out, chunk.timeout.map_or(0, nanos));
+    out.push(u8::from(chunk.is_alone));
     put_len(&mut out, chunk.items.len());
     for item in &chunk.items {
         put_u64(&mut out, item.index);
@@ -62,15 +66,22 @@ pub(crate) fn decode_chunk(bytes: &[u8]) -> Result<Chunk, Flaw> {
     let mut rest = Cursor::open(bytes)?;
     let id = ChunkId::from(rest.u64()?);
     let timeout = Some(rest.u64()?).filter(|nanos| *nanos > 0).map(Duration::from_nanos);
+    let is_alone = rest.flag()?;
     let count = rest.count()?;
     let items =
         (0..count).map(|_| Ok(Item { index: rest.u64()?, args: Payload::from(rest.bytes()?.to_vec()) }));
     let items = items.collect::<Result<Vec<Item>, Flaw>>()?;
     rest.end()?;
-    Ok(Chunk { id, timeout, items })
+    Ok(Chunk { id, timeout, is_alone, items })
 }
 
 pub(crate) fn encode_answer(answer: &Answer) -> Vec<u8> {
+    encode_answer_within(answer, BYTES_MAX)
+}
+
+/// What does not fit any more is a failure: an answer that cannot be read would be asked for again and again.
+fn encode_answer_within(answer: &Answer, bytes_max: usize) -> Vec<u8> {
+    let mut room = bytes_max;
     let mut out = vec![VERSION];
     put_bytes(&mut out, answer.agent.as_bytes());
     out.push(u8::from(answer.is_suspect));
@@ -78,10 +89,17 @@ pub(crate) fn encode_answer(answer: &Answer) -> Vec<u8> {
     for (index, fate) in &answer.fates {
         put_u64(&mut out, *index);
         match fate {
-            Fate::Value(value) => {
-                out.push(VALUE);
-                put_bytes(&mut out, value.as_bytes());
-            }
+            Fate::Value(value) => match room.checked_sub(value.as_bytes().len()) {
+                Some(left) => {
+                    room = left;
+                    out.push(VALUE);
+                    put_bytes(&mut out, value.as_bytes());
+                }
+                None => {
+                    out.push(FAILED);
+                    put_bytes(&mut out, &too_large("its result", 1, value, bytes_max));
+                }
+            },
             Fate::Failed(report) => {
                 out.push(FAILED);
                 put_bytes(&mut out, report);
@@ -90,8 +108,10 @@ pub(crate) fn encode_answer(answer: &Answer) -> Vec<u8> {
             Fate::Lost => out.push(LOST),
         }
     }
-    put_len(&mut out, answer.figures.len());
-    for figures in &answer.figures {
+    // One more attempt is not worth an answer that cannot be read.
+    let figures = &answer.figures[..answer.figures.len().min(ITEMS_MAX)];
+    put_len(&mut out, figures.len());
+    for figures in figures {
         for number in [figures.first, figures.items, figures.attempt, figures.slot, figures.pid] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -106,11 +126,7 @@ pub(crate) fn encode_answer(answer: &Answer) -> Vec<u8> {
 pub(crate) fn decode_answer(bytes: &[u8]) -> Result<Answer, Flaw> {
     let mut rest = Cursor::open(bytes)?;
     let agent = String::from_utf8_lossy(rest.bytes()?).into_owned();
-    let is_suspect = match rest.u8()? {
-        0 => false,
-        1 => true,
-        _ => return Err(Flaw::Odd),
-    };
+    let is_suspect = rest.flag()?;
     let count = rest.count()?;
     let fates = (0..count).map(|_| Ok((rest.u64()?, rest.fate()?)));
     let fates = fates.collect::<Result<Vec<(u64, Fate)>, Flaw>>()?;
@@ -133,6 +149,16 @@ pub(crate) fn decode_answer(bytes: &[u8]) -> Result<Answer, Flaw> {
     Ok(Answer { agent, is_suspect, fates, figures })
 }
 
+/// The report of an item whose arguments or result cannot travel.
+pub(crate) fn too_large(what: &str, attempts: u32, payload: &Payload, bytes_max: usize) -> Vec<u8> {
+    let bytes = payload.as_bytes().len();
+    let reason = format!(
+        "{what} has {bytes} bytes, and with others at most {bytes_max} travel together: write it to a file that all nodes have, and \
+         pass its name"
+    );
+    serde_json::to_vec(&ErrorReport::new(ErrorKind::TooLarge, attempts, reason)).expect("a report is data")
+}
+
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -142,7 +168,7 @@ fn put_u64(out: &mut Vec<u8>, number: u64) {
 }
 
 fn put_len(out: &mut Vec<u8>, len: usize) {
-    let len = u32::try_from(len).expect("chunks are kept below 4 GiB");
+    let len = u32::try_from(len).expect("whatever travels is kept below 4 GiB");
     out.extend_from_slice(&len.to_le_bytes());
 }
 
@@ -177,6 +203,14 @@ impl<'a> Cursor<'a> {
         self.array::<1>().map(|[byte]| byte)
     }
 
+    fn flag(&mut self) -> Result<bool, Flaw> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Flaw::Odd),
+        }
+    }
+
     fn u32(&mut self) -> Result<u32, Flaw> {
         self.array().map(u32::from_le_bytes)
     }
@@ -193,7 +227,13 @@ impl<'a> Cursor<'a> {
     /// How many follow: never more than there are bytes for.
     fn count(&mut self) -> Result<usize, Flaw> {
         let count = usize::try_from(self.u32()?).map_err(|_| Flaw::Short)?;
-        if count > ITEMS_MAX.min(self.0.len()) { Err(Flaw::Short) } else { Ok(count) }
+        if count > self.0.len() {
+            Err(Flaw::Short)
+        } else if count > ITEMS_MAX {
+            Err(Flaw::Odd)
+        } else {
+            Ok(count)
+        }
     }
 
     fn fate(&mut self) -> Result<Fate, Flaw> {
@@ -218,7 +258,7 @@ mod tests {
     fn chunk() -> Chunk {
         let item = |index: u64| Item { index, args: Payload::from(vec![7; index as usize]) };
         let timeout = Some(Duration::from_millis(5));
-        Chunk { id: ChunkId::first(2).next(), timeout, items: [0, 9, 3].map(item).to_vec() }
+        Chunk { id: ChunkId::first(2).next(), timeout, is_alone: true, items: [0, 9, 3].map(item).to_vec() }
     }
 
     fn answer() -> Answer {
@@ -249,6 +289,23 @@ mod tests {
         assert_eq!(decode_answer(&encode_answer(&answer())), Ok(answer()));
         let unlimited = Chunk { timeout: None, ..chunk() };
         assert_eq!(decode_chunk(&encode_chunk(&unlimited)), Ok(unlimited));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_a_failure_that_can_be_read() {
+        let value = |index: u64, bytes| (index, Fate::Value(Payload::from(vec![7; bytes])));
+        let fates = vec![value(0, 60), value(1, 60), value(2, 40)];
+        let figures = vec![answer().figures[0]; ITEMS_MAX + 1];
+        let read = decode_answer(&encode_answer_within(&Answer { fates, figures, ..answer() }, 100));
+        let read = read.expect("it can be read");
+        assert_eq!(
+            (read.figures.len(), &read.fates[0], &read.fates[2]),
+            (ITEMS_MAX, &value(0, 60), &value(2, 40))
+        );
+        let Fate::Failed(report) = &read.fates[1].1 else { panic!("{:?}", read.fates[1]) };
+        let report: ErrorReport = serde_json::from_slice(report).expect("it is a report");
+        assert_eq!(report.kind, ErrorKind::TooLarge);
+        assert!(report.reason.contains("its result has 60 bytes"), "{report:?}");
     }
 
     #[test]
@@ -289,6 +346,6 @@ mod tests {
         let mut bytes = encode_chunk(&chunk());
         bytes[0] = 9;
         assert_eq!(decode_chunk(&bytes), Err(Flaw::Version(9)));
-        assert_eq!(Flaw::Version(9).to_string(), "it is of version 9, and this program reads 1");
+        assert_eq!(Flaw::Version(9).to_string(), "it is of version 9, and this program reads 2");
     }
 }

@@ -273,6 +273,7 @@ fn told(news: &News) -> String {
         News::Refused { job, why } => format!("job {job}: this agent takes no part: {why}"),
         News::Broken { job, why } => format!("job {job}: this agent cannot run anything: {why}"),
         News::Unreadable(what) => format!("a message that cannot be read: {what}"),
+        News::Trouble(what) => format!("{what}; trying on"),
         News::Connected(true) => "the broker is there again".to_owned(),
         News::Connected(false) => "the broker is gone: keeping what there is until it is back".to_owned(),
         // More may be told one day.

@@ -1,7 +1,7 @@
 //! What an earlier master of the job has left with the broker: answers that nobody has heard, and chunks without one. Their
 //! items come in with the others, and are not put another time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::Piece;
@@ -11,9 +11,22 @@ use crate::chunk::{Answer, Chunk, ChunkId, Fate};
 #[derive(Default)]
 pub(super) struct Earlier {
     answered: HashMap<u64, Fate>,
+    /// Answers whose items have not all come in: until then somebody may still want them.
+    kept: BTreeMap<ChunkId, Kept>,
+    /// Which of these an item is in.
+    kept_of: HashMap<u64, Vec<ChunkId>>,
+    /// Those whose items have, with their payloads.
+    complete: Vec<(ChunkId, Vec<u64>)>,
     chunks: BTreeMap<ChunkId, Left>,
     /// Which chunk an item is in.
     under_way: HashMap<u64, ChunkId>,
+}
+
+/// An answer.
+struct Kept {
+    /// So many of its items have not come in.
+    to_come: usize,
+    payloads: Vec<u64>,
 }
 
 /// A chunk without an answer.
@@ -33,13 +46,33 @@ pub(super) enum Claimed {
 }
 
 impl Earlier {
-    pub(super) fn answer(&mut self, _id: ChunkId, answer: &Answer) {
-        for (index, fate) in &answer.fates {
+    /// An answer; these of its items have come in.
+    pub(super) fn answer(&mut self, id: ChunkId, answer: &Answer, pieces: &[Piece]) {
+        let came: HashSet<u64> = pieces.iter().map(|piece| piece.item.index).collect();
+        let payloads = pieces.iter().map(|piece| piece.payload).collect();
+        let mut kept = Kept { to_come: 0, payloads };
+        for (index, fate) in answer.fates.iter().filter(|(index, _)| !came.contains(index)) {
+            kept.to_come += 1;
+            self.kept_of.entry(*index).or_default().push(id);
             // What was not begun has been put again, or is put now.
             if *fate != Fate::NotBegun && !answer.is_suspect {
                 self.answered.insert(*index, fate.clone());
             }
         }
+        self.keep(id, kept);
+    }
+
+    fn keep(&mut self, id: ChunkId, kept: Kept) {
+        if kept.to_come > 0 {
+            self.kept.insert(id, kept);
+        } else {
+            self.complete.push((id, kept.payloads));
+        }
+    }
+
+    /// The answers all of whose items have come in since this was last called, with their payloads.
+    pub(super) fn take_complete(&mut self) -> Vec<(ChunkId, Vec<u64>)> {
+        std::mem::take(&mut self.complete)
     }
 
     pub(super) fn chunk(&mut self, chunk: Chunk, now: Duration) {
@@ -52,6 +85,13 @@ impl Earlier {
     /// An item comes in.
     pub(super) fn claim(&mut self, piece: Piece) -> Claimed {
         let index = piece.item.index;
+        for id in self.kept_of.remove(&index).unwrap_or_default() {
+            if let Some(mut kept) = self.kept.remove(&id) {
+                kept.to_come -= 1;
+                kept.payloads.push(piece.payload);
+                self.keep(id, kept);
+            }
+        }
         if let Some(fate) = self.answered.remove(&index) {
             return Claimed::Answered(piece, fate);
         }
@@ -67,10 +107,7 @@ impl Earlier {
     /// The items of the chunk that have come in, if it is one; the others find their answer when they do.
     pub(super) fn answered(&mut self, id: ChunkId, answer: &Answer) -> Option<Vec<Piece>> {
         let left = self.remove(id)?;
-        self.answer(id, answer);
-        for piece in &left.pieces {
-            self.answered.remove(&piece.item.index);
-        }
+        self.answer(id, answer, &left.pieces);
         Some(left.pieces)
     }
 
@@ -97,6 +134,7 @@ impl Earlier {
             .map(|left| {
                 left.heard = now;
                 left.copies += 1;
+                left.chunk.is_alone = true;
                 // Whatever its first master called its copies: this one is another.
                 (u32::MAX - left.copies, left.chunk.clone())
             })

@@ -9,6 +9,8 @@ use crate::chunk::ChunkId;
 
 /// Nobody has come for so long: people should know.
 const ALONE_AFTER: Duration = Duration::from_secs(5);
+/// What still does not succeed is said again after this.
+pub(crate) const TROUBLE_AGAIN: Duration = Duration::from_secs(60);
 /// An agent that has not spoken for so many leases is gone.
 const GONE_LEASES: u32 = 3;
 
@@ -90,8 +92,8 @@ pub(super) struct Fleet {
     notices: Vec<Notice>,
     is_alone_said: bool,
     last_broken: Option<String>,
-    /// What was said last of the broker.
-    trouble: Option<String>,
+    /// What was said last of the broker, and when.
+    trouble: Option<(String, Duration)>,
     /// When an agent last did something for the queue, or was not idle.
     moved: Duration,
 }
@@ -149,8 +151,16 @@ impl Fleet {
         }
     }
 
-    pub(super) fn trouble(&mut self, what: String) {
-        if self.trouble.replace(what.clone()).as_ref() != Some(&what) {
+    /// What agents have said before, nobody has heard.
+    pub(super) fn connected(&mut self, now: Duration) {
+        self.moved = now;
+        self.agents.values_mut().for_each(|agent| agent.heard = now);
+    }
+
+    pub(super) fn trouble(&mut self, what: String, now: Duration) {
+        let is_known = |(last, said): &(String, Duration)| *last == what && *said + TROUBLE_AGAIN > now;
+        if !self.trouble.as_ref().is_some_and(is_known) {
+            self.trouble = Some((what.clone(), now));
             self.notices.push(Notice::Trouble { what });
         }
     }

@@ -1,11 +1,14 @@
-//! How many items a chunk has: as many as take a moment, from what items took so far.
+//! How many items a chunk has: as many as take a moment, from what items took so far, and as have results of a size that travels
+//! well.
 
 use std::time::Duration;
 
-use crate::chunk::Answer;
+use crate::chunk::{Answer, Fate};
 
 /// So long a chunk keeps a worker busy: a hundred times what its way takes, and little to lose.
 const CHUNK_TIME: Duration = Duration::from_millis(250);
+/// Results of a chunk, in bytes, as far as those so far can tell.
+const CHUNK_VALUE_BYTES: usize = 4 << 20;
 const CHUNK_ITEMS_MAX: usize = 4_096;
 /// What an agent had is lost with it where items start once at most.
 const CHUNK_ITEMS_MAX_ONCE: usize = 16;
@@ -17,26 +20,44 @@ pub(super) struct Pace {
     items: usize,
     /// What an item took, the latest counting most.
     mean: Option<Duration>,
+    /// The same of its result, in bytes.
+    mean_bytes: usize,
 }
 
 impl Pace {
     pub(super) fn new(given: Option<usize>, at_most_once: bool) -> Pace {
         let max = if at_most_once { CHUNK_ITEMS_MAX_ONCE } else { CHUNK_ITEMS_MAX };
-        Pace { given, max, items: 1, mean: None }
+        Pace { given, max, items: 1, mean: None, mean_bytes: 0 }
     }
 
     pub(super) fn chunk_items(&self) -> usize {
         self.given.map_or(self.items, |items| items.min(crate::wire::ITEMS_MAX))
     }
 
+    /// Results of so many items, in bytes, as far as those so far can tell.
+    pub(super) fn value_bytes(&self, items: u64) -> usize {
+        usize::try_from(items).unwrap_or(usize::MAX).saturating_mul(self.mean_bytes)
+    }
+
     pub(super) fn heard(&mut self, answer: &Answer) {
-        let items: u32 = answer.figures.iter().map(|figures| figures.items).sum();
-        let busy: Duration = answer.figures.iter().map(|figures| figures.busy).sum();
+        let (mut values, mut bytes) = (0, 0);
+        for (_, fate) in &answer.fates {
+            if let Fate::Value(value) = fate {
+                (values, bytes) = (values + 1, bytes + value.as_bytes().len());
+            }
+        }
+        if let Some(mean) = bytes.checked_div(values) {
+            self.mean_bytes = if self.mean_bytes == 0 { mean } else { self.mean_bytes / 4 * 3 + mean / 4 };
+        }
+        // Agents may say anything.
+        let items = answer.figures.iter().fold(0_u32, |items, figures| items.saturating_add(figures.items));
+        let busy =
+            answer.figures.iter().fold(Duration::ZERO, |busy, figures| busy.saturating_add(figures.busy));
         let Some(took) = busy.checked_div(items) else { return };
-        let mean = self.mean.map_or(took, |mean| (mean * 3 + took) / 4);
+        let mean = self.mean.map_or(took, |mean| mean.saturating_mul(3).saturating_add(took) / 4);
         self.mean = Some(mean);
         let fit = CHUNK_TIME.as_nanos() / mean.as_nanos().max(1);
-        let fit = usize::try_from(fit).unwrap_or(usize::MAX);
+        let fit = usize::try_from(fit).unwrap_or(usize::MAX).min(CHUNK_VALUE_BYTES / self.mean_bytes.max(1));
         // Little by little: the first items tell little of the others.
         self.items = fit.clamp(1, self.max).min(2 * self.items);
     }
@@ -44,6 +65,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use procession::Payload;
+
     use super::*;
     use crate::chunk::Figures;
 
@@ -65,6 +88,25 @@ mod tests {
         assert_eq!(sizes, [1, 2, 4, 8, 16, 25, 25, 25]);
         pace.heard(&answer(1, Duration::from_secs(100)));
         assert_eq!(pace.chunk_items(), 1, "one that takes long is alone");
+    }
+
+    #[test]
+    fn chunks_shrink_to_results_that_travel_well() {
+        let mut pace = Pace::new(None, false);
+        let large = || (0, Fate::Value(Payload::from(vec![0; 1 << 20])));
+        for _ in 0..8 {
+            pace.heard(&Answer { fates: vec![large()], ..answer(1, Duration::from_nanos(1)) });
+        }
+        assert_eq!((pace.chunk_items(), pace.value_bytes(3)), (4, 3 << 20));
+    }
+
+    #[test]
+    fn figures_that_mean_nothing_harm_nobody() {
+        let mut pace = Pace::new(None, false);
+        let mut odd = answer(u32::MAX, Duration::MAX);
+        odd.figures.push(odd.figures[0]);
+        (0..3).for_each(|_| pace.heard(&odd));
+        assert_eq!(pace.chunk_items(), 1);
     }
 
     #[test]

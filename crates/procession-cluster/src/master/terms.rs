@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Drain,
     /// Agents are to stop what runs.
     Stop,
+    /// The queue has no consumer: make it.
+    MakeConsumer,
     /// The queue is there and hands nothing out: make its consumer anew.
     Recreate,
 }

@@ -1,39 +1,52 @@
 //! An agent at its broker: jobs are found, chunks leased, renewed and answered.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::stream::Stream;
-use async_nats::jetstream::{self, AckKind};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender};
 use tokio::task::JoinSet;
 
-use super::{Broker, Published, body, publish};
+use super::claim::Claims;
+use super::{
+    AGAIN_AFTER, Broker, Published, TROUBLE_TRIES, body, delivery_of, is_missing, next_message, publish,
+};
 use crate::agent::Event;
 use crate::chunk::{Answer, Chunk, ChunkId};
 use crate::error::Error;
+use crate::leases::{Delivery, LOSSES_MAX};
 use crate::manifest::{JobState, Manifest};
 use crate::master::Hello;
-use crate::names::{CONSUMER, Names};
+use crate::names::{CONSUMER, Names, chunk_of};
 use crate::wire;
 
 /// A request for a chunk waits so long at the broker. Short: what comes back to the queue is handed out to new requests at the
 /// latest.
 const PULL_FOR: Duration = Duration::from_secs(1);
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// An acknowledgement that the broker has not heard of after so many tries is left to the next delivery.
+const ACKS_MAX: u32 = 5;
+const SAY_WITHIN: Duration = Duration::from_millis(500);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How often the state of a job is read, in case that news of it was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Every job that the broker knows of.
-pub(crate) async fn jobs(jobs: &Stream) -> Vec<Manifest> {
+/// The jobs that the broker knows of; those that it has told of by then.
+pub(crate) async fn jobs(jobs: &Stream, within: Duration) -> Vec<Manifest> {
+    let until = tokio::time::Instant::now() + within;
     let (mut manifests, mut from) = (Vec::new(), 1);
-    while let Ok(message) = jobs.direct_get_next_for_subject(Names::jobs(), Some(from)).await {
+    // The others are found another time.
+    while let Ok(Ok(Some(message))) =
+        tokio::time::timeout_at(until, next_message(jobs, Names::jobs(), from)).await
+    {
         from = message.sequence + 1;
         // What cannot be read is of another program, or of another version.
         manifests.extend(serde_json::from_slice::<Manifest>(&message.payload));
@@ -43,9 +56,14 @@ pub(crate) async fn jobs(jobs: &Stream) -> Vec<Manifest> {
 
 /// Tells a master of this agent.
 pub(crate) async fn say(broker: &Broker, names: &Names, hello: &Hello) {
+    // A broker that is away takes some messages for later, and then keeps whoever has another one.
+    if !*broker.is_up.borrow() {
+        return;
+    }
     let bytes = serde_json::to_vec(hello).expect("a hello is data");
     // The next one says the same.
-    let _ = broker.client.publish(names.hello(), Bytes::from(bytes)).await;
+    let said = broker.client.publish(names.hello(), Bytes::from(bytes));
+    let _ = tokio::time::timeout(SAY_WITHIN, said).await;
 }
 
 /// One job, for an agent that takes part in it.
@@ -54,27 +72,33 @@ pub(crate) struct Post {
     broker: Broker,
     names: Names,
     agent: Arc<str>,
+    lease: Duration,
     consumer: Consumer<pull::Config>,
+    work: Stream,
     answers: Stream,
     jobs: Stream,
     objects: ObjectStore,
+    /// Chunks whose arguments are on their way.
+    fetched: Arc<Mutex<BTreeSet<ChunkId>>>,
+    /// No more chunks for now.
+    pauses: Arc<AtomicBool>,
 }
 
-/// A chunk in hand.
+/// A chunk that was handed out, and the place of the agent's that it takes up.
 pub(crate) struct Leased {
     pub(crate) chunk: Chunk,
-    pub(crate) delivery: u32,
-    pub(crate) lease: Lease,
-}
-
-/// What ends or renews a lease. While it lives it takes up one of the agent's places.
-pub(crate) struct Lease {
-    acker: Arc<Acker>,
-    _place: OwnedSemaphorePermit,
+    pub(crate) delivery: Delivery,
+    pub(crate) acker: Arc<Acker>,
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 impl Post {
-    pub(crate) async fn open(broker: &Broker, names: &Names, agent: &str) -> Result<Post, Error> {
+    pub(crate) async fn open(
+        broker: &Broker,
+        names: &Names,
+        agent: &str,
+        lease: Duration,
+    ) -> Result<Post, Error> {
         let stream = &broker.stream;
         let work = stream.get_stream(names.work_stream()).await;
         let work = work.map_err(|error| Error::refused("the job's chunks", error))?;
@@ -85,7 +109,8 @@ impl Post {
         let objects = body::make_bucket(broker, names).await?;
         let jobs = broker.jobs().await?;
         let (broker, names, agent) = (broker.clone(), names.clone(), Arc::from(agent));
-        Ok(Post { broker, names, agent, consumer, answers, jobs, objects })
+        let (fetched, pauses) = (Arc::default(), Arc::default());
+        Ok(Post { broker, names, agent, lease, consumer, work, answers, jobs, objects, fetched, pauses })
     }
 
     /// Asks for chunks, as many as there are places, until the set is dropped or `places` are closed.
@@ -110,6 +135,10 @@ impl Post {
     async fn pull(self, place: OwnedSemaphorePermit, places: Arc<Semaphore>, told: UnboundedSender<Event>) {
         let mut place = Some(place);
         while !places.is_closed() && !told.is_closed() {
+            if self.pauses.load(Ordering::Relaxed) {
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                continue;
+            }
             self.broker.up().await;
             let pulled = self.consumer.fetch().max_messages(1).expires(PULL_FOR).messages();
             let pulled = async {
@@ -120,12 +149,14 @@ impl Post {
             let Ok(message) = tokio::time::timeout(PULL_FOR * 3, pulled).await else { continue };
             let Some(message) = message else {
                 // Nothing, or no consumer: it may be made anew.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 continue;
             };
-            let delivery = message.info().map_or(1, |info| u32::try_from(info.delivered).unwrap_or(u32::MAX));
+            let Some(delivery) = delivery_of(&message) else { continue };
             let (message, acker) = message.split();
-            let bytes = body::unpack(&self.objects, message.headers.as_ref(), message.payload).await;
+            let bytes = self
+                .fetch(&message.subject, (&acker, &places), message.headers.as_ref(), message.payload)
+                .await;
             if let Err(body::Fault::Missing) = bytes {
                 // A copy of a chunk that has been answered.
                 let _ = acker.ack_with(AckKind::Term).await;
@@ -136,8 +167,8 @@ impl Post {
             match chunk {
                 Ok(chunk) => {
                     let place = place.take().expect("the loop ends with it");
-                    let lease = Lease { acker: Arc::new(acker), _place: place };
-                    let _ = told.send(Event::Leased(Box::new(Leased { chunk, delivery, lease })));
+                    let acker = Arc::new(acker);
+                    let _ = told.send(Event::Leased(Box::new(Leased { chunk, delivery, acker, place })));
                     return;
                 }
                 // It comes again once its lease has run out, to somebody who may be able to read it.
@@ -146,66 +177,147 @@ impl Post {
         }
     }
 
+    /// What a message says. However long its way is, the lease does not run out meanwhile.
+    async fn fetch(
+        &self,
+        subject: &str,
+        (acker, places): (&Acker, &Semaphore),
+        headers: Option<&HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Bytes, body::Fault> {
+        let id = chunk_of(subject).filter(|_| headers.is_some_and(body::is_packed));
+        self.fetched().extend(id);
+        let mut unpacked = std::pin::pin!(body::unpack(&self.objects, headers, payload));
+        let bytes = loop {
+            match tokio::time::timeout(self.lease / 3, &mut unpacked).await {
+                Ok(bytes) => break bytes,
+                Err(_) if places.is_closed() => {
+                    // Somebody else may have it at once.
+                    let _ = acker.ack_with(AckKind::Nak(None)).await;
+                    break Err(body::Fault::Unread("the agent leaves".to_owned()));
+                }
+                // One that is lost is followed by others.
+                Err(_) => drop(acker.ack_with(AckKind::Progress).await),
+            }
+        };
+        if let Some(id) = id {
+            self.fetched().remove(&id);
+        }
+        bytes
+    }
+
+    /// Asks for no more chunks until this is taken back. Those that were asked for before may still come.
+    pub(crate) fn pause(&self, pauses: bool) {
+        self.pauses.store(pauses, Ordering::Relaxed);
+    }
+
+    /// The chunks whose arguments are on their way.
+    pub(crate) fn fetched(&self) -> MutexGuard<'_, BTreeSet<ChunkId>> {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Says that a chunk is still in hand.
-    pub(crate) fn renew(&self, lease: &Lease) {
-        let acker = Arc::clone(&lease.acker);
+    pub(crate) fn renew(&self, acker: &Arc<Acker>) {
+        if !*self.broker.is_up.borrow() {
+            return;
+        }
+        let acker = Arc::clone(acker);
         // A renewal that is lost is followed by others.
         tokio::spawn(async move { acker.ack_with(AckKind::Progress).await });
     }
 
-    /// Tries to be the only one that ever begins a chunk.
-    pub(crate) fn claim(&self, id: ChunkId, told: &UnboundedSender<Event>) {
-        let (post, told) = (self.clone(), told.clone());
-        tokio::spawn(async move {
-            let subject = post.names.claim(id);
-            let name = format!("claim-{id}-{}", post.agent);
-            let agent = Bytes::copy_from_slice(post.agent.as_bytes());
-            let place = (&*post.names.answer_stream(), &*subject);
-            let is_ours = match publish(&post.broker, place, &name, HeaderMap::new(), agent).await {
-                Published::Stored => true,
-                Published::Gone => false,
-                // Our own claim, if word of it was lost for longer than the broker knows messages again.
-                Published::Taken => post.claimed_by(&subject).await.is_some_and(|by| *by == *post.agent),
-            };
-            let _ = told.send(Event::Claimed(id, is_ours));
-        });
+    /// Says that a chunk need not come again.
+    pub(crate) fn acknowledge(&self, acker: Arc<Acker>) {
+        let post = self.clone();
+        tokio::spawn(async move { post.acknowledged(&acker).await });
     }
 
-    async fn claimed_by(&self, subject: &str) -> Option<String> {
-        loop {
+    /// The same, until the broker has heard it.
+    async fn acknowledged(&self, acker: &Acker) {
+        for _ in 0..ACKS_MAX {
             self.broker.up().await;
-            match self.answers.direct_get_last_for_subject(subject).await {
-                Ok(message) => return String::from_utf8(message.payload.to_vec()).ok(),
-                Err(error) if is_missing(&error) => return None,
-                Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
+            if acker.double_ack().await.is_ok() {
+                break;
             }
         }
     }
 
-    /// Publishes what became of a chunk, and ends its lease.
-    pub(crate) fn finish(&self, id: ChunkId, answer: &Answer, lease: &Lease, told: &UnboundedSender<Event>) {
-        let bytes = wire::encode_answer(answer);
-        let (post, acker, told) = (self.clone(), Arc::clone(&lease.acker), told.clone());
+    /// Tries to be the only one that ever begins a chunk.
+    pub(crate) fn claim(&self, id: ChunkId, delivery: Delivery, told: &UnboundedSender<Event>) {
+        let (post, told) = (self.clone(), told.clone());
         tokio::spawn(async move {
-            let name = format!("answer-{id}-{}", post.agent);
+            let Post { broker, names, work, answers, .. } = &post;
+            let claims = Claims { broker, names, work, answers };
+            let claimed = claims.claim(id, &post.agent, Some(delivery)).await;
+            let _ = told.send(Event::Claimed(id, claimed));
+        });
+    }
+
+    /// Notes that a chunk is begun alone, unless that was noted too often: each note without an answer is an agent lost with it.
+    pub(crate) fn charge(&self, id: ChunkId, told: &UnboundedSender<Event>) {
+        let (post, told) = (self.clone(), told.clone());
+        tokio::spawn(async move {
+            let nonce = format!("{} {:016x}", post.agent, fastrand::u64(..));
+            let mut is_noted = false;
+            for number in 1..=LOSSES_MAX {
+                let subject = post.names.charge(id, number);
+                let name = format!("charge-{id}-{number}-{nonce}");
+                let place = (&*post.names.answer_stream(), &*subject);
+                let bytes = Bytes::copy_from_slice(nonce.as_bytes());
+                is_noted = match publish(&post.broker, place, &name, HeaderMap::new(), bytes).await {
+                    Published::Stored => true,
+                    // Ours, if word of it was lost for longer than the broker knows messages again.
+                    Published::Taken => {
+                        let noted = post.answers.direct_get_last_for_subject(subject).await;
+                        noted.is_ok_and(|noted| noted.payload == nonce.as_bytes())
+                    }
+                    Published::Gone => false,
+                };
+                if is_noted {
+                    break;
+                }
+            }
+            let _ = told.send(Event::Charged(id, is_noted));
+        });
+    }
+
+    /// Publishes what became of a chunk, and ends its leases.
+    pub(crate) fn finish(
+        &self,
+        id: ChunkId,
+        answer: &Answer,
+        ackers: Vec<Arc<Acker>>,
+        told: &UnboundedSender<Event>,
+    ) {
+        let bytes = wire::encode_answer(answer);
+        let (post, told) = (self.clone(), told.clone());
+        tokio::spawn(async move {
+            // Another answer of ours, should the first be refused, is another message.
+            let name = format!("answer-{id}-{}-{:08x}", post.agent, fastrand::u32(..));
+            let mut tries = 0;
             let published = loop {
                 post.broker.up().await;
                 match body::pack(&post.objects, &name, bytes.clone()).await {
                     Ok((headers, payload)) => {
-                        let packed = headers.clone();
                         let place = (&*post.names.answer_stream(), &*post.names.answer(id));
-                        let published = publish(&post.broker, place, &name, headers, payload).await;
-                        if published == Published::Taken {
-                            body::discard(&post.objects, Some(&packed)).await;
-                        }
-                        break published;
+                        // What was put aside for an answer that came too late goes with the bucket: so agents need no right
+                        // to delete anything.
+                        break publish(&post.broker, place, &name, headers, payload).await;
                     }
                     Err(_) if post.state().await == Some(JobState::Ended) => break Published::Gone,
-                    Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
+                    Err(what) => {
+                        tries += 1;
+                        if tries >= TROUBLE_TRIES {
+                            post.broker.complain("the broker takes no large answers", &what);
+                        }
+                        tokio::time::sleep(AGAIN_AFTER).await;
+                    }
                 }
             };
             if published != Published::Gone {
-                let _ = acker.ack().await;
+                for acker in &ackers {
+                    post.acknowledged(acker).await;
+                }
             }
             let _ = told.send(Event::Answered(id));
         });
@@ -222,10 +334,11 @@ impl Post {
         }
     }
 
-    /// Whether there is another job that could be taken part in.
-    pub(crate) async fn has_others(&self) -> bool {
-        let all = jobs(&self.jobs).await;
-        all.iter().any(|manifest| manifest.state == JobState::Open && manifest.job != self.names.job())
+    /// The jobs that there are beside this one.
+    pub(crate) async fn others(&self, within: Duration) -> Vec<Manifest> {
+        let mut all = jobs(&self.jobs, within).await;
+        all.retain(|manifest| manifest.job != self.names.job());
+        all
     }
 
     /// Tells of every change of the job's state.
@@ -252,17 +365,5 @@ impl Post {
 
     pub(crate) async fn say(&self, hello: &Hello) {
         say(&self.broker, &self.names, hello).await;
-    }
-}
-
-fn is_missing(error: &jetstream::stream::DirectGetError) -> bool {
-    use jetstream::stream::DirectGetErrorKind;
-    match error.kind() {
-        DirectGetErrorKind::NotFound => true,
-        DirectGetErrorKind::ErrorResponse(status, _) => status.as_u16() == 404,
-        DirectGetErrorKind::InvalidSubject
-        | DirectGetErrorKind::TimedOut
-        | DirectGetErrorKind::Request
-        | DirectGetErrorKind::Other => false,
     }
 }

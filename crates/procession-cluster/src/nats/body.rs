@@ -1,6 +1,7 @@
 //! What a message says: in itself, or in the object store where it is too large for one.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::object_store::{self, GetErrorKind, ObjectStore};
@@ -13,6 +14,8 @@ use crate::names::{Names, OBJECT_HEADER};
 
 /// Larger payloads go through the object store: the broker's messages have at most 1 MiB unless somebody said otherwise.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 512 << 10;
+/// What is put aside may be on its way for so long: a broker that forbids what fetching it takes says nothing at all.
+const FETCH_WITHIN: Duration = Duration::from_secs(600);
 /// No chunk and no answer is larger than this.
 const OBJECT_BYTES_MAX: usize = 4 << 30;
 
@@ -49,6 +52,9 @@ pub(crate) async fn pack(
 pub(crate) enum Fault {
     /// What it put aside was deleted: whoever wanted it has had it.
     Missing,
+    /// What it put aside has so many bytes, which nobody has sent in good faith.
+    Large(usize),
+    /// For now.
     Unread(String),
 }
 
@@ -56,6 +62,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Missing => f.write_str("its object is gone"),
+            Fault::Large(bytes) => write!(f, "its object has {bytes} bytes"),
             Fault::Unread(what) => f.write_str(what),
         }
     }
@@ -70,13 +77,20 @@ pub(crate) async fn unpack(
     let Some(name) = headers.and_then(|headers| headers.get(OBJECT_HEADER)) else {
         return Ok(payload);
     };
-    let mut object = store.get(name.as_str()).await.map_err(|error| match error.kind() {
+    let fetched = tokio::time::timeout(FETCH_WITHIN, fetch(store, name.as_str())).await;
+    fetched.unwrap_or_else(|_| {
+        Err(Fault::Unread(format!("the object {name} did not come within {FETCH_WITHIN:?}")))
+    })
+}
+
+async fn fetch(store: &ObjectStore, name: &str) -> Result<Bytes, Fault> {
+    let mut object = store.get(name).await.map_err(|error| match error.kind() {
         GetErrorKind::NotFound => Fault::Missing,
         _ => Fault::Unread(error.to_string()),
     })?;
     let size = object.info().size;
     if size > OBJECT_BYTES_MAX {
-        return Err(Fault::Unread(format!("the object {name} has {size} bytes")));
+        return Err(Fault::Large(size));
     }
     let mut bytes = Vec::new();
     let read = object.read_to_end(&mut bytes).await;

@@ -1,19 +1,24 @@
 //! A master at its broker: chunks go out, answers come in, and what agents say is heard.
 
+mod before;
+mod hand;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::object_store::ObjectStore;
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, Stream};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{Broker, Published, body, publish};
+use self::before::session_before;
+use super::{AGAIN_AFTER, Broker, TROUBLE_TRIES, body, publish};
 use crate::chunk::{Answer, Chunk, ChunkId};
 use crate::error::{Error, ErrorKind};
 use crate::manifest::{JobState, Manifest};
@@ -23,22 +28,19 @@ use crate::wire;
 
 /// How often the broker is asked what its queue has.
 const ASK_EVERY: Duration = Duration::from_millis(500);
-/// Chunks on their way to the broker at once.
-const PUTS_MAX: usize = 64;
-/// Chunks taken back in one go.
-const TAKE_BACK: usize = 256;
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
-/// What has failed so often may need somebody.
-const TROUBLE_TRIES: u32 = 3;
-/// An answer that cannot be read so often is none.
-const READS_MAX: u32 = 20;
+/// Requests for chunks that wait at the broker: one for each worker of all agents, and one for each agent. It has 512 by default.
+const WAITING_MAX: i64 = 1 << 16;
 /// What is still to be said to the broker at the end is said within this, or not at all.
 const END_WITHIN: Duration = Duration::from_secs(5);
+/// A job that the broker does not take within this does not begin.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the broker, or somebody through it, has said.
 #[derive(Debug)]
 pub(crate) enum Event {
     Answered(ChunkId, Answer),
+    /// An answer is on its way, still.
+    Arrives,
     /// A chunk that no agent has; and whether one that is gone had begun it, and it may not begin again.
     TakenBack(ChunkId, bool),
     Heard(Hello),
@@ -49,8 +51,6 @@ pub(crate) enum Event {
         asked: Instant,
     },
     Connected(bool),
-    /// Something does not succeed, and is tried again.
-    Trouble(String),
     /// Nothing more can come.
     Failed(String),
 }
@@ -84,10 +84,10 @@ struct Job {
 
 impl Link {
     /// Describes a job to the broker, or goes on with it.
-    pub(crate) async fn open(broker: Broker, mut manifest: Manifest) -> Result<Link, Error> {
+    pub(crate) async fn open(broker: Broker, manifest: Manifest) -> Result<Link, Error> {
         let names = Names::new(&manifest.job);
         let jobs = broker.jobs().await?;
-        manifest.session = session_before(&jobs, &names).await + 1;
+        let described = session_before(&jobs, &names).await?;
         let objects = body::make_bucket(&broker, &names).await?;
         let make = |config: stream::Config| {
             let (context, name) = (broker.stream.clone(), config.name.clone());
@@ -115,10 +115,14 @@ impl Link {
             ..stream::Config::default()
         })
         .await?;
-        let job = Job { broker, names, manifest, jobs, work, answers, objects, packed: Arc::default() };
+        let mut job = Job { broker, names, manifest, jobs, work, answers, objects, packed: Arc::default() };
         // In this order: an agent answers before it lets go of a chunk.
         let chunks = job.chunks_before().await?;
         let (answers, last) = job.answers_before().await?;
+        // The description may be gone, and names must not come twice.
+        let ids = chunks.iter().map(|chunk| chunk.id).chain(answers.iter().map(|(id, _)| *id));
+        let session = ids.map(ChunkId::session).fold(described, u32::max);
+        job.manifest.session = session.saturating_add(1);
         job.make_consumer().await?;
         let (commands, received) = unbounded_channel();
         let (told, events) = mpsc::channel();
@@ -127,7 +131,10 @@ impl Link {
         ears.spawn(job.clone().hear_agents(told.clone()));
         ears.spawn(job.clone().watch(told.clone()));
         let hand = tokio::spawn(job.clone().obey(received, told));
-        job.publish_state(JobState::Open).await;
+        if tokio::time::timeout(OPEN_WITHIN, job.publish_state(JobState::Open)).await.is_err() {
+            let trouble = job.broker.take_trouble().unwrap_or_else(|| "it does not answer".to_owned());
+            return Err(Error::refused("the broker does not take the job", trouble));
+        }
         Ok(Link { commands, events, chunks, answers, job, ears, hand })
     }
 
@@ -140,25 +147,28 @@ impl Link {
         if keep || !*job.broker.is_up.borrow() {
             return;
         }
-        job.publish_state(JobState::Ended).await;
-        let stream = &job.broker.stream;
-        // What is not deleted costs room, and nobody has a use for a failure to do so.
-        let _ = stream.delete_stream(job.names.work_stream()).await;
-        let _ = stream.delete_stream(job.names.answer_stream()).await;
-        let _ = stream.delete_object_store(job.names.bucket()).await;
-        let _ = job.jobs.purge().filter(job.names.manifest()).await;
-        let _ = job.broker.client.flush().await;
+        let closing = async {
+            // What is not deleted costs room, and nobody has a use for a failure to do so.
+            job.publish_state(JobState::Ended).await;
+            let stream = &job.broker.stream;
+            let _ = stream.delete_stream(job.names.work_stream()).await;
+            let _ = stream.delete_stream(job.names.answer_stream()).await;
+            let _ = stream.delete_object_store(job.names.bucket()).await;
+            let _ = job.jobs.purge().filter(job.names.manifest()).await;
+            let _ = job.broker.client.flush().await;
+        };
+        let _ = tokio::time::timeout(END_WITHIN, closing).await;
+    }
+
+    /// What does not succeed at the broker, if anything was tried in vain since this was last called.
+    pub(crate) fn take_trouble(&self) -> Option<String> {
+        self.job.broker.take_trouble()
     }
 
     /// Which of the job's masters this is.
     pub(crate) fn session(&self) -> u32 {
         self.job.manifest.session
     }
-}
-
-async fn session_before(jobs: &Stream, names: &Names) -> u32 {
-    let Ok(message) = jobs.direct_get_last_for_subject(names.manifest()).await else { return 0 };
-    serde_json::from_slice::<Manifest>(&message.payload).map_or(0, |manifest| manifest.session)
 }
 
 impl Job {
@@ -168,6 +178,7 @@ impl Job {
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.manifest.lease,
             max_ack_pending: -1,
+            max_waiting: WAITING_MAX,
             ..pull::Config::default()
         };
         let made = self.work.create_consumer(config).await;
@@ -189,73 +200,48 @@ impl Job {
         .await;
     }
 
-    /// Chunks of an earlier master that have no answer.
-    async fn chunks_before(&self) -> Result<Vec<Chunk>, Error> {
-        let (mut chunks, mut from) = (Vec::new(), 1);
-        while let Ok(message) = self.work.direct_get_next_for_subject(self.names.all_work(), Some(from)).await
-        {
-            from = message.sequence + 1;
-            let bytes = body::unpack(&self.objects, Some(&message.headers), message.payload).await;
-            let bytes = match bytes {
-                Err(body::Fault::Missing) => continue,
-                bytes => bytes.map_err(|fault| Error::refused("a chunk of the run before", fault))?,
-            };
-            match wire::decode_chunk(&bytes) {
-                Ok(chunk) => {
-                    self.note_packed(chunk.id, Some(&message.headers));
-                    chunks.push(chunk);
-                }
-                Err(flaw) => return Err(Error::refused("a chunk of the run before cannot be read", flaw)),
-            }
-        }
-        Ok(chunks)
-    }
-
-    /// Answers that no earlier master has put on record, and where the stream goes on behind them.
-    async fn answers_before(&self) -> Result<(Vec<(ChunkId, Answer)>, u64), Error> {
-        let (mut answers, mut from) = (Vec::new(), 1);
-        while let Ok(message) =
-            self.answers.direct_get_next_for_subject(self.names.all_answers(), Some(from)).await
-        {
-            from = message.sequence + 1;
-            if let Some(answer) = self.read(&message.subject, Some(&message.headers), message.payload).await {
-                answers.push(answer);
-            }
-        }
-        Ok((answers, from))
-    }
-
-    /// An answer, unless it is none: then whoever sent it is not to be trusted with the slot.
+    /// An answer; none: it is no answer, and whoever sent it is not to be trusted with the slot. An error: it cannot be read now.
     async fn read(
         &self,
         subject: &str,
         headers: Option<&HeaderMap>,
         payload: Bytes,
-    ) -> Option<(ChunkId, Answer)> {
-        let id = chunk_of(subject)?;
-        let mut tries = 1;
-        let bytes = loop {
-            match body::unpack(&self.objects, headers, payload.clone()).await {
-                // The broker may have gone in between.
-                Err(body::Fault::Unread(_)) if tries < READS_MAX => {
-                    tries += 1;
-                    tokio::time::sleep(AGAIN_AFTER).await;
-                    self.broker.up().await;
-                }
-                bytes => break bytes,
-            }
+    ) -> Result<Option<(ChunkId, Answer)>, String> {
+        let Some(id) = chunk_of(subject) else { return Ok(None) };
+        let bytes = match body::unpack(&self.objects, headers, payload).await {
+            Err(body::Fault::Unread(what)) => return Err(what),
+            Err(body::Fault::Missing | body::Fault::Large(_)) => None,
+            Ok(bytes) => Some(bytes),
         };
-        let answer = bytes.map(|bytes| wire::decode_answer(&bytes));
-        match answer {
-            Ok(Ok(answer)) => {
-                self.note_packed(id, headers);
-                Some((id, answer))
+        if let Some(answer) = bytes.and_then(|bytes| wire::decode_answer(&bytes).ok()) {
+            self.note_packed(id, headers);
+            return Ok(Some((id, answer)));
+        }
+        // The chunk is silent now, and is put again.
+        let _ = self.answers.purge().filter(subject).await;
+        Ok(None)
+    }
+
+    /// The same, however long the broker cannot say what it is.
+    async fn read_in_time(
+        &self,
+        subject: &str,
+        headers: Option<&HeaderMap>,
+        payload: Bytes,
+    ) -> Option<(ChunkId, Answer)> {
+        let mut tries = 0;
+        loop {
+            self.broker.up().await;
+            match self.read(subject, headers, payload.clone()).await {
+                Ok(answer) => return answer,
+                Err(what) => {
+                    tries += 1;
+                    if tries >= TROUBLE_TRIES {
+                        self.broker.complain("a large answer cannot be fetched from the broker", &what);
+                    }
+                }
             }
-            Ok(Err(_)) | Err(_) => {
-                // The chunk is silent now, and is put again.
-                let _ = self.answers.purge().filter(subject).await;
-                None
-            }
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 
@@ -284,7 +270,15 @@ impl Job {
                     let Ok(sequence) = message.info().map(|info| info.stream_sequence) else { break };
                     from = from.max(sequence + 1);
                     let (message, _) = message.split();
-                    let answer = self.read(&message.subject, message.headers.as_ref(), message.payload).await;
+                    let (subject, headers) = (&message.subject, message.headers.as_ref());
+                    let mut read = std::pin::pin!(self.read_in_time(subject, headers, message.payload));
+                    let answer = loop {
+                        match tokio::time::timeout(self.manifest.lease, &mut read).await {
+                            Ok(answer) => break answer,
+                            Err(_) if told.send(Event::Arrives).is_err() => return,
+                            Err(_) => {}
+                        }
+                    };
                     if let Some((id, answer)) = answer
                         && told.send(Event::Answered(id, answer)).is_err()
                     {
@@ -319,27 +313,39 @@ impl Job {
         let mut is_up = self.broker.is_up.clone();
         let mut was_up = true;
         loop {
-            let asked = Instant::now();
-            let info = self.work.consumer_info(CONSUMER).await;
-            let queue = match info {
-                Ok(info) => Some((info.num_pending, true)),
-                Err(error) if format!("{error:?}").contains("NotFound") => Some((0, false)),
-                Err(_) => None,
-            };
-            if let Some((waiting, has_consumer)) = queue
-                && told.send(Event::Queue { waiting, has_consumer, asked }).is_err()
-            {
-                return;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(ASK_EVERY) => {}
+            let event = tokio::select! {
+                // What is heard of the queue over a new connection counts after it.
+                biased;
                 changed = is_up.changed() => {
                     let now = *is_up.borrow_and_update();
-                    let is_news = std::mem::replace(&mut was_up, now) != now;
-                    if changed.is_err() || (is_news && told.send(Event::Connected(now)).is_err()) {
+                    if changed.is_err() {
                         return;
                     }
+                    if std::mem::replace(&mut was_up, now) == now {
+                        continue;
+                    }
+                    Event::Connected(now)
                 }
+                queue = self.ask() => queue,
+            };
+            if told.send(event).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What the queue has, in a while.
+    async fn ask(&self) -> Event {
+        loop {
+            tokio::time::sleep(ASK_EVERY).await;
+            self.broker.up().await;
+            let asked = Instant::now();
+            match self.work.consumer_info(CONSUMER).await {
+                Ok(info) => return Event::Queue { waiting: info.num_pending, has_consumer: true, asked },
+                Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
+                    return Event::Queue { waiting: 0, has_consumer: false, asked };
+                }
+                Err(_) => {}
             }
         }
     }
@@ -352,100 +358,6 @@ impl Job {
         let message = format!("the stream {} is gone from the broker", self.names.answer_stream());
         let _ = told.send(Event::Failed(message));
         true
-    }
-
-    async fn obey(self, mut commands: UnboundedReceiver<Command>, told: mpsc::Sender<Event>) {
-        let mut puts: JoinSet<()> = JoinSet::new();
-        while let Some(command) = commands.recv().await {
-            match command {
-                Command::Put { chunk, copy } => {
-                    if puts.len() >= PUTS_MAX {
-                        puts.join_next().await;
-                    }
-                    puts.spawn(self.clone().put(chunk, copy, told.clone()));
-                }
-                Command::Release(id) => {
-                    // What was made of it first.
-                    while puts.join_next().await.is_some() {}
-                    self.release(id).await;
-                }
-                Command::TakeBack => {
-                    while puts.join_next().await.is_some() {}
-                    self.take_back(&told).await;
-                }
-                Command::Drain => self.publish_state(JobState::Drains).await,
-                Command::Stop => self.publish_state(JobState::Stops).await,
-                Command::Recreate => {
-                    let _ = self.work.delete_consumer(CONSUMER).await;
-                    let _ = self.make_consumer().await;
-                }
-            }
-        }
-    }
-
-    async fn put(self, chunk: Chunk, copy: u32, told: mpsc::Sender<Event>) {
-        let name = format!("{}-{}-{copy}", self.names.job(), chunk.id);
-        let mut tries = 0;
-        loop {
-            match body::pack(&self.objects, &name, wire::encode_chunk(&chunk)).await {
-                Ok((headers, payload)) => {
-                    self.note_packed(chunk.id, Some(&headers));
-                    let place = (&*self.names.work_stream(), &*self.names.work(chunk.id));
-                    if publish(&self.broker, place, &name, headers, payload).await == Published::Gone {
-                        let message =
-                            format!("the stream {} is gone from the broker", self.names.work_stream());
-                        let _ = told.send(Event::Failed(message));
-                    }
-                    return;
-                }
-                Err(what) => {
-                    tries += 1;
-                    if tries == TROUBLE_TRIES && *self.broker.is_up.borrow() {
-                        let _ =
-                            told.send(Event::Trouble(format!("the broker takes no large chunks: {what}")));
-                    }
-                    self.broker.up().await;
-                    tokio::time::sleep(AGAIN_AFTER).await;
-                }
-            }
-        }
-    }
-
-    /// Sees to it that nobody begins a chunk any more; false: somebody has.
-    async fn claim(&self, id: ChunkId) -> bool {
-        let (stream, subject) = (self.names.answer_stream(), self.names.claim(id));
-        let name = format!("claim-{id}-master-{:016x}", fastrand::u64(..));
-        let nobody = Bytes::from_static(b"nobody");
-        publish(&self.broker, (&stream, &subject), &name, HeaderMap::new(), nobody).await == Published::Stored
-    }
-
-    async fn release(&self, id: ChunkId) {
-        // What stays is answered for all the same, and goes with the job.
-        let _ = self.answers.purge().filter(self.names.answer(id)).await;
-        let packed = self.packed().remove(&id).unwrap_or_default();
-        for headers in &packed {
-            body::discard(&self.objects, Some(headers)).await;
-        }
-    }
-
-    /// Takes every chunk that no agent has.
-    async fn take_back(&self, told: &mpsc::Sender<Event>) {
-        let Ok(consumer) = self.work.get_consumer::<pull::Config>(CONSUMER).await else { return };
-        loop {
-            let Ok(mut messages) = consumer.fetch().max_messages(TAKE_BACK).messages().await else { return };
-            let mut taken = 0;
-            while let Some(Ok(message)) = messages.next().await {
-                taken += 1;
-                let Some(id) = chunk_of(&message.subject) else { continue };
-                let was_begun = self.manifest.at_most_once && !self.claim(id).await;
-                if message.ack().await.is_ok() {
-                    let _ = told.send(Event::TakenBack(id, was_begun));
-                }
-            }
-            if taken == 0 {
-                return;
-            }
-        }
     }
 }
 

@@ -2,19 +2,24 @@
 
 pub(crate) mod agent;
 pub(crate) mod body;
+mod claim;
 pub(crate) mod master;
 mod publish;
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{DirectGetError, DirectGetErrorKind};
 use async_nats::jetstream::{self, ErrorCode, stream};
 use async_nats::{Client, ConnectOptions};
 use tokio::sync::watch;
 
 use crate::credentials::{Credentials, check_address};
 use crate::error::{Error, ErrorKind};
+use crate::leases::Delivery;
 use crate::names::{JOBS_STREAM, Names};
 
 pub(crate) use publish::{Published, publish};
@@ -23,6 +28,12 @@ pub(crate) use publish::{Published, publish};
 const VERSION_MIN: (u64, u64, u64) = (2, 10, 23);
 /// A broker that is there answers sooner.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// What could not be read so often cannot be read.
+const READS_MAX: u32 = 3;
+/// What has failed so often may need somebody.
+const TROUBLE_TRIES: u32 = 3;
+/// A broker that is busy, or whose disk is full, is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// Jobs that nobody has gone on with for so long are forgotten.
 const JOBS_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -33,6 +44,16 @@ pub(crate) struct Broker {
     pub(crate) stream: jetstream::Context,
     /// Whether it is connected now.
     pub(crate) is_up: watch::Receiver<bool>,
+    troubles: Arc<Mutex<Troubles>>,
+}
+
+/// What does not succeed, for whoever looks.
+#[derive(Default)]
+struct Troubles {
+    /// The last that was tried in vain.
+    trouble: Option<String>,
+    /// What the broker last refused. It does not say to whom: what was asked for gets no answer.
+    refusal: Option<String>,
 }
 
 impl Broker {
@@ -41,6 +62,8 @@ impl Broker {
         let credentials = Credentials::from_env()?;
         let (up, is_up) = watch::channel(true);
         let up = Arc::new(up);
+        let troubles: Arc<Mutex<Troubles>> = Arc::default();
+        let refused = Arc::clone(&troubles);
         let mut options = ConnectOptions::new()
             .name("procession")
             .connection_timeout(CONNECT_WITHIN)
@@ -49,9 +72,12 @@ impl Broker {
                 Duration::from_millis(50 << attempts.min(5)).min(Duration::from_secs(1))
             })
             .event_callback(move |event| {
-                let up = Arc::clone(&up);
+                let (up, refused) = (Arc::clone(&up), Arc::clone(&refused));
                 async move {
                     match event {
+                        async_nats::Event::ServerError(error) => {
+                            lock(&refused).refusal = Some(error.to_string());
+                        }
                         async_nats::Event::Connected => drop(up.send(true)),
                         async_nats::Event::Disconnected => drop(up.send(false)),
                         _ => {}
@@ -81,7 +107,7 @@ impl Broker {
             Error::new(ErrorKind::Unreachable, message)
         })?;
         let stream = jetstream::new(client.clone());
-        let broker = Broker { client, stream, is_up };
+        let broker = Broker { client, stream, is_up, troubles };
         broker.check(address).await?;
         Ok(broker)
     }
@@ -141,12 +167,68 @@ impl Broker {
         }
     }
 
+    /// Something does not succeed, and is tried again.
+    pub(crate) fn complain(&self, what: &str, error: &dyn fmt::Display) {
+        let mut troubles = lock(&self.troubles);
+        let refusal = troubles.refusal.as_ref().map(|refusal| format!("; it said: {refusal}"));
+        troubles.trouble = Some(format!("{what}: {error}{}", refusal.unwrap_or_default()));
+    }
+
+    /// What does not succeed, if anything was tried in vain since this was last called.
+    pub(crate) fn take_trouble(&self) -> Option<String> {
+        lock(&self.troubles).trouble.take()
+    }
+
     /// Waits until there is a connection.
     pub(crate) async fn up(&self) {
         let mut is_up = self.is_up.clone();
         // Who tells lives as long as the client.
         let _ = is_up.wait_for(|is_up| *is_up).await;
     }
+}
+
+/// The next message on a subject, from a place in the stream on; none: there are no more. Only the broker can say that: what goes
+/// wrong is tried again, and then an error.
+async fn next_message(
+    stream: &stream::Stream,
+    subject: String,
+    from: u64,
+) -> Result<Option<StreamMessage>, DirectGetError> {
+    let mut tries = 1;
+    loop {
+        match stream.direct_get_next_for_subject(&*subject, Some(from)).await {
+            Ok(message) => return Ok(Some(message)),
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) if tries >= READS_MAX => return Err(error),
+            Err(_) => {
+                tries += 1;
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
+/// Which handing-out of a chunk this is.
+fn delivery_of(message: &jetstream::Message) -> Option<Delivery> {
+    let info = message.info().ok()?;
+    let number = u32::try_from(info.delivered).unwrap_or(u32::MAX);
+    Some(Delivery { sequence: info.stream_sequence, number })
+}
+
+/// Whether the broker says that it has no such message.
+fn is_missing(error: &DirectGetError) -> bool {
+    match error.kind() {
+        DirectGetErrorKind::NotFound => true,
+        DirectGetErrorKind::ErrorResponse(status, _) => status.as_u16() == 404,
+        DirectGetErrorKind::InvalidSubject
+        | DirectGetErrorKind::TimedOut
+        | DirectGetErrorKind::Request
+        | DirectGetErrorKind::Other => false,
+    }
+}
+
+fn lock(troubles: &Mutex<Troubles>) -> MutexGuard<'_, Troubles> {
+    troubles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `2.10.23-RC.1` is 2.10.23.

@@ -1,18 +1,15 @@
 //! One message into a stream, whatever the broker goes through meanwhile.
 
 use std::error::Error as _;
-use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, context::PublishErrorKind};
 use bytes::Bytes;
 
-use super::Broker;
+use super::{AGAIN_AFTER, Broker, TROUBLE_TRIES};
 
 /// What the broker says where a subject has its one message already.
 const SLOT_TAKEN: u64 = 10_077;
-/// A broker that is busy, or whose disk is full, is asked again.
-const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// A stream that is not there so often may be on its way back with its broker; after that it is gone.
 const MISSING_MAX: u32 = 5;
 
@@ -35,7 +32,7 @@ pub(crate) async fn publish(
     payload: Bytes,
 ) -> Published {
     headers.insert("Nats-Msg-Id", id);
-    let mut missing = 0;
+    let (mut missing, mut tries) = (0, 0);
     loop {
         broker.up().await;
         let sent =
@@ -44,6 +41,7 @@ pub(crate) async fn publish(
             Ok(acknowledgment) => acknowledgment.await,
             Err(error) => Err(error),
         };
+        tries += 1;
         match acknowledged {
             Ok(_) => return Published::Stored,
             Err(error) if is_taken(&error) => return Published::Taken,
@@ -53,6 +51,9 @@ pub(crate) async fn publish(
                 if missing > MISSING_MAX {
                     return Published::Gone;
                 }
+            }
+            Err(error) if tries >= TROUBLE_TRIES && *broker.is_up.borrow() => {
+                broker.complain(&format!("the broker takes nothing into the stream {stream}"), &error);
             }
             Err(_) => {}
         }

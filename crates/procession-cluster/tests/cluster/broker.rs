@@ -33,11 +33,20 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts one; none: there is no server, and the test says so.
     pub(crate) fn start() -> Option<Broker> {
-        Broker::start_at(None)
+        Broker::start_as(None, "")
     }
 
     /// The same, with its messages in this folder.
-    pub(crate) fn start_at(store: Option<&Path>) -> Option<Broker> {
+    pub(crate) fn start_at(store: &Path) -> Option<Broker> {
+        Broker::start_as(Some(store), "")
+    }
+
+    /// The same, configured so.
+    pub(crate) fn start_with(configuration: &str) -> Option<Broker> {
+        Broker::start_as(None, configuration)
+    }
+
+    fn start_as(store: Option<&Path>, configuration: &str) -> Option<Broker> {
         let Some(server) = server() else {
             procession_harness::skip(
                 "nats-server: run `.ci/nats-server`, or set PROCESSION_NATS_SERVER to one",
@@ -45,6 +54,7 @@ impl Broker {
             return None;
         };
         let dir = tempfile::tempdir().expect("the test's directory is writable");
+        fs::write(dir.path().join("conf"), configuration).expect("the test's directory is writable");
         let store = store.map_or_else(|| dir.path().join("store"), Path::to_owned);
         let child = spawn(&server, (dir.path(), &store), "-1");
         let ports = dir.path().join(format!("nats-server_{}.ports", child.id()));
@@ -75,9 +85,19 @@ impl Broker {
 
     /// Starts it where it was.
     pub(crate) fn restart(&mut self) {
-        let server = server().expect("it was there before");
-        self.child = spawn(&server, (self.dir.path(), &self.store), &self.port.to_string());
-        assert!(wait_until(LIMIT, || answers(self.port)), "the server does not start again: {}", self.log());
+        let (server, port) = (server().expect("it was there before"), self.port.to_string());
+        let starts = || self.log().matches("Server is ready").count();
+        let before = starts();
+        let mut child = spawn(&server, (self.dir.path(), &self.store), &port);
+        let is_up = wait_until(LIMIT, || {
+            // Somebody may have had its port meanwhile, and soon have done with it.
+            if child.try_wait().expect("it is ours").is_some() {
+                child = spawn(&server, (self.dir.path(), &self.store), &port);
+            }
+            starts() > before && answers(self.port)
+        });
+        self.child = child;
+        assert!(is_up, "the server does not start again: {}", self.log());
     }
 
     /// What it has said.
@@ -96,7 +116,13 @@ impl Drop for Broker {
 fn spawn(server: &Path, (dir, store): (&Path, &Path), port: &str) -> Child {
     let mut command = Command::new(server);
     command.args(["--addr", "127.0.0.1", "--port", port, "--jetstream"]);
-    command.arg("--store_dir").arg(store).arg("--ports_file_dir").arg(dir);
+    command
+        .arg("--config")
+        .arg(dir.join("conf"))
+        .arg("--store_dir")
+        .arg(store)
+        .arg("--ports_file_dir")
+        .arg(dir);
     command.arg("--log").arg(dir.join("log"));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("the server starts")

@@ -6,6 +6,7 @@ mod broker;
 mod brokers;
 mod link;
 mod networks;
+mod permissions;
 mod refusals;
 mod scene;
 mod tasks;

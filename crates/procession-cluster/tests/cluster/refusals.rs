@@ -4,9 +4,10 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use procession_cluster::{Cluster, ErrorKind};
+use procession_cluster::{Cluster, ErrorKind, JobOptions};
 
 use crate::scene::Scene;
+use crate::tasks::once;
 
 procession_harness::cases! {
     fn a_server_that_forgets_is_refused() {
@@ -35,6 +36,27 @@ procession_harness::cases! {
         let error = Cluster::connect("nats://127.0.0.1:9").err().expect("nobody listens there");
         assert_eq!(error.kind(), ErrorKind::Unreachable);
         assert!(error.to_string().contains("cannot reach a broker at nats://127.0.0.1:9"), "{error}");
+    }
+
+    fn a_job_whose_rest_cannot_be_read_is_refused() {
+        let Some(scene) = Scene::start(0) else { return };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let client = async_nats::connect(scene.address()).await.expect("the broker is there");
+            // Nobody answers requests for its messages: that is not the answer that it has none.
+            let config = async_nats::jetstream::stream::Config {
+                name: "PROCESSION_deaf_WORK".to_owned(),
+                subjects: vec!["procession.deaf.work.*".to_owned()],
+                ..Default::default()
+            };
+            async_nats::jetstream::new(client).create_stream(config).await.expect("the broker takes it");
+        });
+        let mut options = JobOptions::default();
+        options.name = Some("deaf".to_owned());
+        let items = std::iter::empty::<Option<(u64, procession::Payload)>>();
+        let error = scene.cluster().stream(once.info(), items, options).expect_err("items might run twice");
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        assert!(error.to_string().contains("the job's chunks at the broker cannot be read"), "{error}");
     }
 
     fn an_agent_that_is_another_program_is_refused_and_both_say_so() {

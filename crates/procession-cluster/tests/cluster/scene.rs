@@ -1,11 +1,12 @@
 //! A broker and agents around a test's own process, which is the master.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Read as _;
 use std::process::Child;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procession::{Payload, TaskInfo};
 use procession_cluster::{Agent, Cluster, ClusterStream, JobOptions, Request};
@@ -73,8 +74,14 @@ impl Scene {
 
     /// The same, by another way to the broker.
     pub(crate) fn agent_at(&self, address: &str, workers: usize) -> u32 {
+        self.agent_with(address, workers, &[])
+    }
+
+    /// The same, with some variables set.
+    pub(crate) fn agent_with(&self, address: &str, workers: usize, variables: &[(&str, &str)]) -> u32 {
         let workers = workers.to_string();
-        let child = start_part("agent", &[("ADDRESS", address), ("WORKERS", &workers)]);
+        let variables = [&[("ADDRESS", address), ("WORKERS", &workers)], variables].concat();
+        let child = start_part("agent", &variables);
         let pid = child.id();
         self.agents.borrow_mut().push(child);
         pid
@@ -113,7 +120,7 @@ impl Scene {
         Cluster::connect(&self.address()).expect("the broker is there")
     }
 
-    /// Starts a job of these items.
+    /// Starts a job of these items. They come once all agents that were started take part, so that each of them has some.
     pub(crate) fn job(
         &self,
         task: &'static TaskInfo,
@@ -123,8 +130,18 @@ impl Scene {
         let mut options = JobOptions::default();
         options.lease = LEASE;
         adjust(&mut options);
-        let items = (0..).zip(items).map(Some);
-        self.cluster().stream(task, items, options).expect("the broker takes it")
+        let is_open = Rc::new(Cell::new(false));
+        let gate = Rc::clone(&is_open);
+        let mut items = (0..).zip(items);
+        let items = std::iter::from_fn(move || if gate.get() { items.next().map(Some) } else { Some(None) });
+        let mut job = self.cluster().stream(task, items, options).expect("the broker takes it");
+        let begun = Instant::now();
+        while job.fleet().0 < self.agents.borrow().len() {
+            assert!(job.next_timeout(LEASE / 10).expect("the job goes on").is_none(), "nothing has come in");
+            assert!(begun.elapsed() < LIMIT, "{:?} agents of {}", job.fleet(), self.agents.borrow().len());
+        }
+        is_open.set(true);
+        job
     }
 }
 

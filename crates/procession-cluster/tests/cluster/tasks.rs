@@ -19,6 +19,14 @@ pub(crate) fn once(ledger: String, x: u64, milliseconds: u64) -> u64 {
     x
 }
 
+/// Notes which agent starts it, and takes a while. It starts once at most.
+#[procession::task]
+pub(crate) fn once_somewhere(ledger: String, milliseconds: u64) -> u64 {
+    Ledger::note(ledger, std::env::var("AGENT").expect("the agent says who it is"));
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    milliseconds
+}
+
 /// Some of these panic, others cost their worker.
 #[procession::task(idempotent)]
 pub(crate) fn frail(x: u64) -> u64 {
