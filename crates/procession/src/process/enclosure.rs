@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nix::unistd::Uid;
+use nix::unistd::{SysconfVar, Uid, sysconf};
 
 use super::worker_process::WorkerProcess;
 use crate::control_groups::{Membership, mounts, mounts_of_version_2};
@@ -34,11 +34,14 @@ const MOVES: u32 = 3;
 /// What a group may be limited in by others than us. What such a group cannot have, it has no file for.
 const LIMITS: [&str; 5] = ["memory.max", "memory.high", "memory.swap.max", "cpu.max", "pids.max"];
 
-/// What version 1 says a group has had at most: memory, and memory with swap.
-const MOST_USED: [&str; 2] = ["memory.max_usage_in_bytes", "memory.memsw.max_usage_in_bytes"];
+/// What version 1 says a group has had at most of memory, and of memory with swap; and what it may have of each.
+const MOST_USED: [(&str, &str); 2] = [
+    ("memory.max_usage_in_bytes", "memory.limit_in_bytes"),
+    ("memory.memsw.max_usage_in_bytes", "memory.memsw.limit_in_bytes"),
+];
 
-/// Bytes for want of which version 1 kills at most: it charges pages in batches of this size, or one by one.
-const LARGEST_CHARGE: u64 = 64 * 4096;
+/// Pages for want of which version 1 kills at most: it charges so many together, or one by one.
+const LARGEST_CHARGE: u64 = 64;
 
 /// A group that was left to us to divide.
 #[derive(Debug)]
@@ -246,9 +249,9 @@ impl Enclosure {
     fn has_been_at_its_limit(&self) -> bool {
         match self.version {
             // Newer kernels have stopped counting in `memory.failcnt` how often it was.
-            Version::One => self.read("memory.limit_in_bytes").is_some_and(|limit| {
-                let most = MOST_USED.iter().filter_map(|name| self.read(name)).max();
-                most.is_some_and(|most| most + LARGEST_CHARGE > limit)
+            Version::One => MOST_USED.iter().any(|(most, limit)| {
+                let (most, limit) = (self.read(most), self.read(limit));
+                most.zip(limit).is_some_and(|(most, limit)| most + largest_charge() > limit)
             }),
             // Of a group whose memory had run out, not of those below whose members were killed for it.
             Version::Two => {
@@ -260,6 +263,12 @@ impl Enclosure {
     fn read(&self, name: &str) -> Option<u64> {
         fs::read_to_string(self.directory.join(name)).ok()?.trim().parse().ok()
     }
+}
+
+/// In bytes.
+fn largest_charge() -> u64 {
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    LARGEST_CHARGE * page.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(4096)
 }
 
 impl Drop for Enclosure {
@@ -370,16 +379,24 @@ mod tests {
             Enclosure { directory, home, version }.kills()
         };
         let (one, two) = ("memory.oom_control", "memory.events");
-        let limit = ("memory.limit_in_bytes", "50331648\n");
-        let (memory, with_swap) = ("memory.max_usage_in_bytes", "memory.memsw.max_usage_in_bytes");
-        let of_one = |kills, memory_used, with_swap_used| {
-            of(Version::One, &[(one, kills), limit, (memory, memory_used), (with_swap, with_swap_used)])
+        const LIMIT: u64 = 48 << 20;
+        let of_one = |kills, memory: u64, with_swap: u64| {
+            let (limit, memory, with_swap) = (LIMIT.to_string(), memory.to_string(), with_swap.to_string());
+            let [(most, at_most), (most_with_swap, at_most_with_swap)] = MOST_USED;
+            let files = [
+                (most, &memory),
+                (at_most, &limit),
+                (most_with_swap, &with_swap),
+                (at_most_with_swap, &limit),
+            ];
+            let files = files.map(|(name, text)| (name, text.as_str()));
+            of(Version::One, &[&[(one, kills)], &files[..]].concat())
         };
-        assert_eq!(of_one("under_oom 0\noom_kill 0\n", "50331648\n", "50331648\n"), Kills::None);
-        assert_eq!(of_one("oom_kill 1\n", "4194304\n", "4194304\n"), Kills::Elsewhere);
-        assert_eq!(of_one("oom_kill 1\n", "50327552\n", "50327552\n"), Kills::AtLimit);
-        assert_eq!(of_one("oom_kill 1\n", "4194304\n", "50331648\n"), Kills::AtLimit);
-        assert_eq!(of(Version::One, &[(one, "oom_kill 1\n"), limit, (memory, "50331648\n")]), Kills::AtLimit);
+        let near = LIMIT - largest_charge();
+        assert_eq!(of_one("under_oom 0\noom_kill 0\n", LIMIT, LIMIT), Kills::None);
+        assert_eq!(of_one("oom_kill 1\n", near, near), Kills::Elsewhere);
+        assert_eq!(of_one("oom_kill 1\n", near + 1, 0), Kills::AtLimit);
+        assert_eq!(of_one("oom_kill 1\n", 0, near + 1), Kills::AtLimit);
         assert_eq!(of(Version::One, &[(one, "oom_kill 1\n")]), Kills::Elsewhere, "nothing is known");
         assert_eq!(of(Version::Two, &[(two, "max 3\noom 0\noom_kill 0\n")]), Kills::None);
         assert_eq!(of(Version::Two, &[(two, "max 3\noom 0\noom_kill 2\n")]), Kills::Elsewhere);
