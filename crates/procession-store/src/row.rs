@@ -1,6 +1,7 @@
 //! An item's row on its way into the database. It knows no transactions.
 
-use rusqlite::{CachedStatement, Connection, ErrorCode, params};
+use rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
+use rusqlite::{CachedStatement, Connection, params};
 
 use crate::error::Error;
 use crate::item::{INVALID, Item, seconds};
@@ -62,10 +63,7 @@ impl<'c> Rows<'c> {
                 item.is_flaky
             ];
             let inserted = statement.execute(row);
-            if inserted
-                .as_ref()
-                .is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation))
-            {
+            if inserted.as_ref().is_err_and(is_taken) {
                 connection.prepare_cached("DELETE FROM item WHERE idx = ?1")?.execute([index])?;
                 statement.execute(row)?;
             } else {
@@ -107,4 +105,9 @@ impl<'c> Rows<'c> {
         }
         Ok(())
     }
+}
+
+/// Whether there is a row of that item. The statement is undone then, and the transaction is not.
+fn is_taken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_CONSTRAINT_PRIMARYKEY)
 }
