@@ -10,6 +10,7 @@ mod activity;
 mod beginnings;
 #[cfg(feature = "cluster")]
 #[path = "../crates/procession-cluster/tests/cluster/broker.rs"]
+#[expect(dead_code, reason = "some of it is for the tests of the cluster itself")]
 mod broker;
 #[cfg(feature = "cluster")]
 #[path = "cli/clusters.rs"]

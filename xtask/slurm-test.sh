@@ -100,7 +100,6 @@ submit() { # NAME FLAGS…
     shift
     procession slurm submit "$@" --cpus 1 --drain 1m --run-dir "$site/jobs/$name" 2> "$site/submitted" || { cat "$site/submitted" >&2; exit 1; }
     job=$(submitted "$site/submitted")
-    first=$(sed -n 's/.*submitted as job \([0-9]*\).*/\1/p' "$site/submitted")
 }
 log() { cat "$site/jobs/$1"/slurm-*.log; }
 
@@ -117,20 +116,20 @@ repeat = $2
 args = ["$site/$1.ledger", "{index}", $3]
 END
 }
-# Every item has one outcome, none began twice; prints how many are unknown.
-check_notes() { # NAME ITEMS VALUES-FILE
-    local again values
-    again=$(sort "$site/$1.ledger" | uniq -d | wc -l)
-    values=$(lines "$3")
-    failed=$(lines "$site/jobs/$1/failures.jsonl")
-    [ "$again" = 0 ] || { echo "$1: $again items began twice" >&2; exit 1; }
-    [ $((values + failed)) = "$2" ] || { echo "$1: $values values and $failed failures of $2 items" >&2; exit 1; }
+# Every item has one outcome, and none began twice. Says how many have no value.
+check_notes() { # NAME ITEMS
+    local dir=$site/jobs/$1
+    { cat "$dir/values.jsonl"; sed -n 's/.*"index":\([0-9]*\).*/\1/p' "$dir/failures.jsonl"; } | sort -n > "$site/outcomes"
+    seq 0 $(($2 - 1)) | cmp - "$site/outcomes" || { echo "$1: not one outcome for each item" >&2; exit 1; }
+    sort "$site/$1.ledger" | uniq -d | grep . >&2 && { echo "$1: these began twice" >&2; exit 1; }
+    failed=$(lines "$dir/failures.jsonl")
 }
-row() { echo "| $1 | $2 | $3 | 0 | 0 | $4 |"; }
+# All that can be in a row was checked.
+row() { echo "| $1 | $2 | $3 | 0 | $4 |"; }
 
 within 60 "two nodes that are up" nodes_are_up
-echo "| what happens | how | items | lost | begun twice | without a value |"
-echo "|---|---|---:|---:|---:|---:|"
+echo "| what happens | how | items | lost or twice | without a value |"
+echo "|---|---|---:|---:|---:|"
 
 here=$(procession run examples/pi.toml --no-progress --quiet)
 submit pi examples/pi.toml --nodes 2
@@ -155,26 +154,53 @@ part=$(lines "$site/stopped.ledger")
 [ "$part" -lt 200 ] || { echo "stopped: it had all begun" >&2; exit 1; }
 submit stopped "$site/stopped.toml" --nodes 2
 within 120 "the end of the rest" is_over "$job"
-check_notes stopped 200 "$site/jobs/stopped/values.jsonl"
-row "the time is up after $part items; submitted again" "\`--nodes 2\`" 200 "$failed"
+check_notes stopped 200
+row "it is told to stop after $part items; submitted again" "\`--nodes 2\`" 200 "$failed"
 
-notes node 300 0.1
-submit node "$site/node.toml" --nodes 2
-within 60 "thirty items" has_begun "$site/node.ledger" 30
+# Slurm may say a minute early that the time is up.
+notes late 8000 0.1
+submit late "$site/late.toml" --nodes 2 --time 3m
+within 240 "the end of a job whose time is up" is_over "$job"
+part=$(lines "$site/late.ledger")
+[ "$part" -gt 100 ] && [ "$part" -lt 8000 ] || { echo "late: $part items had begun" >&2; exit 1; }
+sacct_state=$(log late | grep -c "CANCELLED.*DUE TO TIME LIMIT" || true)
+[ "$sacct_state" = 0 ] || { echo "late: it did not end by itself" >&2; exit 1; }
+sort "$site/late.ledger" | uniq -d | grep . >&2 && { echo "late: these began twice" >&2; exit 1; }
+row "the time is up after $part items, all of which have a value" "\`--nodes 2 --time 3m --drain 1m\`" 8000 \
+    "$((8000 - $(lines "$site/jobs/late/values.jsonl"))), not begun"
+[ "$(lines "$site/jobs/late/values.jsonl")" = "$part" ] || { echo "late: $part began" >&2; exit 1; }
+
+notes kept 300 0.1
+submit kept "$site/kept.toml" --nodes 2 --sbatch=--no-kill
+within 60 "thirty items" has_begun "$site/kept.ledger" 30
 kill_node n2
 within 180 "the end without a node" is_over "$job"
-check_notes node 300 "$site/jobs/node/values.jsonl"
-row "the second node dies" "\`--nodes 2\`" 300 "$failed"
+check_notes kept 300
+row "the second node dies; the first goes on" "\`--nodes 2 --sbatch=--no-kill\`" 300 "$failed"
 start_node n2
 within 120 "the node's return" nodes_are_up
+
+for dead in n1 n2; do
+    notes "$dead" 300 0.1
+    submit "$dead" "$site/$dead.toml" --nodes 2
+    within 60 "thirty items" has_begun "$site/$dead.ledger" 30
+    kill_node "$dead"
+    since=$SECONDS
+    sleep 15
+    start_node "$dead"
+    within 600 "the end of a job that begins again" is_over "$job"
+    check_notes "$dead" 300
+    case $dead in n1) which=first ;; n2) which=second ;; esac
+    row "the $which node dies, and is back after 15 s; Slurm runs the job again ($((SECONDS - since)) s to the end)" "\`--nodes 2\`" 300 "$failed"
+done
 
 notes shard 300 0.1
 submit shard "$site/shard.toml" --shards 2
 within 60 "thirty items" has_begun "$site/shard.ledger" 30
 kill_node n2
-dead=$SECONDS
+since=$SECONDS
 sleep 15
 start_node n2
 within 600 "the end with a node that was away" is_over "$job"
-check_notes shard 300 "$site/jobs/shard/values.jsonl"
-row "a node dies, and comes back after 15 s; Slurm runs its shard again ($((SECONDS - dead)) s to the end)" "\`--shards 2\`" 300 "$failed"
+check_notes shard 300
+row "a node dies, and is back after 15 s; Slurm runs its shard again ($((SECONDS - since)) s to the end)" "\`--shards 2\`" 300 "$failed"

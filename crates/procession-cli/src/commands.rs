@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::error::ErrorKind;
 use procession::TaskInfo;
 use procession_store::RunDir;
 
@@ -57,7 +58,10 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
         }
         Command::Agent(command) => engine::agent(&command),
         Command::Slurm(command) => match command.command {
-            SlurmCommand::Submit(command) => slurm::submit(&command, &slurm_job(&command)?),
+            SlurmCommand::Submit(command) => {
+                let (words, job) = slurm_job(&command)?;
+                slurm::submit(&command, words, job)
+            }
         },
         Command::Scale(command) => scale::scale(&command),
         Command::Tasks(command) => listing::show(command.json),
@@ -99,13 +103,22 @@ fn retry(command: &Retry) -> Result<Ending, Stop> {
 /// Reads a command line that nobody has typed as it stands.
 fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Cli, Diagnostic> {
     cli::parse_from(words).map_err(|error| {
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            return Diagnostic::new("a command that is run later says nothing of itself")
+                .help("ask for --help alone");
+        }
         let text = error.to_string();
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        match lines.next().and_then(|line| line.strip_prefix("tip: ")) {
-            Some(tip) => Diagnostic::new(what).help(tip),
-            None => Diagnostic::new(what),
+        let mut what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let mut tip = None;
+        for line in lines.take_while(|line| !line.starts_with("Usage:")) {
+            match line.strip_prefix("tip: ") {
+                Some(line) => tip = Some(line.to_owned()),
+                None => what = format!("{what} {line}"),
+            }
         }
+        let refusal = Diagnostic::new(what);
+        tip.map_or_else(|| refusal.clone(), |tip| refusal.clone().help(tip))
     })
 }
 
@@ -153,32 +166,43 @@ fn run_job(command: Run) -> Result<Job, Diagnostic> {
     Ok(job)
 }
 
-/// The job that `slurm submit` hands on, as its nodes will read it.
-fn slurm_job(command: &Submit) -> Result<Job, Stop> {
-    let spec = command.spec.display().to_string();
-    let words = ["procession", "run", &spec].into_iter().chain(command.flags.iter().map(String::as_str));
-    let Command::Run(run) = parse(words)?.command else {
-        return Err(Diagnostic::new("the words behind `--` are flags of `run`").into());
-    };
-    let RunDirFlags { run_dir, resume, resume_or_start, .. } = &run.store;
-    for (is_given, flag) in [
-        (run_dir.is_some(), "--run-dir"),
-        (*resume || *resume_or_start, "--resume"),
-        (run.engine.is_some(), "--engine"),
-        (run.part.shard.is_some(), "--shard"),
-        (run.conduct.dry_run, "--dry-run"),
+/// What `slurm submit` hands on: the words that run the job on its nodes, and the job as they will read it.
+fn slurm_job(command: &Submit) -> Result<(Vec<String>, Job), Stop> {
+    for (flag, help) in [
+        ("--", "leave it out: all that comes is a flag of `run`"),
+        ("--run-dir", "name it before `--`"),
+        ("--resume", "leave it out: the script goes on with what there is"),
+        ("--resume-or-start", "leave it out: the script says it itself"),
+        ("--engine", "leave it out: the script starts a broker"),
+        ("--shard", "say --shards before `--`"),
+        ("--dry-run", "say it before `--`"),
     ] {
-        if is_given {
-            let refusal = Diagnostic::new(format!(
-                "{flag} is not for the words behind `--`: the script says it itself"
-            ));
-            return Err(refusal.help("leave it out").into());
+        if command.flags.iter().any(|word| word.split('=').next() == Some(flag)) {
+            let refusal = Diagnostic::new(format!("{flag} is not for the words behind `--`"));
+            return Err(refusal.help(help).into());
         }
     }
-    let store = run.store.clone();
-    let mut job = store.put_into(run_job(run)?, &[])?;
+    let spec = command.spec.to_str().ok_or_else(|| Diagnostic::new("the job spec's name is not UTF-8"))?;
+    let mut words = vec![spec.to_owned()];
+    words.extend(command.flags.iter().cloned());
+    let mut job = slurm_run(command, &words)?;
+    // As many as there are cores where it will run, not here.
+    if let Some(cpus) = command.cpus.filter(|_| job.pool.workers.is_none()) {
+        words.extend(["--workers".to_owned(), cpus.to_string()]);
+        job = slurm_run(command, &words)?;
+    }
     job.engine = command.nodes.filter(|&nodes| nodes > 1).map(|_| Remote { address: String::new() });
-    Ok(job)
+    Ok((words, job))
+}
+
+fn slurm_run(command: &Submit, words: &[String]) -> Result<Job, Stop> {
+    let dir = command.run_dir.display().to_string();
+    let first = ["procession", "run", "--run-dir", &dir, "--resume-or-start"];
+    let Command::Run(run) = parse(first.into_iter().chain(words.iter().map(String::as_str)))?.command else {
+        return Err(Diagnostic::new("the words behind `--` are flags of `run`").into());
+    };
+    let store = run.store.clone();
+    Ok(store.put_into(run_job(run)?, &[])?)
 }
 
 fn map_job(command: Map) -> Result<Job, Diagnostic> {

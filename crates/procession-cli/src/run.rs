@@ -32,7 +32,7 @@ use crate::engine::{self, Agents, Call as Handed, Engine};
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
 use crate::host::{Away, Host};
-use crate::input::Rows;
+use crate::input::{Counted, Rows};
 use crate::intake::{Desk, Intake};
 use crate::job::{Call, Job, WorkerOutput};
 use crate::progress::Progress;
@@ -56,19 +56,25 @@ pub(crate) struct Talk {
     pub(crate) backtrace: bool,
 }
 
-/// Runs `job` to its end. Nothing has started when this returns a refusal.
-pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
+/// Refuses a job that cannot be run. How many items there are, and how many of them run.
+pub(crate) fn check(job: &Job) -> Result<(Counted, Counted), Diagnostic> {
     engine::refuse_local_settings(job)?;
     let (items, total) = job.check()?;
-    let policies = &job.pool.policies;
-    if let Some(halt) = policies.halt.filter(|halt| halt.wants_total() && total.is_none()) {
+    if let Some(halt) = job.pool.policies.halt.filter(|halt| halt.wants_total() && total.is_none()) {
         let refusal = Diagnostic::new(format!("--halt {halt} is a share of items that nobody has counted"));
-        return Err(refusal.help("name a number of items, or leave out --skip-invalid").into());
+        return Err(refusal.help("name a number of items, or leave out --skip-invalid"));
     }
-    let rows = RefCell::new(job.rows()?);
     job.refuse_overwriting()?;
-    job.caution().iter().for_each(|caution| terminal::say_warning(caution));
     job.refuse_mixing()?;
+    Ok((items, total))
+}
+
+/// Runs `job` to its end. Nothing has started when this returns a refusal.
+pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
+    let (items, total) = check(job)?;
+    let policies = &job.pool.policies;
+    let rows = RefCell::new(job.rows()?);
+    job.caution().iter().for_each(|caution| terminal::say_warning(caution));
     job.remark();
     let progress = Progress::new(talk.progress, job.pool.output == WorkerOutput::Inherit);
     let results = Results::open(job, &progress.screen())?;
