@@ -1,17 +1,18 @@
 //! From what was typed to what is done: every command becomes a job, a plan or a listing.
 
-use std::fs;
+mod again;
+mod submission;
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::error::ErrorKind;
 use procession::TaskInfo;
 use procession_store::RunDir;
 
 use crate::cli::{
     Apply, Cli, Command, ConductFlags, Exec, ItemFlags, Map, PartFlags, PolicyFlags, PoolFlags, ResultFlags,
-    Retry, Run, RunDirFlags, SlurmCommand, Starmap, Submit, TimeLimit, ValueFlags,
+    Run, RunDirFlags, SlurmCommand, Starmap, TimeLimit, ValueFlags,
 };
 use crate::diagnostic::{Diagnostic, Place, Text};
 use crate::engine::{self, Remote};
@@ -23,9 +24,7 @@ use crate::job::{Call, Job, PoolSettings, ReportSettings, ResultSettings, RunDir
 use crate::part::Part;
 use crate::policy::Policies;
 use crate::run::Talk;
-use crate::{
-    cli, listing, look, manual, new, output, plan, report, run, run_dir, scale, signals, slurm, spec,
-};
+use crate::{listing, look, manual, new, output, plan, report, run, run_dir, scale, signals, slurm, spec};
 
 /// Does what the command line asks for.
 pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
@@ -50,7 +49,7 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
         Command::Show(command) => look::show(&command),
         Command::Export(command) => look::export(&command),
         Command::Merge(command) => look::merge(&command),
-        Command::Retry(command) => retry(&command),
+        Command::Retry(command) => again::retry(&command),
         Command::Report(command) => report::report(&command),
         Command::Exec(command) => {
             let (conduct, store, words) = (command.conduct, command.store.clone(), command.words.clone());
@@ -59,7 +58,7 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
         Command::Agent(command) => engine::agent(&command),
         Command::Slurm(command) => match command.command {
             SlurmCommand::Submit(command) => {
-                let (words, job) = slurm_job(&command)?;
+                let (words, job) = submission::job(&command)?;
                 slurm::submit(&command, words, job)
             }
         },
@@ -69,77 +68,6 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
         Command::Completions(command) => manual::completions(&command),
         Command::Man(command) => manual::man(&command),
         Command::Schema(command) => manual::schema(&command),
-    }
-}
-
-/// Goes on with a run, and forgets some of its outcomes first: by the command line that began it, in its directory.
-fn retry(command: &Retry) -> Result<Ending, Stop> {
-    let path = fs::canonicalize(&command.dir).unwrap_or_else(|_| command.dir.clone());
-    let job = procession_store::Reader::open(&path)?.job()?;
-    let is_elsewhere = std::env::current_dir().map_or(true, |here| here != job.cwd);
-    let typed = Typed { argv: job.argv, cwd: job.cwd, is_elsewhere };
-    std::env::set_current_dir(&typed.cwd).map_err(|error| {
-        let (cwd, reason) = (typed.cwd.display(), output::reason(&error));
-        Diagnostic::new(format!("the run was begun in {cwd}, where nobody can go now: {reason}"))
-    })?;
-    let words = typed.with(&command.flags);
-    let again = parse(words.iter().map(String::as_str))?;
-    let forget = command.outcomes(&path)?;
-    let (conduct, store, job) = match again.command {
-        Command::Run(command) => (command.conduct, command.store.clone(), run_job(command)?),
-        Command::Map(command) => (command.conduct, command.store.clone(), map_job(command)?),
-        Command::Starmap(command) => (command.conduct, command.store.clone(), starmap_job(command)?),
-        Command::Exec(mut command) => {
-            command.store.resume = true;
-            (command.conduct, command.store.clone(), exec_job(command)?)
-        }
-        _ => return Err(Diagnostic::new("the run was begun by a command that cannot be resumed").into()),
-    };
-    let accept_changes = store.accept_changes;
-    let run_dir = RunDirSettings { path, resume: true, or_start: false, accept_changes, forget, typed };
-    conduct_job(Job { run_dir: Some(run_dir), report: store.report().or(job.report), ..job }, conduct)
-}
-
-/// Reads a command line that nobody has typed as it stands.
-fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Cli, Diagnostic> {
-    cli::parse_from(words).map_err(|error| {
-        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-            return Diagnostic::new("a command that is run later says nothing of itself")
-                .help("ask for --help alone");
-        }
-        let text = error.to_string();
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let mut what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let mut tip = None;
-        for line in lines.take_while(|line| !line.starts_with("Usage:")) {
-            match line.strip_prefix("tip: ") {
-                Some(line) => tip = Some(line.to_owned()),
-                None => what = format!("{what} {line}"),
-            }
-        }
-        let refusal = Diagnostic::new(what);
-        tip.map_or_else(|| refusal.clone(), |tip| refusal.clone().help(tip))
-    })
-}
-
-impl Retry {
-    /// The names of the outcomes to forget: of everything without a value, unless some are named.
-    fn outcomes(&self, path: &Path) -> Result<Vec<String>, Stop> {
-        let tally = procession_store::Reader::open(path)?.tally()?;
-        let wanted = |outcome: &str| {
-            let names = [(self.quarantined, "quarantined"), (self.unknown, UNKNOWN.id)];
-            let is_named = names.iter().any(|(is_wanted, name)| *is_wanted && *name == outcome);
-            let is_any = self.failed || !(self.quarantined || self.unknown);
-            // What may have run is not run again because something else failed.
-            is_named || (is_any && outcome != UNKNOWN.id)
-        };
-        let outcomes = tally.without.into_iter().map(|(outcome, _)| outcome);
-        let mut outcomes: Vec<String> = outcomes.filter(|outcome| wanted(outcome)).collect();
-        // What a killed master left is only known to be that once its run goes on.
-        if self.unknown && !outcomes.iter().any(|outcome| outcome == UNKNOWN.id) {
-            outcomes.push(UNKNOWN.id.to_owned());
-        }
-        Ok(outcomes)
     }
 }
 
@@ -164,45 +92,6 @@ fn run_job(command: Run) -> Result<Job, Diagnostic> {
     job.skip_invalid = command.conduct.skip_invalid;
     job.engine = command.engine.map(|address| Remote { address });
     Ok(job)
-}
-
-/// What `slurm submit` hands on: the words that run the job on its nodes, and the job as they will read it.
-fn slurm_job(command: &Submit) -> Result<(Vec<String>, Job), Stop> {
-    for (flag, help) in [
-        ("--", "leave it out: all that comes is a flag of `run`"),
-        ("--run-dir", "name it before `--`"),
-        ("--resume", "leave it out: the script goes on with what there is"),
-        ("--resume-or-start", "leave it out: the script says it itself"),
-        ("--engine", "leave it out: the script starts a broker"),
-        ("--shard", "say --shards before `--`"),
-        ("--dry-run", "say it before `--`"),
-    ] {
-        if command.flags.iter().any(|word| word.split('=').next() == Some(flag)) {
-            let refusal = Diagnostic::new(format!("{flag} is not for the words behind `--`"));
-            return Err(refusal.help(help).into());
-        }
-    }
-    let spec = command.spec.to_str().ok_or_else(|| Diagnostic::new("the job spec's name is not UTF-8"))?;
-    let mut words = vec![spec.to_owned()];
-    words.extend(command.flags.iter().cloned());
-    let mut job = slurm_run(command, &words)?;
-    // As many as there are cores where it will run, not here.
-    if let Some(cpus) = command.cpus.filter(|_| job.pool.workers.is_none()) {
-        words.extend(["--workers".to_owned(), cpus.to_string()]);
-        job = slurm_run(command, &words)?;
-    }
-    job.engine = command.nodes.filter(|&nodes| nodes > 1).map(|_| Remote { address: String::new() });
-    Ok((words, job))
-}
-
-fn slurm_run(command: &Submit, words: &[String]) -> Result<Job, Stop> {
-    let dir = command.run_dir.display().to_string();
-    let first = ["procession", "run", "--run-dir", &dir, "--resume-or-start"];
-    let Command::Run(run) = parse(first.into_iter().chain(words.iter().map(String::as_str)))?.command else {
-        return Err(Diagnostic::new("the words behind `--` are flags of `run`").into());
-    };
-    let store = run.store.clone();
-    Ok(store.put_into(run_job(run)?, &[])?)
 }
 
 fn map_job(command: Map) -> Result<Job, Diagnostic> {
