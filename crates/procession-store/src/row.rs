@@ -111,3 +111,42 @@ impl<'c> Rows<'c> {
 fn is_taken(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_CONSTRAINT_PRIMARYKEY)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn a_row_replaces_that_of_its_item_and_no_other() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::create(&connection, |_| Ok(())).unwrap();
+        let value =
+            |index, text: &str| Item { value: Some(text.to_owned()), ..Item::value(index, Key::of(&[1])) };
+        let failed =
+            |index, outcome: &'static str| Item { index, outcome: outcome.into(), ..Item::default() };
+        let transaction = connection.unchecked_transaction().unwrap();
+        let mut rows = Rows::new(&connection, 1);
+        let flaky = Item { is_flaky: true, ..value(2, "again") };
+        for item in [
+            failed(0, "panicked"),
+            failed(1, INVALID),
+            value(2, "first"),
+            value(0, "zero"),
+            value(1, "one"),
+            value(3, "three"),
+            flaky,
+            // What was read before stands.
+            failed(3, INVALID),
+        ] {
+            rows.insert(&item).unwrap();
+        }
+        drop(rows);
+        transaction.commit().unwrap();
+        let mut query = connection.prepare("SELECT outcome, value, flaky FROM item ORDER BY idx").unwrap();
+        let found = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        let found: Vec<(String, String, bool)> = found.map(Result::unwrap).collect();
+        let expected = [("zero", false), ("one", false), ("again", true), ("three", false)];
+        assert_eq!(found, expected.map(|(value, flaky)| ("ok".to_owned(), value.to_owned(), flaky)));
+    }
+}

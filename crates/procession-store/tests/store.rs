@@ -224,23 +224,6 @@ fn a_new_outcome_replaces_the_old_one() {
 }
 
 #[test]
-fn rows_that_are_replaced_leave_those_beside_them_alone() {
-    let scene = scene();
-    let mut writer = RunDir::create(&scene.path, &job(4, false)).unwrap().begin("1.0", 1).unwrap();
-    // All in one batch, and so in one transaction.
-    write(&mut writer, failed(0, "panicked"));
-    writer.item(Item { index: 1, key: None, outcome: "invalid_input".into(), ..Item::default() }).unwrap();
-    write(&mut writer, value(2, 3));
-    for item in [value(0, 1), value(1, 2), value(3, 4), Item { is_flaky: true, ..value(2, 7) }] {
-        write(&mut writer, item);
-    }
-    writer.finish(Ending::Complete).unwrap();
-    let expected = [(0, "1"), (1, "4"), (2, "49"), (3, "16")];
-    let expected = expected.map(|(index, value)| (index, "ok".to_owned(), Some(value.to_owned())));
-    assert_eq!(outcomes(&scene.path), expected);
-}
-
-#[test]
 fn outcomes_follow_their_arguments_into_a_changed_input() {
     let scene = scene();
     let mut writer = RunDir::create(&scene.path, &job(5, false)).unwrap().begin("1.0", 1).unwrap();
