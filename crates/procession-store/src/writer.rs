@@ -388,8 +388,7 @@ impl Scribe<'_> {
         match message {
             Message::Items(items, bytes) => {
                 open.items += items.len() as u64;
-                let mut rows = Rows::new(self.connection, session);
-                items.iter().try_for_each(|item| rows.insert(item))?;
+                Rows::new(self.connection, session).insert(&items)?;
                 drop(items);
                 self.told.taken.fetch_add(bytes, Ordering::AcqRel);
                 if bytes > 0 {
