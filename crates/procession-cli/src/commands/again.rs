@@ -59,7 +59,10 @@ pub(super) fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Cli, Dia
             }
         }
         let refusal = Diagnostic::new(what);
-        tip.map_or_else(|| refusal.clone(), |tip| refusal.clone().help(tip))
+        match tip {
+            Some(tip) => refusal.help(tip),
+            None => refusal,
+        }
     })
 }
 
