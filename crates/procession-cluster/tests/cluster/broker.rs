@@ -13,12 +13,21 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Where the server is: named by the environment, put there by `.ci/nats-server`, or installed.
-pub(crate) fn server() -> Option<PathBuf> {
+fn find() -> Option<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/nats-server/nats-server");
     let named = std::env::var_os("PROCESSION_NATS_SERVER").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::env::split_paths(&path).map(|folder| folder.join("nats-server"));
     named.into_iter().chain([here]).chain(installed).find(|server| server.is_file())
+}
+
+/// The server, if there is one; if not, the test says so.
+pub(crate) fn server() -> Option<PathBuf> {
+    let server = find();
+    if server.is_none() {
+        procession_harness::skip("nats-server: run `.ci/nats-server`, or set PROCESSION_NATS_SERVER to one");
+    }
+    server
 }
 
 /// A running server. It is killed when this is dropped.
@@ -47,12 +56,7 @@ impl Broker {
     }
 
     fn start_as(store: Option<&Path>, configuration: &str) -> Option<Broker> {
-        let Some(server) = server() else {
-            procession_harness::skip(
-                "nats-server: run `.ci/nats-server`, or set PROCESSION_NATS_SERVER to one",
-            );
-            return None;
-        };
+        let server = server()?;
         let dir = tempfile::tempdir().expect("the test's directory is writable");
         fs::write(dir.path().join("conf"), configuration).expect("the test's directory is writable");
         let store = store.map_or_else(|| dir.path().join("store"), Path::to_owned);
@@ -85,7 +89,7 @@ impl Broker {
 
     /// Starts it where it was.
     pub(crate) fn restart(&mut self) {
-        let (server, port) = (server().expect("it was there before"), self.port.to_string());
+        let (server, port) = (find().expect("it was there before"), self.port.to_string());
         let starts = || self.log().matches("Server is ready").count();
         let before = starts();
         let mut child = spawn(&server, (self.dir.path(), &self.store), &port);
