@@ -18,7 +18,7 @@ pub(crate) fn check(event: &Value) {
 }
 
 /// Every line of a stream, valid by the schema.
-fn events(text: &str) -> Vec<Value> {
+pub(crate) fn events(text: &str) -> Vec<Value> {
     let schema = serde_json::from_str(SCHEMA).expect("the schema is JSON");
     let schema = jsonschema::validator_for(&schema).expect("the schema is one");
     let mut events = Vec::new();

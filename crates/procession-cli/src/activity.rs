@@ -80,12 +80,15 @@ impl Activity {
         self.start.elapsed().saturating_sub(self.away.time())
     }
 
-    /// All of it, for people who ask: a line a worker and one for the whole, each with its end.
+    /// All of it, for people who ask: a line a worker or agent and one for the whole, each with its end.
     pub(crate) fn report(&self) -> String {
         let mut report = String::new();
         for worker in &self.engine.stats().workers {
             report.push_str(&self.line(worker));
             report.push('\n');
+        }
+        for agent in &self.engine.agents() {
+            let _ = writeln!(report, "{}", agent.words());
         }
         if let Some(Whole { name, total, tally, .. }) = &self.whole {
             let tally = tally.lock().clone();
@@ -111,7 +114,7 @@ impl Activity {
         let sum = Sum { done, total, rate, failed, lost, flaky: tally.flaky, running };
         let workers =
             workers.iter().map(|worker| Worker { slot: worker.slot, doing: self.doing(worker) }).collect();
-        Picture { workers, sum }
+        Picture { workers, agents: self.engine.agents(), sum }
     }
 
     fn line(&self, worker: &WorkerStats) -> String {

@@ -7,9 +7,11 @@ mod agents;
 #[path = "engine/no_agents.rs"]
 mod agents;
 
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use procession::{Error, ItemFigures, Payload, PayloadStream, Pool, Stats, StreamOptions};
+use procession::{Error, ErrorKind, Event, ItemFigures, Payload, PayloadStream, Pool, Stats, StreamOptions};
+use procession_store::AgentNews;
 
 pub(crate) use self::agents::{Agents, agent};
 use crate::diagnostic::Diagnostic;
@@ -17,6 +19,7 @@ use crate::exit::Stop;
 use crate::intake::Numbers;
 use crate::job::Job;
 use crate::progress::Screen;
+use crate::summary::counted;
 use crate::terminal;
 
 /// How long workers may take to leave once they have nothing left to do.
@@ -39,6 +42,31 @@ pub(crate) enum Engine {
     Agents(Box<Agents>),
 }
 
+/// What an engine tells of who runs items.
+pub(crate) enum News {
+    /// Of a process of this machine.
+    Worker(Event),
+    Agent(AgentNews),
+}
+
+/// An agent that takes part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Present {
+    pub(crate) name: String,
+    pub(crate) workers: u32,
+    /// Chunks whose leases it has.
+    pub(crate) chunks: u64,
+}
+
+impl Present {
+    /// All of it, in one line.
+    pub(crate) fn words(&self) -> String {
+        let Present { name, workers, chunks } = self;
+        let (workers, chunks) = (counted(u64::from(*workers), "worker"), counted(*chunks, "chunk"));
+        format!("agent {}: {workers}, {chunks} in hand", terminal::printable(name))
+    }
+}
+
 /// An outcome, none yet, or none any more.
 pub(crate) type Step = Option<Option<(u64, Result<Payload, Error>)>>;
 
@@ -49,6 +77,25 @@ pub(crate) enum Call<I: Iterator<Item = Option<Payload>>> {
 }
 
 impl Engine {
+    /// Starts a pool, where there are no agents. `told` hears of who runs items.
+    pub(crate) fn start(
+        job: &Job,
+        agents: Option<Agents>,
+        told: Option<Sender<News>>,
+        screen: Screen,
+    ) -> Result<Engine, Stop> {
+        if let Some(mut agents) = agents {
+            told.into_iter().for_each(|told| agents.tell(told));
+            return Ok(Engine::Agents(Box::new(agents)));
+        }
+        let mut builder = job.pool.configure(Pool::builder(), screen);
+        if let Some(told) = told {
+            // Nobody listens any more once the run has ended.
+            builder = builder.on_event(move |event| drop(told.send(News::Worker(event.clone()))));
+        }
+        builder.build().map(Engine::Local).map_err(|error| unstarted(&error))
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         match self {
             Engine::Local(pool) => pool.stats(),
@@ -61,6 +108,14 @@ impl Engine {
         match self {
             Engine::Local(_) => wanted,
             Engine::Agents(agents) => agents.workers(),
+        }
+    }
+
+    /// The agents that there are now.
+    pub(crate) fn agents(&self) -> Vec<Present> {
+        match self {
+            Engine::Local(_) => Vec::new(),
+            Engine::Agents(agents) => agents.present(),
         }
     }
 
@@ -224,4 +279,13 @@ pub(crate) fn refuse_local_settings(job: &Job) -> Result<(), Diagnostic> {
         }
     }
     Ok(())
+}
+
+/// Why a pool could not be started, or a call not be made.
+pub(crate) fn unstarted(error: &Error) -> Stop {
+    let message = error.to_string();
+    match error.kind() {
+        ErrorKind::Usage => Diagnostic::new(message).into(),
+        _ => Stop::Broken(message),
+    }
 }

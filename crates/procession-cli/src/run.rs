@@ -18,7 +18,7 @@ use std::cell::RefCell;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use procession::{Error, ErrorKind, Payload, Pool, StreamOptions};
+use procession::{Error, ErrorKind, Payload, StreamOptions};
 
 use self::books::{Books, Lost};
 use self::events::{End, Events, How, Stopping};
@@ -28,7 +28,7 @@ use self::results::Results;
 use self::steering::Steering;
 use crate::activity::Activity;
 use crate::diagnostic::Diagnostic;
-use crate::engine::{self, Agents, Call as Handed, Engine};
+use crate::engine::{self, Agents, Call as Handed, Engine, unstarted};
 use crate::exit::{Ending, Stop};
 use crate::failures::{self, Failures, NOT_RUN};
 use crate::host::{Away, Host};
@@ -84,9 +84,9 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
         job.results.events.as_deref().map(|path| Events::open(path, &progress.screen())).transpose()?;
     let is_recorded = job.run_dir.is_some() || stream.is_some();
     let keep_args = failures.is_some() || is_recorded || job.results.streams.is_some() || policies.reorders();
-    let agents = Agents::connect(job)?;
+    let mut agents = Agents::connect(job)?;
     // Last of all that may be refused: it is there, and locked, once there is a run.
-    let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, items, agents.as_ref()));
+    let opened = job.run_dir.as_ref().map(|settings| run_dir::open(job, settings, items, agents.as_mut()));
     let opened = opened.transpose()?;
     let shows_items = progress.shows_items();
     let books = Books::new((results, failures), progress, policies, &job.part.selection);
@@ -96,17 +96,7 @@ pub(crate) fn run(job: &Job, talk: Talk) -> Result<Ending, Stop> {
 
     let start = Instant::now();
     let (told, events) = mpsc::channel();
-    let builder = job.pool.configure(Pool::builder(), books.screen());
-    let builder = if is_recorded {
-        // Nobody listens any more once the run has ended.
-        builder.on_event(move |event| drop(told.send(event.clone())))
-    } else {
-        builder
-    };
-    let engine = match agents {
-        Some(agents) => Engine::Agents(Box::new(agents)),
-        None => Engine::Local(builder.build().map_err(|error| unstarted(&error))?),
-    };
+    let engine = Engine::start(job, agents, is_recorded.then_some(told), books.screen())?;
     // Only now: it has a thread, and a pool may have to be started without.
     if is_recorded {
         books.keep_record(Record::begin((opened, stream), (job, total), events)?, job.results.unordered);
@@ -475,13 +465,4 @@ pub(crate) fn options(job: &Job) -> StreamOptions {
     options.max_attempts = job.pool.max_attempts;
     options.buffer = job.pool.buffer;
     options
-}
-
-/// Why a pool could not be started, or a call not be made.
-pub(crate) fn unstarted(error: &Error) -> Stop {
-    let message = error.to_string();
-    match error.kind() {
-        ErrorKind::Usage => Diagnostic::new(message).into(),
-        _ => Stop::Broken(message),
-    }
 }

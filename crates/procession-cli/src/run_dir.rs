@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procession_store::{
-    InputDigest, Item, Job as StoredJob, Key, Printed, Reader, RunDir, Selection, Writer,
+    AgentStay, InputDigest, Item, Job as StoredJob, Key, Printed, Reader, RunDir, Selection, Writer,
 };
 
 use crate::diagnostic::Diagnostic;
@@ -72,6 +72,11 @@ impl Earlier {
     /// What an item printed, if it is a command that has ended.
     pub(crate) fn printed(&self, index: u64) -> Result<Option<Printed>, Stop> {
         Ok(self.reader.printed(index)?)
+    }
+
+    /// The agents that earlier sessions had.
+    pub(crate) fn agents(&self) -> Result<Vec<AgentStay>, Stop> {
+        Ok(self.reader.agents()?)
     }
 
     /// The values of the items from one to another, so many at most, whoever put them on record.
@@ -153,7 +158,7 @@ pub(crate) fn open(
     job: &Job,
     settings: &RunDirSettings,
     items: Option<u64>,
-    agents: Option<&Agents>,
+    mut agents: Option<&mut Agents>,
 ) -> Result<Opened, Stop> {
     let mut described = described(job, &settings.typed, items);
     // Before its items are read, however many there are.
@@ -161,10 +166,13 @@ pub(crate) fn open(
     let dir = if settings.resume {
         let dir = RunDir::open(&settings.path)?;
         describe_input(job, &mut described)?;
-        refuse_elsewhere(&dir, agents)?;
-        if agents.is_some_and(Agents::knows_of_job) {
-            // Whoever has the items answers for them.
-            dir.disregard_handed_out()?;
+        refuse_elsewhere(&dir, agents.as_deref())?;
+        if let Some(agents) = &mut agents {
+            agents.recall(dir.reader().agents()?);
+            if agents.knows_of_job() {
+                // Whoever has the items answers for them.
+                dir.disregard_handed_out()?;
+            }
         }
         resume(&dir, job, settings, &described)?;
         dir
@@ -186,7 +194,8 @@ pub(crate) fn open(
     if let Some(agents) = agents {
         agents.keep_name(&settings.path)?;
     }
-    let workers = u32::try_from(job.pool.workers()).unwrap_or(u32::MAX);
+    let workers = if job.engine.is_some() { 0 } else { job.pool.workers() };
+    let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     let earlier = Earlier::open(&settings.path)?;
     Ok(Opened { dir, workers, earlier })
 }

@@ -19,7 +19,7 @@ use crate::master::{Hello, Parting, TROUBLE_AGAIN};
 use crate::names::Names;
 use crate::nats::Broker;
 use crate::nats::agent::{Leased, Post, jobs, say};
-use crate::runner::{Reins, Runner, Said};
+use crate::runner::{Reins, Runner, Said, Slots};
 use crate::turns::Turns;
 
 /// How often an agent without a job looks for one.
@@ -145,7 +145,8 @@ impl Agent {
         self
     }
 
-    /// Adds to the options of its pools, after the job's own.
+    /// Adds to the options of its pools, after the job's own. An observer of their workers (`on_event`) takes the place of
+    /// the agent's: which worker an item was lost with is not known then.
     #[must_use]
     pub fn configure(mut self, configure: impl Fn(PoolBuilder) -> PoolBuilder + 'static) -> Agent {
         self.configure = Box::new(configure);
@@ -239,13 +240,18 @@ impl Agent {
         let opened = async { tokio::time::timeout(LOOK_WITHIN, opened).await };
         let post =
             self.runtime.block_on(opened).map_err(|late| Error::refused("the job's streams", late))??;
-        let pool = manifest.pool.configure(Pool::builder().workers(self.workers));
+        let slots = Slots::default();
+        let pool = Pool::builder().workers(self.workers).on_event({
+            let slots = slots.clone();
+            move |event| slots.heard(event)
+        });
+        let pool = manifest.pool.configure(pool);
         let pool = match (self.configure)(pool).build() {
             Ok(pool) => pool,
             Err(error) => return Ok(Done::Broken(error.to_string())),
         };
         tell(News::Joined { job: manifest.job.clone(), task: manifest.task.clone(), workers: self.workers });
-        let runner = Runner { pool: pool.clone(), task, at_most_once: manifest.at_most_once };
+        let runner = Runner { pool: pool.clone(), task, at_most_once: manifest.at_most_once, slots };
         let job = manifest.job.clone();
         let mut stay = Stay::new(post, runner, &manifest, self, patience);
         let done = self.runtime.block_on(stay.go(self, request, tell));

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use crate::chunk::Item;
 use crate::error::Error;
 use crate::manifest::Manifest;
-use crate::master::{Master, Notice, Outcome, Queue, Settings};
+use crate::master::{AgentStatus, Master, Notice, Outcome, Queue, Seats, Settings};
 use crate::nats::Broker;
 use crate::nats::master::{Event, Link};
 
@@ -29,6 +29,7 @@ pub(crate) struct Job {
     pub(crate) manifest: Manifest,
     pub(crate) settings: Settings,
     pub(crate) is_resumable: bool,
+    pub(crate) seats: Vec<Seats>,
 }
 
 /// The outcomes of a job over a cluster: each with its payload's number, still encoded.
@@ -56,10 +57,11 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
         input: I,
         job: Job,
     ) -> Result<ClusterStream<I>, Error> {
-        let Job { task, manifest, settings, is_resumable } = job;
+        let Job { task, manifest, settings, is_resumable, seats } = job;
         let job = manifest.job.clone();
         let mut link = runtime.block_on(Link::open(broker, manifest))?;
         let mut master = Master::new(Settings { session: link.session(), ..settings });
+        master.recall(seats);
         let (chunks, answers) = (std::mem::take(&mut link.chunks), std::mem::take(&mut link.answers));
         master.recover(chunks, answers, Duration::ZERO);
         Ok(ClusterStream {
@@ -218,7 +220,7 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
         }
     }
 
-    /// What is known of what items took, since this was last called. Slots are those of all agents, counted as they come.
+    /// What is known of what items took, since this was last called. Slots are those of all agents: see [`Seats`].
     pub fn take_figures(&mut self) -> Vec<ItemFigures> {
         let now = Instant::now();
         let figures = self.master.take_figures().into_iter();
@@ -247,6 +249,12 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
     #[must_use]
     pub fn fleet(&self) -> (usize, u32) {
         (self.master.agents(), self.master.workers())
+    }
+
+    /// The agents that there are now, by name.
+    #[must_use]
+    pub fn agents(&self) -> Vec<AgentStatus> {
+        self.master.status()
     }
 
     /// What the job is called at the broker.

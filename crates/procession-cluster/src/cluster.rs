@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use crate::call::{ClusterStream, Job};
 use crate::error::{Error, ErrorKind};
 use crate::manifest::{JobState, Manifest, PoolSettings, Program};
-use crate::master::Settings;
+use crate::master::{Seats, Settings};
 use crate::nats::Broker;
 
 /// A chunk whose agent has not said for so long that it still has it goes to another one.
@@ -40,6 +40,8 @@ pub struct JobOptions {
     pub name: Option<String>,
     /// Answers stay at the broker until [`ClusterStream::on_record`]; the job, until it has ended.
     pub is_resumable: bool,
+    /// Those of agents that earlier masters of the job had, where somebody has noted them: they are numbered as they were.
+    pub seats: Vec<Seats>,
 }
 
 impl Default for JobOptions {
@@ -50,6 +52,7 @@ impl Default for JobOptions {
             lease: LEASE,
             name: None,
             is_resumable: false,
+            seats: Vec::new(),
         }
     }
 }
@@ -113,7 +116,7 @@ impl Cluster {
         items: I,
         options: JobOptions,
     ) -> Result<ClusterStream<I>, Error> {
-        let JobOptions { stream, pool, lease, name, is_resumable } = options;
+        let JobOptions { stream, pool, lease, name, is_resumable, seats } = options;
         let usage = |message: String| Err(Error::new(ErrorKind::Usage, message));
         if lease < LEASE_LEAST {
             return usage(format!("a lease of {lease:?} is too short: give at least {LEASE_LEAST:?}"));
@@ -148,7 +151,7 @@ impl Cluster {
             at_most_once,
             keeps_answers: is_resumable,
         };
-        let job = Job { task, manifest, settings, is_resumable };
+        let job = Job { task, manifest, settings, is_resumable, seats };
         ClusterStream::open(Arc::clone(&self.runtime), self.broker.clone(), items, job)
     }
 }

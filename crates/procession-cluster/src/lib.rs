@@ -58,7 +58,7 @@ pub use call::ClusterStream;
 pub use cluster::{Cluster, JobOptions};
 pub use error::{Error, ErrorKind};
 pub use manifest::PoolSettings;
-pub use master::Notice;
+pub use master::{AgentStatus, Notice, Seats};
 
 /// What talks to the broker. It has one thread, whatever waits for it.
 fn runtime() -> Result<Runtime, Error> {

@@ -18,7 +18,7 @@ use procession::{ErrorKind, ErrorReport};
 
 use self::earlier::Earlier;
 use self::fleet::Fleet;
-pub use self::fleet::Notice;
+pub use self::fleet::{AgentStatus, Notice, Seats};
 pub(crate) use self::fleet::{Hello, Parting, TROUBLE_AGAIN};
 use self::pace::Pace;
 pub(crate) use self::terms::{Command, Outcome, Queue, Settings};
@@ -307,6 +307,11 @@ impl Master {
         }
     }
 
+    /// Which seats agents had with earlier masters.
+    pub(crate) fn recall(&mut self, seats: Vec<Seats>) {
+        self.fleet.recall(seats);
+    }
+
     /// An agent has said that it is there.
     pub(crate) fn heard(&mut self, hello: Hello, now: Duration) {
         for id in &hello.held {
@@ -347,6 +352,11 @@ impl Master {
     /// Workers of all agents that are there.
     pub(crate) fn workers(&self) -> u32 {
         self.fleet.workers()
+    }
+
+    /// The agents that are there.
+    pub(crate) fn status(&self) -> Vec<AgentStatus> {
+        self.fleet.status()
     }
 
     pub(crate) fn agents(&self) -> usize {
@@ -439,8 +449,8 @@ impl Master {
             // Figures are told of consecutive payloads.
             if let (Some(first), Some(last)) = (first, last)
                 && last.payload - first.payload.min(last.payload) + 1 == u64::from(figures.items)
+                && let Some(slot) = self.fleet.slot(&answer.agent, figures.slot)
             {
-                let slot = self.fleet.slot(&answer.agent, figures.slot);
                 self.figures.push((first.payload, slot, *figures));
             }
         }

@@ -1,7 +1,8 @@
 //! A chunk in the pool: from its arguments to what became of each item. One thread for each chunk in hand.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,28 @@ pub(crate) struct Runner {
     pub(crate) pool: Pool,
     pub(crate) task: &'static TaskInfo,
     pub(crate) at_most_once: bool,
+    pub(crate) slots: Slots,
+}
+
+/// Which of the pool's workers a process is, or was.
+#[derive(Clone, Default)]
+pub(crate) struct Slots(Arc<Mutex<HashMap<u32, u32>>>);
+
+impl Slots {
+    /// Takes in what a pool tells of its workers.
+    pub(crate) fn heard(&self, event: &procession::Event) {
+        if let procession::Event::WorkerStarted { slot, pid } = event {
+            self.lock().insert(*pid, *slot);
+        }
+    }
+
+    fn of(&self, pid: u32) -> Option<u32> {
+        self.lock().get(&pid).copied()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a chunk that runs is told.
@@ -72,6 +95,7 @@ impl Runner {
             items.into_iter().map(|item| (item.index, item.args)).unzip();
         let mut fates: Vec<Option<Fate>> = vec![None; indices.len()];
         let (mut broken, mut figures, mut obeyed) = (None, Vec::new(), GOES_ON);
+        let mut lost = Vec::new();
         let mut stream = self.pool.stream(self.task, payloads, options);
         let mut said = Instant::now();
         loop {
@@ -89,6 +113,7 @@ impl Runner {
                     {
                         broken.get_or_insert_with(|| error.to_string());
                     }
+                    lost.extend(outcome.as_ref().err().and_then(|error| self.loss(at, error)));
                     let at = usize::try_from(at).unwrap_or(usize::MAX);
                     match fates.get_mut(at).filter(|fate| fate.is_none()) {
                         Some(fate) => *fate = Some(self.fate(outcome)),
@@ -104,10 +129,22 @@ impl Runner {
             }
         }
         figures.extend(stream.take_figures());
+        figures.extend(lost);
         let now = Instant::now();
         let figures = figures.iter().filter_map(|figures| told(figures, now)).collect();
         let fates = indices.into_iter().zip(fates.into_iter().map(|fate| fate.unwrap_or(Fate::NotBegun)));
         say(Said::Ended { id, fates: fates.collect(), figures, broken });
+    }
+
+    /// Of an item that was lost with its worker the pool has no figures: who ran it, and for how long, its error tells.
+    fn loss(&self, at: u64, error: &Error) -> Option<ItemFigures> {
+        let pid = error.pid()?;
+        let slot = self.slots.of(pid)?;
+        let mut figures = ItemFigures::new(at, 1, Instant::now());
+        (figures.slot, figures.pid, figures.attempt) = (slot, pid, error.attempts());
+        figures.busy = error.run_time().unwrap_or_default();
+        figures.peak_rss = error.peak_rss().unwrap_or_default();
+        Some(figures)
     }
 
     fn fate(&self, outcome: Result<Payload, Error>) -> Fate {

@@ -9,7 +9,7 @@ use crate::words;
 
 /// All figures are so wide, in units of their view box; a page scales them.
 const WIDTH: f64 = 1000.0;
-const LEFT: f64 = 88.0;
+const LEFT: f64 = 104.0;
 const RIGHT: f64 = 26.0;
 /// For the axis below.
 const BOTTOM: f64 = 46.0;

@@ -1,14 +1,13 @@
-//! What happened on each worker's seat: how busy it was, which processes sat there, how they ended.
+//! What happened on each worker's seat: how busy it was, which processes sat there, or which agent was there, how they ended.
 
 use std::collections::BTreeSet;
 
-use procession_store::{Brief, Session, WorkerLife};
+use procession_store::{AgentStay, Brief, Leaving, Session, WorkerLife};
 
 use crate::axis::{Axis, Bins};
 use crate::kind::Kind;
+use crate::seats::{Agents, LANES_MAX, Seat};
 
-/// More workers than this share lanes: a lane must be seen.
-const LANES_MAX: usize = 128;
 /// As many items are drawn one by one.
 const BARS_MAX: u64 = 1_500;
 /// As many processes are drawn one by one.
@@ -22,22 +21,16 @@ pub(crate) struct Lanes {
     pub(crate) bars: Vec<Bar>,
     /// Whether they are.
     pub(crate) has_bars: bool,
-    /// Processes and how they ended; without their lives where they are many.
+    /// Processes, or stays of agents, and how they ended; without their lives where they are many.
     pub(crate) lives: Vec<Life>,
     pub(crate) has_lives: bool,
     /// Items with neither a start nor a worker on record.
     pub(crate) unplaced: u64,
-    slots: Vec<u32>,
-    a_lane: usize,
 }
 
 /// One worker's seat, or several.
-#[derive(Default)]
 pub(crate) struct Lane {
-    pub(crate) first: u32,
-    pub(crate) last: u32,
-    /// How many they are.
-    pub(crate) slots: usize,
+    pub(crate) seat: Seat,
     pub(crate) processes: u64,
     pub(crate) deaths: u64,
     pub(crate) items: u64,
@@ -64,13 +57,13 @@ pub(crate) struct Bar {
     pub(crate) after_s: f64,
 }
 
-/// One process.
+/// One process, or one stay of an agent.
 pub(crate) struct Life {
     pub(crate) lane: usize,
     pub(crate) bin: usize,
     pub(crate) left: f64,
     pub(crate) right: f64,
-    pub(crate) pid: u32,
+    pub(crate) who: String,
     /// How it died, if it did not just end.
     pub(crate) death: Option<String>,
 }
@@ -82,49 +75,59 @@ impl Lanes {
         items: u64,
         mut slots: BTreeSet<u32>,
         sessions: &[Session],
-        workers: &[WorkerLife],
+        (workers, stays): (&[WorkerLife], &[AgentStay]),
     ) -> Lanes {
         slots.extend(workers.iter().map(|life| life.slot));
         // Workers that had nothing to do are part of the picture.
         let planned = sessions.iter().map(|session| session.workers).max().unwrap_or(0);
-        if planned as usize <= 4 * LANES_MAX {
-            slots.extend(0..planned);
+        let ranges = stays.iter().map(|stay| stay.first_slot..stay.first_slot.saturating_add(stay.workers));
+        for range in ranges.chain(std::iter::once(0..planned)) {
+            if slots.len() + range.len() <= 4 * LANES_MAX {
+                slots.extend(range);
+            }
         }
-        let slots: Vec<u32> = slots.into_iter().collect();
-        let a_lane = slots.len().div_ceil(LANES_MAX).max(1);
-        let count = slots.len().div_ceil(a_lane);
-        let bins = Bins::new(axis, if count > 64 { 300 } else { 450 });
-        let lanes = slots.chunks(a_lane).map(|slots| Lane {
-            first: slots[0],
-            last: slots[slots.len() - 1],
-            slots: slots.len(),
+        let seats = Agents::of(stays).seats(&slots);
+        let are_single = seats.len() == slots.len();
+        let bins = Bins::new(axis, if seats.len() > 64 { 300 } else { 450 });
+        let lanes = seats.into_iter().map(|seat| Lane {
+            seat,
+            processes: 0,
+            deaths: 0,
+            items: 0,
+            without: 0,
+            busy_s: 0.0,
             busy: vec![0.0; bins.len()],
             worst: vec![None; bins.len()],
             peak_rss: vec![0; bins.len()],
-            ..Lane::default()
         });
         let lanes = lanes.collect();
-        let has_bars = items <= BARS_MAX && a_lane == 1;
-        let has_lives = workers.len() <= LIVES_MAX && a_lane == 1;
-        let mut lanes = Lanes {
-            lanes,
-            bins,
-            bars: Vec::new(),
-            has_bars,
-            lives: Vec::new(),
-            has_lives,
-            unplaced: 0,
-            slots,
-            a_lane,
-        };
-        for life in workers {
-            lanes.live(axis, life);
-        }
+        let has_bars = items <= BARS_MAX && are_single;
+        let has_lives = workers.len() + stays.len() <= LIVES_MAX && are_single;
+        let mut lanes =
+            Lanes { lanes, bins, bars: Vec::new(), has_bars, lives: Vec::new(), has_lives, unplaced: 0 };
+        workers.iter().for_each(|life| lanes.live(axis, life));
+        stays.iter().for_each(|stay| lanes.stay(axis, stay));
         lanes
     }
 
     fn lane(&self, slot: u32) -> Option<usize> {
-        Some(self.slots.binary_search(&slot).ok()? / self.a_lane)
+        let lane = self.lanes.partition_point(|lane| lane.seat.first <= slot).checked_sub(1)?;
+        (slot <= self.lanes[lane].seat.last).then_some(lane)
+    }
+
+    /// An agent was there: each of its workers' lanes shows it.
+    fn stay(&mut self, axis: &Axis, stay: &AgentStay) {
+        let mut lanes: Vec<usize> = (stay.first_slot..stay.first_slot.saturating_add(stay.workers))
+            .filter_map(|slot| self.lane(slot))
+            .collect();
+        lanes.dedup();
+        let death = stay.leaving.as_deref().filter(|leaving| *leaving != Leaving::Left.name());
+        let left_at = stay.left_at.map_or(f64::INFINITY, crate::survey::seconds);
+        for lane in lanes {
+            let span = (crate::survey::seconds(stay.joined_at), left_at);
+            let death = death.map(|how| format!("{how}, its leases ran out"));
+            self.show(axis, (lane, stay.session), span, (format!("agent {}", stay.name), death));
+        }
     }
 
     fn live(&mut self, axis: &Axis, life: &WorkerLife) {
@@ -134,11 +137,20 @@ impl Lanes {
         self.lanes[lane].deaths += u64::from(death.is_some());
         let start = crate::survey::seconds(life.started_at);
         let end = life.ended_at.map_or(f64::INFINITY, crate::survey::seconds);
-        let ends =
-            (axis.at(life.session, start), axis.at(life.session, end), self.bins.at(axis, life.session, end));
+        self.show(axis, (lane, life.session), (start, end), (format!("process {}", life.pid), death));
+    }
+
+    fn show(
+        &mut self,
+        axis: &Axis,
+        (lane, session): (usize, i64),
+        (start, end): (f64, f64),
+        (who, death): (String, Option<String>),
+    ) {
+        let ends = (axis.at(session, start), axis.at(session, end), self.bins.at(axis, session, end));
         let (Some(left), Some(right), Some(bin)) = ends else { return };
         if self.has_lives || death.is_some() {
-            self.lives.push(Life { lane, bin, left, right: right.max(left), pid: life.pid, death });
+            self.lives.push(Life { lane, bin, left, right: right.max(left), who, death });
         }
     }
 

@@ -27,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agents;
 mod axis;
 mod causes;
 mod error;
@@ -39,6 +40,7 @@ mod memory;
 mod page;
 mod quantiles;
 mod run_times;
+mod seats;
 mod survey;
 mod tables;
 mod throughput;

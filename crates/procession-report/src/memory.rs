@@ -6,8 +6,8 @@ use maud::{Markup, html};
 
 use crate::axis::{Axis, nice};
 use crate::figure::{self, Frame, n};
+use crate::foreign::Foreign;
 use crate::lanes::{Lane, Lanes};
-use crate::timeline::name;
 use crate::words;
 
 const HEIGHT: f64 = 210.0;
@@ -57,7 +57,7 @@ pub(crate) fn legend(lanes: &Lanes) -> Markup {
         html! {
             span class="key" {
                 svg class="swatch wide" viewBox="0 0 30 12" aria-hidden="true" { path class=(class) d="M1 6H29" {} }
-                (text)
+                (Foreign(&text))
             }
         }
     };
@@ -65,10 +65,10 @@ pub(crate) fn legend(lanes: &Lanes) -> Markup {
         p class="legend" {
             @if lanes.lanes.len() <= NAMED_MAX {
                 @for (at, lane) in lanes.lanes.iter().enumerate() {
-                    @if peak(lane) > 0 { (entry(&style(lanes, at, largest), name(lane))) }
+                    @if peak(lane) > 0 { (entry(&style(lanes, at, largest), lane.seat.name.clone())) }
                 }
             } @else if let Some(at) = largest {
-                @let (name, most) = (name(&lanes.lanes[at]), words::size(peak(&lanes.lanes[at])));
+                @let (name, most) = (&lanes.lanes[at].seat.name, words::size(peak(&lanes.lanes[at])));
                 (entry("line line-1", format!("{name}, the largest: {most}")))
                 (entry("line others", "the other workers".to_owned()))
             }
@@ -82,7 +82,7 @@ pub(crate) fn rows(lanes: &Lanes) -> Vec<[String; 5]> {
         let known = || lane.peak_rss.iter().copied().filter(|bytes| *bytes > 0);
         let (first, last) = (known().next()?, known().next_back()?);
         let [first, most, last] = [first, peak(lane), last].map(words::size);
-        Some([name(lane), words::grouped(lane.processes), first, most, last])
+        Some([lane.seat.name.clone(), words::grouped(lane.processes), first, most, last])
     };
     lanes.lanes.iter().filter_map(row).collect()
 }

@@ -133,7 +133,6 @@ fn tiles(survey: &Survey) -> Markup {
         html! { div class="tile" { dt { (name) } dd { (value) } @if !below.is_empty() { p { (below) } } } }
     };
     let unknown = || "–".to_owned();
-    let workers = survey.sessions.iter().map(|session| session.workers).max().unwrap_or(0);
     let outstanding = match survey.outstanding() {
         Some(0) if survey.job.selection.is_whole() => "all of the job".to_owned(),
         Some(0) => "all of its part of the job".to_owned(),
@@ -146,6 +145,7 @@ fn tiles(survey: &Survey) -> Markup {
         if facts.processes == 1 { "" } else { "es" }
     );
     let deaths = match facts.deaths {
+        0 if !survey.agents.is_empty() => words::counted(survey.agents.rows().len() as u64, "agent"),
         0 => processes,
         deaths => format!("{processes}, {}", words::counted(deaths, "death")),
     };
@@ -170,7 +170,7 @@ fn tiles(survey: &Survey) -> Markup {
             (tile("wall time", words::duration(facts.wall_s), work))
             (tile("throughput", rate, "items that ran".to_owned()))
             (tile("efficiency", efficiency, "busy ÷ (workers × wall)".to_owned()))
-            (tile("workers", words::grouped(u64::from(workers)), deaths))
+            (tile("workers", words::grouped(facts.workers), deaths))
             (tile("peak memory", facts.peak_rss.map_or_else(unknown, words::size), memory))
         }
     }
@@ -260,14 +260,14 @@ fn workers(survey: &Survey) -> Markup {
                         svg class="swatch" viewBox="0 0 12 12" aria-hidden="true" {
                             rect class="life" width="12" height="12" rx="2" {}
                         }
-                        "a process"
+                        @if survey.agents.is_empty() { "a process" } @else { "its agent is there" }
                     }
-                    @if survey.facts.deaths > 0 {
+                    @if lanes.lives.iter().any(|life| life.death.is_some()) {
                         span class="key" {
                             svg class="swatch" viewBox="0 0 12 12" aria-hidden="true" {
                                 path class="death" d="M2 2L10 10M2 10L10 2" {}
                             }
-                            "it died"
+                            @if survey.agents.is_empty() { "it died" } @else { "not heard of any more" }
                         }
                     }
                 }
@@ -276,6 +276,13 @@ fn workers(survey: &Survey) -> Markup {
                     ["worker", "processes", "deaths", "items", "without a value", "busy"],
                     &timeline::rows(lanes, &survey.axis),
                 ))
+                @if !survey.agents.is_empty() {
+                    h3 { "Agents" }
+                    (tables::open(
+                        ["agent", "workers", "there for", "left", "items", "without a value", "busy"],
+                        &survey.agents.rows(),
+                    ))
+                }
             }
         }
     }

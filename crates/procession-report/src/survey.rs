@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use procession_store::{Item, Job, OK, Order, Reader, Session, Tally};
 
+use crate::agents::{Agents, workers_at_most};
 use crate::axis::{Axis, Span};
 use crate::causes::Causes;
 use crate::error::Error;
@@ -32,6 +33,8 @@ pub(crate) struct Survey {
     pub(crate) run_times: RunTimes,
     pub(crate) causes: Causes,
     pub(crate) slowest: Vec<Item>,
+    /// What agents did, where there were some.
+    pub(crate) agents: Agents,
 }
 
 /// Numbers over all items.
@@ -55,6 +58,8 @@ pub(crate) struct Facts {
     pub(crate) cpu_s: f64,
     pub(crate) cpu_of_s: f64,
     pub(crate) peak_rss: Option<u64>,
+    /// Workers that there were at once, at most.
+    pub(crate) workers: u64,
     pub(crate) processes: u64,
     pub(crate) deaths: u64,
     /// What the reader of the report should know about the data.
@@ -88,6 +93,12 @@ impl Survey {
                 life.ended_at.into_iter().for_each(|end| span.include(seconds(end)));
             }
         }
+        let stays = reader.agents()?;
+        for stay in &stays {
+            if let Some(span) = spans.iter_mut().find(|span| span.session == stay.session) {
+                span.include(seconds(stay.joined_at));
+            }
+        }
         let mut slots = BTreeSet::new();
         let mut quantiles = Quantiles::new();
         reader.briefs::<Error>(Order::Input, |item| {
@@ -118,12 +129,17 @@ impl Survey {
             facts.wall_s += span.end - span.start;
             facts.seats_s += (span.end - span.start) * f64::from(session.workers);
         }
+        let mut agents = Agents::new(&stays, &spans);
+        facts.seats_s += agents.seats_s();
+        let here = sessions.iter().map(|session| u64::from(session.workers)).max().unwrap_or(0);
+        facts.workers = here.max(workers_at_most(&stays));
         facts.notes = notes(&sessions, &spans);
         let axis = Axis::new(&spans);
-        let mut lanes = Lanes::new(&axis, facts.items, slots, &sessions, &workers);
+        let mut lanes = Lanes::new(&axis, facts.items, slots, &sessions, (&workers, &stays));
         let mut throughput = Throughput::new(&axis, facts.items);
         let mut run_times = RunTimes::new(quantiles);
         reader.briefs::<Error>(Order::Input, |item| {
+            agents.add(&item);
             lanes.add(&axis, &item);
             throughput.add(&axis, &item);
             run_times.add(&item);
@@ -140,6 +156,7 @@ impl Survey {
             lanes,
             throughput,
             run_times,
+            agents,
         })
     }
 

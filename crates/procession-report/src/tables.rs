@@ -19,11 +19,18 @@ pub(crate) fn numbers<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> 
     html! {
         details class="numbers" {
             summary { "The numbers" }
-            div class="scroll" {
-                table {
-                    thead { tr { @for cell in head { th scope="col" { (cell) } } } }
-                    tbody { @for row in rows { tr { @for cell in row { td { (cell) } } } } }
-                }
+            (open(head, rows))
+        }
+    }
+}
+
+/// A table that is there to see.
+pub(crate) fn open<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Markup {
+    html! {
+        div class="scroll" {
+            table {
+                thead { tr { @for cell in head { th scope="col" { (cell) } } } }
+                tbody { @for row in rows { tr { @for cell in row { td { (Foreign(cell)) } } } } }
             }
         }
     }
@@ -51,7 +58,7 @@ pub(crate) fn sessions(survey: &Survey) -> Markup {
                                     (words::duration(seconds(end) - seconds(session.started_at)))
                                 } @else { "?" }
                             }
-                            td { (session.workers) }
+                            td { @if session.workers > 0 { (session.workers) } @else { "agents'" } }
                             td { (Foreign(&session.host)) }
                             td { "pid " (session.pid) }
                             td { (Foreign(&session.version)) }

@@ -34,7 +34,7 @@ pub(crate) fn draw(lanes: &Lanes, axis: &Axis) -> Markup {
     let about = format!(
         "A lane for each of {}: when its processes lived, when they ran items, and where they died ({}). \
          The table below has the same in numbers.",
-        words::counted(lanes.lanes.iter().map(|lane| lane.slots as u64).sum(), "worker"),
+        words::counted(lanes.lanes.iter().map(|lane| lane.seat.slots as u64).sum(), "worker"),
         words::counted(deaths, "death").replace("0 deaths", "none did"),
     );
     figure::svg(
@@ -47,7 +47,7 @@ pub(crate) fn draw(lanes: &Lanes, axis: &Axis) -> Markup {
                 @for life in &lanes.lives {
                     g class="bin" {
                         title {
-                            "process " (life.pid)
+                            (Foreign(&life.who))
                             @if let Some(death) = &life.death { ", " (death) }
                         }
                         (row(life.lane).block(&frame, life.left, life.right, "life"))
@@ -58,11 +58,11 @@ pub(crate) fn draw(lanes: &Lanes, axis: &Axis) -> Markup {
                 @let row = row(at);
                 @if at % each == 0 {
                     text class="tick" x=(n(frame.x(0.0) - 10.0)) y=(n(row.middle())) dy=".35em" text-anchor="end" {
-                        (name(lane))
+                        (Foreign(&lane.seat.label))
                     }
                 }
                 g class="lane" {
-                    title { (summary(lane, axis)) }
+                    title { (Foreign(&summary(lane, axis))) }
                     @if !lanes.has_lives && lane.processes > 0 {
                         @for piece in axis.pieces() { (row.block(&frame, piece.left, piece.right, "life")) }
                     }
@@ -88,8 +88,8 @@ pub(crate) fn draw(lanes: &Lanes, axis: &Axis) -> Markup {
             @for (life, count) in marks(&lanes.lives) {
                 g class="bin" {
                     title {
-                        @if count > 1 { (words::grouped(count)) " processes died, first " }
-                        "process " (life.pid) ": " (life.death.as_deref().unwrap_or("died"))
+                        @if count > 1 { (words::grouped(count)) " died, first " }
+                        (Foreign(&life.who)) ": " (life.death.as_deref().unwrap_or("died"))
                     }
                     @let cross = cross(frame.x(life.right), row(life.lane).middle(), thick);
                 path class="halo" d=(cross) {}
@@ -136,7 +136,7 @@ impl Row {
 fn busy(lanes: &Lanes, lane: &Lane, axis: &Axis, frame: &Frame, row: &Row) -> String {
     let mut path = String::new();
     for run in lanes.bins.runs(axis) {
-        let whole = run.seconds() * lane.slots as f64;
+        let whole = run.seconds() * lane.seat.slots as f64;
         let bins = run.all().map(|bin| {
             let (left, right) = run.edges(bin);
             let share = (f64::from(lane.busy[bin]) / whole).min(1.0);
@@ -162,25 +162,16 @@ fn ticks(lanes: &Lanes, lane: &Lane, axis: &Axis, frame: &Frame, row: &Row, kind
     path
 }
 
-/// Which worker, or which ones.
-pub(crate) fn name(lane: &Lane) -> String {
-    if lane.first == lane.last {
-        format!("worker {}", lane.first)
-    } else {
-        format!("{}–{}", lane.first, lane.last)
-    }
-}
-
 /// The share of its time in which a lane ran items.
 pub(crate) fn share_busy(lane: &Lane, axis: &Axis) -> f64 {
     let time: f64 = axis.pieces().iter().map(|piece| piece.span.seconds()).sum();
-    (lane.busy_s / (time * lane.slots as f64).max(f64::MIN_POSITIVE)).min(1.0)
+    (lane.busy_s / (time * lane.seat.slots as f64).max(f64::MIN_POSITIVE)).min(1.0)
 }
 
 fn summary(lane: &Lane, axis: &Axis) -> String {
     let mut text = format!(
         "{}: {}, busy for {}",
-        name(lane),
+        lane.seat.name,
         words::counted(lane.items, "item"),
         words::percent(share_busy(lane, axis))
     );
@@ -217,8 +208,8 @@ fn cross(x: f64, y: f64, thick: f64) -> String {
 pub(crate) fn rows(lanes: &Lanes, axis: &Axis) -> Vec<[String; 6]> {
     let row = |lane: &Lane| {
         [
-            name(lane),
-            words::grouped(lane.processes),
+            lane.seat.name.clone(),
+            if lane.processes > 0 { words::grouped(lane.processes) } else { "–".to_owned() },
             words::grouped(lane.deaths),
             words::grouped(lane.items),
             words::grouped(lane.without),

@@ -1,6 +1,6 @@
 //! A Chrome trace: the format of `chrome://tracing`, which Perfetto opens. Written row by row.
 //!
-//! A session is a process of the trace, a worker a thread of it: an `X` event for each item, an instant event for each
+//! A session is a process of the trace, a worker a thread of it, wherever it is: an `X` event for each item, an instant event for each
 //! death, counters for items done and for workers' memory. Times are microseconds since the first session began.
 
 use std::io::{self, Write};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::axis::{Axis, Bins, Span};
 use crate::error::Error;
 use crate::lanes::death;
+use crate::seats::Agents;
 use crate::survey::{seconds, spans};
 use crate::words;
 
@@ -37,7 +38,8 @@ pub(crate) fn write(reader: &Reader, path: &Path, file: &mut dyn Write) -> Resul
     let origin = spans.iter().map(|span| span.start).fold(f64::INFINITY, f64::min);
     let task = job.task.rsplit("::").next().unwrap_or_default();
     let cannot = |error: io::Error| Error::unwritable("trace", path, error);
-    let mut trace = Trace { file, origin, is_first: true };
+    let agents = Agents::of(&reader.agents()?);
+    let mut trace = Trace { file, origin, is_first: true, agents };
     trace.begin().map_err(cannot)?;
     for session in &sessions {
         let name = format!("{}, session {}", job.name, session.id);
@@ -94,6 +96,7 @@ struct Trace<'a> {
     file: &'a mut dyn Write,
     origin: f64,
     is_first: bool,
+    agents: Agents,
 }
 
 impl Trace<'_> {
@@ -119,7 +122,7 @@ impl Trace<'_> {
     }
 
     fn lane(&mut self, session: i64, slot: Option<u32>) -> io::Result<()> {
-        let name = slot.map_or_else(|| "worker unknown".to_owned(), |slot| format!("worker {slot}"));
+        let name = slot.map_or_else(|| "worker unknown".to_owned(), |slot| self.agents.worker(slot));
         let thread = thread(slot);
         self.name("thread_name", session, thread, &name)?;
         self.name("thread_sort_index", session, thread, &(thread as i64))
@@ -227,6 +230,8 @@ impl Counters {
     }
 
     fn write(&self, axis: &Axis, trace: &mut Trace<'_>) -> io::Result<()> {
+        let named = |slot: &u32| format!("memory of {}", trace.agents.worker(*slot));
+        let names: Vec<String> = self.peak_rss.keys().map(named).collect();
         for run in self.bins.runs(axis) {
             let Span { session, start, .. } = run.piece.span;
             let at = |bin: usize| {
@@ -245,13 +250,12 @@ impl Counters {
                     point("items done", "items", *ts, done)?;
                 }
             }
-            for (slot, peaks) in &self.peak_rss {
-                let name = format!("memory of worker {slot}");
+            for (name, peaks) in names.iter().zip(self.peak_rss.values()) {
                 let mut last = 0;
                 for (bin, ts) in run.all().zip(&times) {
                     if peaks[bin] > 0 && peaks[bin] != last {
                         last = peaks[bin];
-                        point(&name, "bytes", *ts, last)?;
+                        point(name, "bytes", *ts, last)?;
                     }
                 }
             }

@@ -99,7 +99,7 @@ pub struct Session {
     pub host: String,
     /// Which program.
     pub version: String,
-    /// How many workers it had.
+    /// How many workers of its machine it had; 0: items ran where agents were.
     pub workers: u32,
     /// When it began.
     pub started_at: SystemTime,

@@ -29,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 mod brief;
 mod changes;
 mod cursor;
@@ -47,6 +48,7 @@ mod schema;
 mod selection;
 mod writer;
 
+pub use agent::{AgentChange, AgentNews, AgentStay, Done, Leaving};
 pub use brief::{Brief, Cause, Order};
 pub use cursor::{Answers, Moment, Query};
 pub use dir::{Claim, DATABASE, FILES, RunDir};

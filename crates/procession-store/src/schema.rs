@@ -5,10 +5,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::error::{Error, ErrorKind};
 
 /// The version of the tables that this program writes and reads.
-pub const SCHEMA_VERSION: i32 = 4;
+pub const SCHEMA_VERSION: i32 = 5;
 
 /// The oldest version that it still reads. Version 2 has no `chosen`, `shard` and `first`: its runs are of whole jobs; versions 2 and 3
-/// have no `not_begun`, which only masters look at.
+/// have no `not_begun`, which only masters look at; versions 2 to 4 have no `agent`: they say nothing of theirs.
 const OLDEST: i32 = 2;
 
 /// "PROC": tells our databases from others of SQLite's.

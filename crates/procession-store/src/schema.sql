@@ -1,4 +1,4 @@
--- The run store of Procession, version 4. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
+-- The run store of Procession, version 5. Times are seconds since 1970 (UTC), durations seconds, sizes bytes.
 -- A commit is on the disk (synchronous=FULL) before an item is begun, so that also after a loss of power it is known what
 -- may have run. Where items may be run again (idempotent) the last moments may be missing then (synchronous=NORMAL).
 
@@ -29,7 +29,7 @@ CREATE TABLE session (
     host        TEXT NOT NULL,
     boot        TEXT NOT NULL,      -- of the machine, so that a process id is told from that of another life
     version     TEXT NOT NULL,
-    workers     INTEGER NOT NULL,
+    workers     INTEGER NOT NULL,   -- of this machine; 0: items run where agents are
     started_at  REAL NOT NULL,
     ended_at    REAL,               -- NULL: it runs, or was killed
     ending      TEXT,               -- complete, incomplete, signalled, broken or unwritable
@@ -48,6 +48,18 @@ CREATE TABLE worker (
     signal      INTEGER,
     PRIMARY KEY (session, pid, birth)
 ) STRICT, WITHOUT ROWID;
+
+-- Each stay of an agent, where items run on other machines.
+CREATE TABLE agent (
+    session     INTEGER NOT NULL REFERENCES session (id),
+    name        TEXT NOT NULL,      -- its machine, its process, and a few digits
+    first_slot  INTEGER NOT NULL,   -- of its workers: all agents' are counted through
+    workers     INTEGER NOT NULL,
+    joined_at   REAL NOT NULL,
+    left_at     REAL,               -- NULL: it is there, or the master was killed
+    leaving     TEXT,               -- left, silent or broken; NULL: it was there to the end
+    chunks      INTEGER NOT NULL DEFAULT 0  -- whose leases it has, as it said last
+) STRICT;
 
 -- Each item that has an outcome. An item without a row was not run, or nobody knows.
 CREATE TABLE item (

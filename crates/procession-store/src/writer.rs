@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{CachedStatement, Connection, params};
 
+use crate::agent::{self, AgentNews};
 use crate::error::{Error, ErrorKind};
 use crate::handing::Handing;
 use crate::host::birth_of;
@@ -56,6 +57,8 @@ enum Message {
         signal: Option<i32>,
         at: f64,
     },
+    /// And when.
+    Agent(AgentNews, f64),
     /// How many items there are turned out.
     Total(u64),
     Flush,
@@ -212,6 +215,14 @@ impl Writer {
     /// As [`item`](Writer::item).
     pub fn worker_ended(&mut self, pid: u32, exit: Option<i32>, signal: Option<i32>) -> Result<(), Error> {
         self.send(Message::WorkerEnded { pid, exit, signal, at: seconds(SystemTime::now()) })
+    }
+
+    /// Something became of an agent.
+    ///
+    /// # Errors
+    /// As [`item`](Writer::item).
+    pub fn agent(&mut self, news: AgentNews) -> Result<(), Error> {
+        self.send(Message::Agent(news, seconds(SystemTime::now())))
     }
 
     /// How many items there are, once that is known.
@@ -415,6 +426,7 @@ impl Scribe<'_> {
                               WHERE session = ?1 AND pid = ?2 AND ended_at IS NULL";
                 self.statement(update)?.execute(params![session, pid, at, exit, signal])?;
             }
+            Message::Agent(news, at) => agent::write(self.connection, session, (&news, at))?,
             Message::Total(items) => {
                 self.statement("UPDATE job SET items = ?1")?.execute([items])?;
             }
@@ -426,6 +438,7 @@ impl Scribe<'_> {
                 let update = "UPDATE session SET ended_at = ?2, ending = ?3 WHERE id = ?1";
                 let at = seconds(SystemTime::now());
                 self.statement(update)?.execute(params![session, at, ending.name()])?;
+                agent::end(self.connection, session, at)?;
                 open.ends = true;
             }
         }

@@ -140,11 +140,12 @@ fn tables_of_older_versions_are_read_and_not_written() {
     killed(&scene, &whole, 1, &[0]);
     let database = rusqlite::Connection::open(scene.path.join("run.sqlite")).unwrap();
     let older = "ALTER TABLE job DROP COLUMN chosen; ALTER TABLE job DROP COLUMN shard; ALTER TABLE job DROP COLUMN first;
-                 DROP TABLE not_begun; PRAGMA user_version = 2";
+                 DROP TABLE not_begun; DROP TABLE agent; PRAGMA user_version = 2";
     database.execute_batch(older).unwrap();
     let reader = Reader::open(&scene.path).unwrap();
     assert_eq!(reader.job().unwrap(), whole);
     assert_eq!(reader.tally().unwrap().values, 1);
+    assert_eq!(reader.agents().unwrap(), []);
     let error = RunDir::open(&scene.path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotARun);
     assert!(
@@ -152,7 +153,7 @@ fn tables_of_older_versions_are_read_and_not_written() {
         "{error}"
     );
     assert_eq!(RunDir::claim(&scene.path).unwrap_err().kind(), ErrorKind::Exists);
-    for version in [1, 5] {
+    for version in [1, 6] {
         database.pragma_update(None, "user_version", version).unwrap();
         assert_eq!(Reader::open(&scene.path).unwrap_err().kind(), ErrorKind::NotARun, "{version}");
     }

@@ -1,29 +1,28 @@
-//! Agents on other machines, through a broker: the job's end of it, and what an agent is as a command.
+//! Agents on other machines, through a broker: the job's end of it.
 
-use std::cell::RefCell;
+mod part;
+mod sight;
+
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use procession::{ErrorKind, ErrorReport, ItemFigures, Output, Payload, Stats, StreamOptions, TaskInfo};
+use procession::{ErrorKind, ErrorReport, ItemFigures, Payload, Stats, StreamOptions, TaskInfo};
 use procession_cluster::{
-    Agent, Cluster, ClusterStream, Error, ErrorKind as BrokerErrorKind, JobOptions, News, Notice,
-    PoolSettings, Request as Asked,
+    Cluster, ClusterStream, Error, ErrorKind as BrokerErrorKind, JobOptions, Notice, PoolSettings, Seats,
 };
+use procession_store::AgentStay;
 
-use super::{NAME_FILE, Step};
-use crate::cli;
+pub(crate) use self::part::agent;
+use self::sight::Sight;
+use super::{NAME_FILE, News, Present, Step};
 use crate::diagnostic::Diagnostic;
-use crate::echo;
-use crate::exit::{Ending, Stop};
+use crate::exit::Stop;
 use crate::intake::Numbers;
 use crate::job::Job;
 use crate::output::reason;
 use crate::progress::Screen;
-use crate::signals::{Request, Watch};
 use crate::summary::counted;
 use crate::terminal;
 
@@ -34,15 +33,16 @@ pub(crate) struct Agents {
     name: String,
     knows_of_job: bool,
     is_resumable: bool,
-    /// As many as there were at most.
-    workers: Arc<AtomicU32>,
+    /// Those of agents that earlier sessions had.
+    seats: Vec<Seats>,
+    sight: Sight,
 }
 
 /// A job's items on their way through a broker.
 pub(crate) struct AgentsCall<I: Iterator<Item = Option<Payload>>> {
     stream: ClusterStream<Indexed<I>>,
     task: &'static TaskInfo,
-    workers: Arc<AtomicU32>,
+    sight: Sight,
     screen: Screen,
     deadline: Option<Instant>,
 }
@@ -89,13 +89,25 @@ impl Agents {
         let name = kept.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         let knows_of_job = name.as_ref().is_some_and(|name| cluster.has_job(name));
         let name = name.unwrap_or_else(|| format!("{:016x}", fastrand::u64(..)));
-        let (is_resumable, workers) = (job.run_dir.is_some(), Arc::default());
-        Ok(Some(Agents { cluster, name, knows_of_job, is_resumable, workers }))
+        let (is_resumable, seats, sight) = (job.run_dir.is_some(), Vec::new(), Sight::default());
+        Ok(Some(Agents { cluster, name, knows_of_job, is_resumable, seats, sight }))
     }
 
     /// Whether the broker has the rest of an earlier session: what was handed out then is still answered.
     pub(crate) fn knows_of_job(&self) -> bool {
         self.knows_of_job
+    }
+
+    /// Agents that took part in earlier sessions are numbered as they were.
+    pub(crate) fn recall(&mut self, stays: Vec<AgentStay>) {
+        let seats =
+            |stay: AgentStay| Seats { agent: stay.name, first: stay.first_slot, workers: stay.workers };
+        self.seats = stays.into_iter().map(seats).collect();
+    }
+
+    /// From here on somebody is told of agents.
+    pub(crate) fn tell(&mut self, told: Sender<News>) {
+        self.sight.tell(told);
     }
 
     /// Lets a run that goes on find the job at the broker.
@@ -111,7 +123,11 @@ impl Agents {
 
     /// How many workers agents had, at most.
     pub(crate) fn workers(&self) -> usize {
-        self.workers.load(Ordering::Relaxed) as usize
+        self.sight.workers()
+    }
+
+    pub(crate) fn present(&self) -> Vec<Present> {
+        self.sight.present()
     }
 
     pub(super) fn call<I: Iterator<Item = Option<Payload>>>(
@@ -125,10 +141,10 @@ impl Agents {
         let mut options = JobOptions::default();
         (options.stream, options.pool) = (stream, pool_settings(job));
         (options.name, options.is_resumable) = (Some(self.name.clone()), self.is_resumable);
+        options.seats.clone_from(&self.seats);
         let input = Indexed { input, numbers, payloads: 0 };
         let stream = self.cluster.stream(job.task, input, options).map_err(|error| stop(&error))?;
-        let (task, workers) = (job.task, Arc::clone(&self.workers));
-        Ok(AgentsCall { stream, task, workers, screen, deadline })
+        Ok(AgentsCall { stream, task: job.task, sight: self.sight.clone(), screen, deadline })
     }
 }
 
@@ -160,15 +176,15 @@ impl<I: Iterator<Item = Option<Payload>>> AgentsCall<I> {
             return Ok(Some(Some((u64::MAX, Err(report.into_error(self.task, u64::MAX))))));
         }
         let step = self.stream.next_timeout(timeout).map_err(|error| stop(&error));
-        let notices = self.stream.take_notices();
-        for notice in &notices {
+        for notice in &self.stream.take_notices() {
+            self.sight.notice(notice);
             let said = words(notice);
             self.screen.aside(|| match notice {
-                Notice::Joined { .. } | Notice::Left { .. } => terminal::say(&said),
+                Notice::Joined(_) | Notice::Left { .. } => terminal::say(&said),
                 _ => terminal::say_warning(&said),
             });
         }
-        self.workers.fetch_max(self.stream.fleet().1, Ordering::Relaxed);
+        self.sight.look(Instant::now(), || self.stream.agents());
         for is_connected in self.stream.take_connections() {
             let said = if is_connected {
                 "the broker is there again"
@@ -215,7 +231,7 @@ fn words(notice: &Notice) -> String {
         Notice::Alone => {
             format!("no agent is there yet: start some with `{} agent --engine URL`", terminal::program())
         }
-        Notice::Joined { agent, workers } => {
+        Notice::Joined(Seats { agent, workers, .. }) => {
             format!("agent {agent} takes part, with {}", counted(u64::from(*workers), "worker"))
         }
         Notice::Left { agent } => format!("agent {agent} has left"),
@@ -226,57 +242,4 @@ fn words(notice: &Notice) -> String {
         // More may be told one day.
         _ => return String::new(),
     })
-}
-
-/// Takes part in jobs until a signal asks to leave.
-pub(crate) fn agent(command: &cli::Agent) -> Result<Ending, Stop> {
-    let mut agent = Agent::connect(&command.engine).map_err(|error| stop(&error))?;
-    if let Some(workers) = command.workers {
-        agent = agent.workers(workers);
-    }
-    agent = agent.configure(|pool| echo::repeat(pool.output(Output::Capture), Screen::bare()));
-    let watch = Watch::start()
-        .map_err(|error: io::Error| Stop::Broken(format!("cannot watch for signals: {}", reason(&error))))?;
-    let say = |said: &str| {
-        if !command.quiet {
-            terminal::say(&terminal::printable(said));
-        }
-    };
-    say(&format!("agent {} is there", agent.name()));
-    let heard = RefCell::new(Request::Run);
-    let request = || {
-        let request = watch.request();
-        if heard.replace(request) != request {
-            watch.hear();
-            say(match request {
-                Request::Drain => "finishing what runs, then leaving; once more to stop it",
-                Request::Run | Request::Stop => "stopping what runs",
-            });
-        }
-        match request {
-            Request::Run => Asked::Work,
-            Request::Drain => Asked::Drain,
-            Request::Stop => Asked::Stop,
-        }
-    };
-    agent.run(request, |news| say(&told(&news))).map_err(|error| stop(&error))?;
-    Ok(watch.signal().map_or(Ending::Complete, Ending::Signalled))
-}
-
-/// What an agent says of what happens to it.
-fn told(news: &News) -> String {
-    match news {
-        News::Joined { job, task, workers } => {
-            format!("job {job}: {task}, with {}", counted(*workers as u64, "worker"))
-        }
-        News::Left { job, items } => format!("job {job}: {} answered, left", counted(*items, "item")),
-        News::Refused { job, why } => format!("job {job}: this agent takes no part: {why}"),
-        News::Broken { job, why } => format!("job {job}: this agent cannot run anything: {why}"),
-        News::Unreadable(what) => format!("a message that cannot be read: {what}"),
-        News::Trouble(what) => format!("{what}; trying on"),
-        News::Connected(true) => "the broker is there again".to_owned(),
-        News::Connected(false) => "the broker is gone: keeping what there is until it is back".to_owned(),
-        // More may be told one day.
-        _ => String::new(),
-    }
 }

@@ -2,11 +2,13 @@
 
 use std::marker::PhantomData;
 use std::path::Path;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use procession::{ItemFigures, Payload, Stats, StreamOptions};
+use procession_store::AgentStay;
 
-use super::Step;
+use super::{News, Present, Step};
 use crate::cli;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
@@ -46,6 +48,18 @@ impl Agents {
     }
 
     pub(crate) fn workers(&self) -> usize {
+        match *self {}
+    }
+
+    pub(crate) fn present(&self) -> Vec<Present> {
+        match *self {}
+    }
+
+    pub(crate) fn recall(&self, _stays: Vec<AgentStay>) {
+        match *self {}
+    }
+
+    pub(crate) fn tell(&mut self, _told: Sender<News>) {
         match *self {}
     }
 

@@ -1,9 +1,9 @@
-//! `status`: how far a run is, and who worked on it.
+//! `status`: how far a run is, how fast, and who worked on it.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use procession_store::{Job, Reader, Session, Tally};
+use procession_store::{AgentStay, Done, Job, Reader, Session, Tally};
 use serde_json::json;
 
 use super::moment::moment;
@@ -12,19 +12,46 @@ use crate::exit::{Ending, Stop};
 use crate::failures;
 use crate::output::Sink;
 use crate::spec::units;
-use crate::summary::counted;
+use crate::summary::{counted, short};
 use crate::terminal::printable;
 
-/// Prints what there is to say.
+/// The rate of late is that of so long.
+const LATELY: Duration = Duration::from_secs(60);
+
+/// What there is to say.
+struct Facts {
+    job: Job,
+    sessions: Vec<Session>,
+    tally: Tally,
+    /// Who has the directory.
+    holder: Option<String>,
+    pace: Option<Pace>,
+    agents: Vec<Agent>,
+}
+
+/// How fast the last session is, or was.
+struct Pace {
+    is_running: bool,
+    items: u64,
+    /// For so long.
+    time: Duration,
+    /// Items that ended of late, and in how long.
+    lately: (u64, Duration),
+}
+
+/// An agent of the last session.
+struct Agent {
+    stay: AgentStay,
+    items: u64,
+    /// For how long it has been, or was, there; None: nobody knows.
+    time: Option<Duration>,
+    is_there: bool,
+}
+
+/// Prints it.
 pub(crate) fn status(command: &Status) -> Result<Ending, Stop> {
-    let reader = Reader::open(&command.dir)?;
-    let (job, sessions, tally) = (reader.job()?, reader.sessions()?, reader.tally()?);
-    let holder = procession_store::holder(&command.dir);
-    let text = if command.json {
-        as_json(&job, &sessions, &tally, holder.as_deref())
-    } else {
-        as_text(&job, &sessions, &tally, holder.as_deref())
-    };
+    let facts = Facts::gather(command)?;
+    let text = if command.json { as_json(&facts) } else { as_text(&facts) };
     let mut stdout = Sink::stdout();
     stdout.write(text.as_bytes())?;
     stdout.flush()?;
@@ -36,7 +63,78 @@ fn left(job: &Job, tally: &Tally) -> Option<u64> {
     job.selected().map(|items| items.saturating_sub(tally.items()))
 }
 
-fn as_text(job: &Job, sessions: &[Session], tally: &Tally, holder: Option<&str>) -> String {
+impl Facts {
+    fn gather(command: &Status) -> Result<Facts, Stop> {
+        let reader = Reader::open(&command.dir)?;
+        // All of it as of one moment.
+        let moment = reader.hold()?;
+        let (job, sessions, tally) = (reader.job()?, reader.sessions()?, reader.tally()?);
+        let holder = procession_store::holder(&command.dir);
+        let (mut pace, mut agents) = (None, Vec::new());
+        if let Some(last) = sessions.last() {
+            let (is_running, now) = (is_running(last, holder.as_deref()), SystemTime::now());
+            let done = reader.done(last.id, now - LATELY)?;
+            pace = Pace::of(last, is_running, &done, now);
+            let stays = reader.agents()?.into_iter().filter(|stay| stay.session == last.id);
+            agents = stays.map(|stay| Agent::of(stay, last, is_running, &done, now)).collect();
+        }
+        drop(moment);
+        Ok(Facts { job, sessions, tally, holder, pace, agents })
+    }
+}
+
+impl Pace {
+    /// None where nobody knows for how long the session went on.
+    fn of(session: &Session, is_running: bool, done: &[Done], now: SystemTime) -> Option<Pace> {
+        let end = session.ended_at.or(is_running.then_some(now))?;
+        let time = span(session.started_at, end);
+        let items = done.iter().map(|done| done.items).sum();
+        let lately = done.iter().map(|done| done.lately).sum();
+        Some(Pace { is_running, items, time, lately: (lately, time.min(LATELY)) })
+    }
+
+    fn lately(&self) -> Option<f64> {
+        self.is_running.then(|| rate(self.lately.0, self.lately.1))
+    }
+}
+
+impl Agent {
+    fn of(stay: AgentStay, session: &Session, is_running: bool, done: &[Done], now: SystemTime) -> Agent {
+        let slots = stay.first_slot..stay.first_slot.saturating_add(stay.workers);
+        let ran = |done: &&Done| done.slot.is_some_and(|slot| slots.contains(&slot));
+        let items = done.iter().filter(ran).map(|done| done.items).sum();
+        let end = stay.left_at.or(session.ended_at).or(is_running.then_some(now));
+        let (time, is_there) =
+            (end.map(|end| span(stay.joined_at, end)), is_running && stay.left_at.is_none());
+        Agent { stay, items, time, is_there }
+    }
+
+    fn rate(&self) -> Option<f64> {
+        self.time.map(|time| rate(self.items, time))
+    }
+
+    fn described(&self) -> String {
+        let AgentStay { name, workers, leaving, chunks, .. } = &self.stay;
+        let mut text = format!("{name}: {}", counted(u64::from(*workers), "worker"));
+        if self.is_there {
+            let _ = write!(text, ", {} in hand", counted(*chunks, "chunk"));
+        }
+        let _ = write!(text, ", {}", counted(self.items, "item"));
+        if let Some(rate) = self.rate() {
+            let _ = write!(text, " at {}/s", short(rate));
+        }
+        if let (Some(leaving), Some(time)) = (leaving, self.time) {
+            let _ = write!(text, ", {leaving} after {}", units::show(time));
+        }
+        text
+    }
+}
+
+fn rate(items: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { items as f64 / time.as_secs_f64() }
+}
+
+fn as_text(Facts { job, sessions, tally, holder, pace, agents }: &Facts) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<9} {}", printable(value));
@@ -62,16 +160,39 @@ fn as_text(job: &Job, sessions: &[Session], tally: &Tally, holder: Option<&str>)
     if let Some(left) = left(job, tally) {
         line("to go", &left.to_string());
     }
+    if let Some(pace) = pace.as_ref().filter(|pace| pace.is_running || pace.items > 0) {
+        let whole = format!("{}/s in the last session", short(rate(pace.items, pace.time)));
+        let lately = |rate| {
+            format!(
+                "{}/s in the last minute, {}/s since it began",
+                short(rate),
+                short(self::rate(pace.items, pace.time))
+            )
+        };
+        line("rate", &pace.lately().map_or(whole, lately));
+    }
     for session in sessions {
-        line("session", &described(session, holder));
+        line("session", &described(session, holder.as_deref(), agents));
+    }
+    for agent in agents {
+        line("agent", &agent.described());
     }
     text
 }
 
-fn described(session: &Session, holder: Option<&str>) -> String {
+fn described(session: &Session, holder: Option<&str>, agents: &[Agent]) -> String {
     let Session { id, started_at, workers, .. } = session;
-    let workers = counted(u64::from(*workers), "worker");
-    let start = format!("{id}: {}, {workers} on {}", moment(*started_at), session.host);
+    // Those that it had to the end, or has.
+    let here = || agents.iter().filter(|agent| agent.stay.session == *id && agent.stay.leaving.is_none());
+    let who = match *workers {
+        0 if here().count() > 0 => {
+            let all = here().map(|agent| u64::from(agent.stay.workers)).sum();
+            format!("{} with {}, master", counted(here().count() as u64, "agent"), counted(all, "worker"))
+        }
+        0 => "agents, master".to_owned(),
+        workers => counted(u64::from(workers), "worker"),
+    };
+    let start = format!("{id}: {}, {who} on {}", moment(*started_at), session.host);
     match (&session.ended_at, &session.ending) {
         (Some(end), Some(ending)) => {
             format!("{start}, {ending} after {}", units::show(span(*started_at, *end)))
@@ -92,12 +213,12 @@ fn span(start: SystemTime, end: SystemTime) -> Duration {
     end.duration_since(start).unwrap_or_default()
 }
 
-fn as_json(job: &Job, sessions: &[Session], tally: &Tally, holder: Option<&str>) -> String {
+fn as_json(Facts { job, sessions, tally, holder, pace, agents }: &Facts) -> String {
     let seconds = |time: SystemTime| {
         time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
     };
     let session = |session: &Session| {
-        let without_end = if is_running(session, holder) { "running" } else { "cut_off" };
+        let without_end = if is_running(session, holder.as_deref()) { "running" } else { "cut_off" };
         json!({
             "id": session.id,
             "pid": session.pid,
@@ -106,6 +227,20 @@ fn as_json(job: &Job, sessions: &[Session], tally: &Tally, holder: Option<&str>)
             "started_at": seconds(session.started_at),
             "ended_at": session.ended_at.map(seconds),
             "ending": session.ending.as_deref().unwrap_or(without_end),
+        })
+    };
+    let agent = |agent: &Agent| {
+        let AgentStay { name, first_slot, workers, joined_at, left_at, leaving, chunks, .. } = &agent.stay;
+        json!({
+            "name": name,
+            "first_worker": first_slot,
+            "workers": workers,
+            "joined_at": seconds(*joined_at),
+            "left_at": left_at.map(seconds),
+            "leaving": leaving,
+            "chunks": chunks,
+            "items": agent.items,
+            "rate": agent.rate(),
         })
     };
     let without: serde_json::Map<_, _> =
@@ -122,7 +257,10 @@ fn as_json(job: &Job, sessions: &[Session], tally: &Tally, holder: Option<&str>)
         "without": without,
         "left": left(job, tally),
         "running": holder.is_some(),
+        "rate": pace.as_ref().map(|pace| rate(pace.items, pace.time)),
+        "rate_of_last_minute": pace.as_ref().and_then(Pace::lately),
         "sessions": sessions.iter().map(session).collect::<Vec<_>>(),
+        "agents": agents.iter().map(agent).collect::<Vec<_>>(),
     });
     format!("{status:#}\n")
 }

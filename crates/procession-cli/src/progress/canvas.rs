@@ -158,7 +158,7 @@ mod tests {
         /// With `done` items done in its picture.
         fn look(&mut self, done: u64) -> usize {
             let sum = Sum { done, total: Some(9), ..Sum::default() };
-            self.canvas.set_picture(Some(Picture { workers: Vec::new(), sum }));
+            self.canvas.set_picture(Some(Picture { sum, ..Picture::default() }));
             let pieces = self.canvas.paint(SIZE);
             self.put(pieces)
         }

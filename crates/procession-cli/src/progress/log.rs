@@ -23,7 +23,7 @@ mod tests {
     fn a_line_has_the_whole_and_what_may_be_stuck() {
         let sum =
             Sum { done: 25, total: Some(100), rate: 5.0, running: Duration::from_secs(5), ..Sum::default() };
-        let mut picture = Picture { workers: Vec::new(), sum };
+        let mut picture = Picture { sum, ..Picture::default() };
         assert_eq!(line(&picture), "progress: 25/100 25%, 5.00/s, 15.0 s left, running for 5.0 s");
         for (slot, seconds) in [(0, 3), (1, 130)] {
             let (item, ran) = (u64::from(slot) + 30, Duration::from_secs(seconds));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use console::{measure_text_width, truncate_str};
 
+use crate::engine::Present;
 use crate::spec::units;
 use crate::summary::{counted, short};
 
@@ -14,7 +15,10 @@ const BAR_COLUMNS_MAX: usize = 32;
 /// A run at one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Picture {
+    /// Of this machine.
     pub(crate) workers: Vec<Worker>,
+    /// Where items run on others.
+    pub(crate) agents: Vec<Present>,
     pub(crate) sum: Sum,
 }
 
@@ -73,23 +77,23 @@ struct Widths {
 }
 
 impl Picture {
-    /// A line a worker and one for the whole, no more and no longer than there is room for.
+    /// A line a worker or agent and one for the whole, no more and no longer than there is room for.
     pub(crate) fn lines(&self, room: Room) -> Vec<String> {
-        let rows = room.rows.saturating_sub(1).min(self.workers.len());
-        let shown = if rows < self.workers.len() { rows.saturating_sub(1) } else { rows };
-        let (workers, rest) = self.workers.split_at(shown);
+        let all = self.workers.len() + self.agents.len();
+        let rows = room.rows.saturating_sub(1).min(all);
+        let shown = if rows < all { rows.saturating_sub(1) } else { rows };
+        let workers = &self.workers[..shown.min(self.workers.len())];
         let slot = workers.iter().map(|worker| worker.slot.to_string().len()).max().unwrap_or_default();
         let widths = Widths::of(workers);
-        let mut lines: Vec<String> = workers
-            .iter()
-            .map(|Worker { slot: number, doing }| format!("worker {number:>slot$}: {}", doing.padded(widths)))
-            .collect();
+        let of_worker = |Worker { slot: number, doing }: &Worker| {
+            format!("worker {number:>slot$}: {}", doing.padded(widths))
+        };
+        let mut lines: Vec<String> = workers.iter().map(of_worker).collect();
+        lines.extend(self.agents.iter().take(shown - workers.len()).map(Present::words));
         if rows > shown {
-            lines.push(format!(
-                "… and {} more {}",
-                rest.len(),
-                if rest.len() == 1 { "worker" } else { "workers" }
-            ));
+            let what = if self.agents.is_empty() { "worker" } else { "agent" };
+            let plural = if all - shown == 1 { "" } else { "s" };
+            lines.push(format!("… and {} more {what}{plural}", all - shown));
         }
         lines.push(self.sum.bar(room.columns));
         lines.iter().map(|line| truncate_str(line, room.columns, "…").into_owned()).collect()
@@ -205,7 +209,7 @@ mod tests {
 
     fn idlers(count: u32) -> Picture {
         let workers = (0..count).map(|slot| Worker { slot, doing: Doing::Idle }).collect();
-        Picture { workers, sum: sum(1, Some(2), 1.0) }
+        Picture { workers, sum: sum(1, Some(2), 1.0), ..Picture::default() }
     }
 
     #[test]
@@ -218,8 +222,11 @@ mod tests {
         if let Doing::Runs { attempt, .. } = &mut workers[1].doing {
             *attempt = 2;
         }
-        let picture =
-            Picture { workers, sum: Sum { failed: 3, lost: 1, flaky: 2, ..sum(250, Some(1000), 25.0) } };
+        let picture = Picture {
+            workers,
+            sum: Sum { failed: 3, lost: 1, flaky: 2, ..sum(250, Some(1000), 25.0) },
+            ..Picture::default()
+        };
         assert_eq!(
             picture.lines(WIDE),
             [
@@ -250,10 +257,26 @@ mod tests {
     }
 
     #[test]
+    fn agents_have_a_line_each() {
+        let agent = |number: u64| Present { name: format!("node{number}-17"), workers: 4, chunks: number };
+        let picture =
+            Picture { agents: (1..=4).map(agent).collect(), sum: sum(1, Some(2), 1.0), ..Picture::default() };
+        assert_eq!(
+            picture.lines(Room { rows: 4, columns: 120 })[..3],
+            [
+                "agent node1-17: 4 workers, 1 chunk in hand",
+                "agent node2-17: 4 workers, 2 chunks in hand",
+                "… and 2 more agents",
+            ]
+        );
+    }
+
+    #[test]
     fn columns_are_counted_as_they_are_shown() {
         let picture = Picture {
             workers: vec![runs(0, 1, 1000, "echo 日本語のコマンド")],
             sum: sum(1, Some(9), 1.0),
+            ..Picture::default()
         };
         for columns in 1..60 {
             for line in picture.lines(Room { rows: 5, columns }) {

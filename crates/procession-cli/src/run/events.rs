@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use procession::Event;
-use procession_store::Item;
+use procession_store::{AgentChange, AgentNews, AgentStay, Item};
 use serde::Serialize;
 
 use crate::exit::Stop;
@@ -29,6 +29,8 @@ pub(super) struct Events {
     flushed: Instant,
     /// How many workers each place has had.
     started: BTreeMap<u32, u64>,
+    /// The agents there have been, by the place of their first worker, with how many they have.
+    agents: BTreeMap<u32, (u32, String)>,
 }
 
 /// One line.
@@ -69,6 +71,18 @@ enum Line<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         signal: Option<i32>,
         running: bool,
+    },
+    AgentJoined {
+        at: f64,
+        agent: &'a str,
+        /// The place of its first worker among those of all agents.
+        first_worker: u32,
+        workers: u32,
+    },
+    AgentLeft {
+        at: f64,
+        agent: &'a str,
+        how: &'static str,
     },
     PoolBroken {
         at: f64,
@@ -153,6 +167,9 @@ struct Finished<'a> {
     attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<u32>,
+    /// Where items run on other machines: who ran it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -192,7 +209,7 @@ impl Events {
     /// Opens the file; `-` is stdout. What was in it stays until the run begins.
     pub(super) fn open(path: &Path, screen: &Screen) -> Result<Events, Stop> {
         let sink = if path.as_os_str() == "-" { Sink::stdout_beside(screen) } else { Sink::file(path)? };
-        Ok(Events { sink, flushed: Instant::now(), started: BTreeMap::new() })
+        Ok(Events { sink, flushed: Instant::now(), started: BTreeMap::new(), agents: BTreeMap::new() })
     }
 
     pub(super) fn begin(&mut self, job: &Job, total: Option<u64>) -> Result<(), Stop> {
@@ -205,7 +222,7 @@ impl Events {
             task: job.task.path(),
             items: total,
             selection: job.part.selection.flags(),
-            workers: job.pool.workers(),
+            workers: if job.engine.is_some() { 0 } else { job.pool.workers() },
             pid: std::process::id(),
         })
     }
@@ -234,13 +251,38 @@ impl Events {
         }
     }
 
+    /// The agents of earlier sessions: their items are told of again.
+    pub(super) fn recall(&mut self, stays: Vec<AgentStay>) {
+        let seats = |stay: AgentStay| (stay.first_slot, (stay.workers, stay.name));
+        self.agents.extend(stays.into_iter().map(seats));
+    }
+
+    /// Something became of an agent.
+    pub(super) fn agent(&mut self, news: &AgentNews) -> Result<(), Stop> {
+        let (at, agent) = (now(), news.name.as_str());
+        match news.what {
+            AgentChange::Joined { first_slot, workers } => {
+                self.agents.insert(first_slot, (workers, news.name.clone()));
+                self.write(&Line::AgentJoined { at, agent, first_worker: first_slot, workers })
+            }
+            AgentChange::Gone(leaving) => self.write(&Line::AgentLeft { at, agent, how: leaving.name() }),
+            // It changes with every chunk.
+            AgentChange::Holds(_) => Ok(()),
+        }
+    }
+
     /// An item has its outcome; `earlier`: from an earlier session.
     pub(super) fn item(&mut self, item: &Item, earlier: bool) -> Result<(), Stop> {
+        let agent = item.slot.and_then(|slot| {
+            let (first, (workers, agent)) = self.agents.range(..=slot).next_back()?;
+            (slot - first < *workers).then(|| agent.clone())
+        });
         let item = Finished {
             index: item.index,
             outcome: &item.outcome,
             attempts: item.attempts,
             worker: item.slot,
+            agent: agent.as_deref(),
             pid: item.pid,
             started_at: item.started_at.map(seconds),
             wall_s: item.wall.map(|time| time.as_secs_f64()),

@@ -12,6 +12,7 @@ use super::again::Past;
 use super::events::{End, Events, Retried};
 use super::figures::Figure;
 use crate::diagnostic::Diagnostic;
+use crate::engine::News;
 use crate::exec;
 use crate::exit::Stop;
 use crate::failures::{self, Flaw, INVALID, NOT_RUN};
@@ -30,10 +31,10 @@ pub(super) struct Record {
     stream: Option<Events>,
     /// The run ends because something could not be written; that the stream cannot be, either, is no news.
     is_ending: bool,
-    events: Receiver<Event>,
+    news: Receiver<News>,
     /// The processes of which no end was told.
     alive: HashSet<u32>,
-    /// By process id: which of the workers it is, or was.
+    /// By process id: which of the workers it is, or was. Of agents' workers nothing is told.
     slots: HashMap<u32, u32>,
     reproduction: Reproduction,
     job: Described,
@@ -54,21 +55,24 @@ struct Described {
 }
 
 impl Record {
-    /// Begins a session; `events` are what the pool tells of its workers.
+    /// Begins a session; `news` is what the engine tells of who runs items.
     pub(super) fn begin(
         (opened, mut stream): (Option<Opened>, Option<Events>),
         (job, total): (&Job, Option<u64>),
-        events: Receiver<Event>,
+        news: Receiver<News>,
     ) -> Result<Record, Stop> {
         let store = opened.map(Opened::begin).transpose()?;
         if let Some(stream) = &mut stream {
             stream.begin(job, total)?;
+            if let Some((_, earlier)) = &store {
+                stream.recall(earlier.agents()?);
+            }
         }
         Ok(Record {
             store,
             stream,
             is_ending: false,
-            events,
+            news,
             slots: HashMap::new(),
             alive: HashSet::new(),
             reproduction: Reproduction::new(job),
@@ -82,9 +86,9 @@ impl Record {
     pub(super) fn note_workers(&mut self, pids: &[u32]) -> Result<(), Stop> {
         while self.store.is_some()
             && !pids.iter().all(|pid| self.slots.contains_key(pid))
-            && let Ok(event) = self.events.recv_timeout(TOLD_WITHIN)
+            && let Ok(news) = self.news.recv_timeout(TOLD_WITHIN)
         {
-            self.heard(event)?;
+            self.heard(news)?;
         }
         self.flush()
     }
@@ -212,17 +216,21 @@ impl Record {
         let heard = self.hear();
         let outcome = failures::outcome(error);
         let (exit, signal) = failures::exit_of(error.exit());
+        // Agents tell how long ago it ended; of a pool of this machine it is told at once.
+        let figure = told.figure;
+        let began = || error.run_time().and_then(|ran| Instant::now().checked_sub(ran));
+        let began = figure.and_then(|figure| figure.began).or_else(began);
         let row = Item {
             index,
             key: args.map(|args| self.key(args)),
             outcome: outcome.id.into(),
             attempts: error.attempts() + told.past.starts,
-            slot: error.pid().and_then(|pid| self.slots.get(&pid).copied()),
+            slot: error
+                .pid()
+                .and_then(|pid| self.slots.get(&pid).copied())
+                .or(figure.map(|figure| figure.slot)),
             pid: error.pid(),
-            started_at: error
-                .run_time()
-                .and_then(|ran| Instant::now().checked_sub(ran))
-                .map(|began| self.wall_clock(began)),
+            started_at: began.map(|began| self.wall_clock(began)),
             wall: error.run_time(),
             cpu: None,
             peak_rss: error.peak_rss(),
@@ -374,14 +382,27 @@ impl Record {
     fn hear_the_end(&mut self) -> Result<(), Stop> {
         self.hear()?;
         while !self.alive.is_empty()
-            && let Ok(event) = self.events.recv_timeout(TOLD_WITHIN)
+            && let Ok(news) = self.news.recv_timeout(TOLD_WITHIN)
         {
-            self.heard(event)?;
+            self.heard(news)?;
         }
         Ok(())
     }
 
-    fn heard(&mut self, event: Event) -> Result<(), Stop> {
+    fn heard(&mut self, news: News) -> Result<(), Stop> {
+        match news {
+            News::Worker(event) => self.heard_of_worker(event),
+            News::Agent(news) => {
+                let told = self.tell_events(|stream| stream.agent(&news));
+                if let Some((writer, _)) = &mut self.store {
+                    writer.agent(news)?;
+                }
+                told
+            }
+        }
+    }
+
+    fn heard_of_worker(&mut self, event: Event) -> Result<(), Stop> {
         match event {
             Event::WorkerStarted { slot, pid } => {
                 self.slots.insert(pid, slot);
@@ -405,10 +426,10 @@ impl Record {
         told
     }
 
-    /// Writes down what the pool told of its workers.
+    /// Writes down what the engine told of who runs items.
     fn hear(&mut self) -> Result<(), Stop> {
-        while let Ok(event) = self.events.try_recv() {
-            self.heard(event)?;
+        while let Ok(news) = self.news.try_recv() {
+            self.heard(news)?;
         }
         Ok(())
     }

@@ -7,11 +7,12 @@ use procession::{Payload, Pool};
 use super::sameness::{Digest, Outcome};
 use crate::activity::Activity;
 use crate::engine::Engine;
+use crate::engine::unstarted;
 use crate::exit::Stop;
 use crate::host::Host;
 use crate::job::Job;
 use crate::progress::Screen;
-use crate::run::{options, unstarted};
+use crate::run::options;
 use crate::signals::{Request, Watch};
 use crate::terminal;
 

@@ -1,6 +1,6 @@
 //! The agents that a master hears of: who is there, how many workers they have, and what people should know of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,9 @@ const ALONE_AFTER: Duration = Duration::from_secs(5);
 pub(crate) const TROUBLE_AGAIN: Duration = Duration::from_secs(60);
 /// An agent that has not spoken for so many leases is gone.
 const GONE_LEASES: u32 = 3;
+
+/// More workers than a machine has room for: an agent that says so has no more.
+const WORKERS_MAX: u32 = 1 << 16;
 
 /// What an agent says of itself, every third of a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,13 +47,8 @@ pub(crate) enum Parting {
 pub enum Notice {
     /// There is no agent so far.
     Alone,
-    /// An agent takes part.
-    Joined {
-        /// Its name.
-        agent: String,
-        /// How many workers it has.
-        workers: u32,
-    },
+    /// An agent takes part: its name, and its workers among those of all agents.
+    Joined(Seats),
     /// An agent takes no part any longer.
     Left {
         /// Its name.
@@ -82,13 +80,38 @@ pub enum Notice {
     },
 }
 
+/// An agent's workers among those of all agents that a job has had: they are counted through, an agent's one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seats {
+    /// The agent's name.
+    pub agent: String,
+    /// The slot of its first worker.
+    pub first: u32,
+    /// How many workers it has.
+    pub workers: u32,
+}
+
+/// An agent that takes part, as it said last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AgentStatus {
+    /// Its name.
+    pub name: String,
+    /// How many workers it has.
+    pub workers: u32,
+    /// Chunks whose leases it has.
+    pub chunks: usize,
+}
+
 /// See the module.
 pub(super) struct Fleet {
     lease: Duration,
     agents: BTreeMap<String, Agent>,
     refused: BTreeMap<String, String>,
-    /// A number for each worker of each agent.
-    slots: HashMap<(String, u32), u32>,
+    /// Of every agent there has been.
+    seats: BTreeMap<String, Seats>,
+    /// Behind the last slot that an agent has.
+    slots: u32,
     notices: Vec<Notice>,
     is_alone_said: bool,
     last_broken: Option<String>,
@@ -100,8 +123,16 @@ pub(super) struct Fleet {
 
 struct Agent {
     workers: u32,
+    chunks: usize,
     is_idle: bool,
     heard: Duration,
+}
+
+impl Seats {
+    /// Behind the last of them.
+    fn end(&self) -> u32 {
+        self.first.saturating_add(self.workers)
+    }
 }
 
 impl Fleet {
@@ -110,7 +141,8 @@ impl Fleet {
             lease,
             agents: BTreeMap::new(),
             refused: BTreeMap::new(),
-            slots: HashMap::new(),
+            seats: BTreeMap::new(),
+            slots: 0,
             notices: Vec::new(),
             is_alone_said: false,
             last_broken: None,
@@ -120,13 +152,18 @@ impl Fleet {
     }
 
     pub(super) fn heard(&mut self, hello: Hello, now: Duration) {
-        let Hello { agent, workers, is_idle, parting, .. } = hello;
+        let Hello { agent, workers, is_idle, held, parting } = hello;
+        // Agents may say anything.
+        let workers = workers.min(WORKERS_MAX);
         match parting {
             None => {
-                let is_new = self.agents.insert(agent.clone(), Agent { workers, is_idle, heard: now });
-                if is_new.is_none() {
+                let chunks = held.len();
+                let before =
+                    self.agents.insert(agent.clone(), Agent { workers, chunks, is_idle, heard: now });
+                if before.is_none() {
                     self.moved = now;
-                    self.notices.push(Notice::Joined { agent, workers });
+                    let seats = self.seat(agent, workers);
+                    self.notices.push(Notice::Joined(seats));
                 }
                 self.last_broken = None;
             }
@@ -215,12 +252,82 @@ impl Fleet {
         self.last_broken.as_deref().filter(|_| self.agents.is_empty())
     }
 
-    pub(super) fn slot(&mut self, agent: &str, slot: u32) -> u32 {
-        let next = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        *self.slots.entry((agent.to_owned(), slot)).or_insert(next)
+    /// Which worker of all that is; None of an agent that has not said how many it has.
+    pub(super) fn slot(&self, agent: &str, worker: u32) -> Option<u32> {
+        let seats = self.seats.get(agent).filter(|seats| worker < seats.workers)?;
+        seats.first.checked_add(worker)
+    }
+
+    /// Agents that earlier masters had keep the seats that they had.
+    pub(super) fn recall(&mut self, seats: Vec<Seats>) {
+        self.slots = seats.iter().map(Seats::end).max().unwrap_or(0).max(self.slots);
+        self.seats.extend(seats.into_iter().map(|seats| (seats.agent.clone(), seats)));
+    }
+
+    /// One that comes back has the seats that it had.
+    fn seat(&mut self, agent: String, workers: u32) -> Seats {
+        let before = self.seats.get(&agent).filter(|seats| seats.workers == workers).cloned();
+        before.unwrap_or_else(|| {
+            let seats = Seats { agent, first: self.slots, workers };
+            self.slots = seats.end();
+            self.seats.insert(seats.agent.clone(), seats.clone());
+            seats
+        })
+    }
+
+    pub(super) fn status(&self) -> Vec<AgentStatus> {
+        let status = |(name, agent): (&String, &Agent)| AgentStatus {
+            name: name.clone(),
+            workers: agent.workers,
+            chunks: agent.chunks,
+        };
+        self.agents.iter().map(status).collect()
     }
 
     pub(super) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(agent: &str, workers: u32) -> Hello {
+        Hello { agent: agent.to_owned(), workers, is_idle: true, held: Vec::new(), parting: None }
+    }
+
+    fn seats(agent: &str, first: u32, workers: u32) -> Seats {
+        Seats { agent: agent.to_owned(), first, workers }
+    }
+
+    #[test]
+    fn agents_have_their_seats_one_after_the_other_and_again_when_they_come_back() {
+        let mut fleet = Fleet::new(Duration::from_secs(1));
+        fleet.recall(vec![seats("earlier", 0, 3)]);
+        let now = Duration::ZERO;
+        for (agent, workers) in [("b", 2), ("a", 4), ("earlier", 3)] {
+            fleet.heard(hello(agent, workers), now);
+        }
+        fleet.heard(Hello { parting: Some(Parting::Leaves), ..hello("b", 2) }, now);
+        fleet.heard(hello("b", 2), now);
+        let joined: Vec<Seats> = fleet
+            .take_notices()
+            .into_iter()
+            .filter_map(|notice| if let Notice::Joined(seats) = notice { Some(seats) } else { None })
+            .collect();
+        let b = seats("b", 3, 2);
+        assert_eq!(joined, [b.clone(), seats("a", 5, 4), seats("earlier", 0, 3), b]);
+        assert_eq!((fleet.slot("a", 3), fleet.slot("a", 4), fleet.slot("nobody", 0)), (Some(8), None, None));
+    }
+
+    #[test]
+    fn whoever_claims_more_workers_than_there_are_machines_for_has_fewer() {
+        let mut fleet = Fleet::new(Duration::from_secs(1));
+        for agent in 0..70_000 {
+            fleet.heard(hello(&agent.to_string(), u32::MAX), Duration::ZERO);
+        }
+        assert_eq!((fleet.slot("0", 65_535), fleet.slot("0", 65_536)), (Some(65_535), None));
+        assert_eq!(fleet.slot("69999", 1), None, "there is no number left");
     }
 }
