@@ -60,5 +60,8 @@ mod slurm;
 #[cfg(feature = "arrow")]
 #[path = "cli/tables.rs"]
 mod tables;
+#[cfg(feature = "cluster")]
+#[path = "cli/two_hosts.rs"]
+mod two_hosts;
 
 procession_harness::main!();

@@ -59,6 +59,41 @@ procession_harness::cases! {
         scene.end();
     }
 
+    fn clusters_give_the_same_bytes_whatever_dies() {
+        // An agent that dies takes with it what may start once at most, such as items of faults.toml: that is told, and not the same.
+        let fates = [("pi.toml", "agent"), ("pi.toml", "broker"), ("pi.toml", "job"), ("powers.toml", "agent")];
+        for (name, fate) in fates.into_iter().chain([("faults.toml", "broker"), ("faults.toml", "job")]) {
+            let Some(mut scene) = Scene::start(3) else { return };
+            let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());
+            let [dir, values, wanted] = ["run", "values.jsonl", "here.jsonl"].map(|name| within(&folder, name));
+            let path = example(name);
+            let here = run(&["run", &path, "--no-progress", "--output", &wanted]);
+            let words = ["run", &path, "--run-dir", &dir, "--output", &values];
+            let mut there = scene.job(&words, &address);
+            there.wait_for("takes part");
+            match fate {
+                "agent" => {
+                    let killed = scene.agents.remove(0);
+                    killed.signal(Signal::SIGKILL);
+                    killed.finish();
+                }
+                "broker" => {
+                    scene.broker.kill();
+                    scene.broker.restart();
+                }
+                _ => there.signal(Signal::SIGKILL),
+            }
+            let mut end = there.finish();
+            if fate == "job" && end.signal() == Some(Signal::SIGKILL) {
+                end = scene.job(&[&words[..], &["--resume"]].concat(), &address).finish();
+            }
+            check_same(&here, &end);
+            let [values, wanted] = [values, wanted].map(|path| fs::read(path).expect("it was written"));
+            assert!(values == wanted, "{name}, {fate}: {}", end.stderr);
+            scene.end();
+        }
+    }
+
     fn clusters_lose_nothing_with_an_agent_that_is_killed_or_leaves() {
         let Some(mut scene) = Scene::start(3) else { return };
         let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());

@@ -36,7 +36,8 @@ fn main() -> ExitCode {
             ".ci/nats-server \
              && cargo clippy -p procession-cluster -p procession-cli --features procession-cli/cluster --lib --tests -- -D warnings \
              && cargo test -p procession-cluster \
-             && cargo test -p procession-cli --features cluster --test cli -- clusters",
+             && cargo build --release -p procession-cli --features cluster \
+             && PROCESSION_TEST_BUILDS=1 cargo test -p procession-cli --features cluster --test cli -- clusters",
         ])),
         ["slurm-test"] => run(Command::new("bash").args([
             "-c",
