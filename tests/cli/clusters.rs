@@ -61,7 +61,7 @@ procession_harness::cases! {
 
     fn clusters_give_the_same_bytes_whatever_dies() {
         // An agent that dies takes with it what may start once at most, such as items of faults.toml: that is told, and not the same.
-        let fates = [("pi.toml", "agent"), ("pi.toml", "broker"), ("pi.toml", "job"), ("powers.toml", "agent")];
+        let fates = [("pi.toml", "agent"), ("pi.toml", "broker"), ("pi.toml", "job")];
         for (name, fate) in fates.into_iter().chain([("faults.toml", "broker"), ("faults.toml", "job")]) {
             let Some(mut scene) = Scene::start(3) else { return };
             let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());
