@@ -1,5 +1,7 @@
 //! `docs/two-hosts.md`, line by line: two hosts are network namespaces where there may be some, and this one twice elsewhere.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -33,6 +35,9 @@ fn line(beginning: &str) -> &'static str {
         .unwrap_or_else(|| panic!("no {beginning} in the page"))
 }
 
+/// The lines that were typed so far.
+type Typed = RefCell<BTreeSet<&'static str>>;
+
 /// Two hosts and what is different on them from what the page says.
 struct Hosts {
     /// The names of the namespaces, where there are some.
@@ -40,6 +45,7 @@ struct Hosts {
     port: u16,
     program: PathBuf,
     folder: tempfile::TempDir,
+    typed: Typed,
 }
 
 impl Hosts {
@@ -48,7 +54,7 @@ impl Hosts {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port to spare");
         let port = listener.local_addr().expect("it has one").port();
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut hosts = Hosts { namespaces: Some(names), port, program, folder };
+        let mut hosts = Hosts { namespaces: Some(names), port, program, folder, typed: Typed::default() };
         let are_there = typed()
             .into_iter()
             .filter(|line| line.starts_with("ip ") && !line.starts_with("ip netns del"))
@@ -86,7 +92,8 @@ impl Hosts {
         command
     }
 
-    fn type_it(&self, line: &str) -> bool {
+    fn type_it(&self, line: &'static str) -> bool {
+        self.typed.borrow_mut().insert(line);
         let end = self.command(line).output().expect("bash is there");
         if !end.status.success() {
             eprintln!("{line}: {}", String::from_utf8_lossy(&end.stderr));
@@ -95,26 +102,27 @@ impl Hosts {
     }
 
     /// Starts a line on the first or second host.
-    fn start(&self, host: usize, line: &str) -> Running {
+    fn start(&self, host: usize, line: &'static str, more: &str) -> Running {
+        self.typed.borrow_mut().insert(line);
+        let line = format!("{line} {more}");
         let line = match &self.namespaces {
             Some(names) => format!("ip netns exec {} {line}", names[host]),
-            None => line.to_owned(),
+            None => line,
         };
         start(self.command(&line))
     }
 
-    fn remove(&self) {
-        if self.namespaces.is_some() {
-            for line in typed().into_iter().filter(|line| line.starts_with("ip netns del")) {
-                self.type_it(line);
-            }
-        }
+    fn remove(&self) -> bool {
+        let lines = typed().into_iter().filter(|line| line.starts_with("ip netns del"));
+        lines.filter(|line| !self.type_it(line)).count() == 0
     }
 }
 
 impl Drop for Hosts {
     fn drop(&mut self) {
-        self.remove();
+        if self.namespaces.is_some() {
+            self.remove();
+        }
     }
 }
 
@@ -123,31 +131,37 @@ procession_harness::cases! {
         if crate::broker::server().is_none() {
             return;
         }
-        let mut program = PathBuf::from(env!("CARGO_BIN_EXE_procession"));
-        if std::env::var_os(BUILDS_VARIABLE).is_some() {
-            program = root().join("target/release/procession");
-            let hosts = Hosts::new(program.clone());
-            assert!(hosts.type_it(line("cargo build")) && hosts.type_it(line(".ci/nats-server")));
-        }
-        let hosts = Hosts::new(program);
-        let server = root().join("target/nats-server/nats-server");
-        if !server.is_file() {
+        let builds = std::env::var_os(BUILDS_VARIABLE).is_some();
+        let program = root().join("target/release/procession");
+        let program = if builds { program } else { PathBuf::from(env!("CARGO_BIN_EXE_procession")) };
+        let mut hosts = Hosts::new(program);
+        assert!(!builds || hosts.type_it(line("cargo build")));
+        // It is there: whatever put it there.
+        if !hosts.type_it(line(".ci/nats-server")) {
             return procession_harness::skip("nats-server in target/: run `.ci/nats-server`");
         }
         let log = hosts.folder.path().join("log");
-        let broker = hosts.start(0, &format!("{} --log {}", line("target/nats-server"), log.display()));
+        let broker = hosts.start(0, line("target/nats-server"), &format!("--log {}", log.display()));
         let is_up = || fs::read_to_string(&log).unwrap_or_default().contains("Server is ready");
         assert!(procession_harness::wait_until(std::time::Duration::from_secs(20), is_up), "the broker does not start");
-        let mut agent = hosts.start(1, line("target/release/procession agent"));
+        let mut agent = hosts.start(1, line("target/release/procession agent"), "");
         agent.wait_for("is there");
-        let job = hosts.start(0, line("target/release/procession run")).finish();
+        let job = hosts.start(0, line("target/release/procession run"), "").finish();
         let here = run(&["run", &example("pi.toml"), "--no-progress"]);
         assert_eq!((job.code(), &job.stdout), (Some(0), &here.stdout), "{}", job.stderr);
         assert!(job.stderr.contains("takes part, with "), "{}", job.stderr);
-        for (running, name) in [(agent, "agent"), (broker, "broker")] {
-            running.signal(Signal::SIGTERM);
-            let end = running.finish();
-            assert!(end.signal() == Some(Signal::SIGTERM) || end.code().is_some(), "{name}: {}", end.stderr);
+        agent.signal(Signal::SIGTERM);
+        assert_eq!(agent.finish().signal(), Some(Signal::SIGTERM));
+        broker.signal(Signal::SIGTERM);
+        let broker = broker.finish();
+        assert_eq!(broker.code(), Some(0), "{}", broker.stderr);
+        if hosts.namespaces.is_none() {
+            return procession_harness::skip("two hosts: run the test as root, with `ip` of iproute2 (tried on one host)");
         }
+        assert!(hosts.remove(), "the namespaces are gone");
+        hosts.namespaces = None;
+        let typed_here = hosts.typed.borrow().clone();
+        let left: Vec<_> = typed().into_iter().filter(|line| !typed_here.contains(line)).collect();
+        assert!(left.iter().all(|line| line.starts_with("cargo build") && !builds), "not typed: {left:?}");
     }
 }

@@ -129,6 +129,11 @@ impl Job {
         Ok((items, self.part.count(items)?))
     }
 
+    /// Workers of this machine: none, where items run on others.
+    pub(crate) fn workers_here(&self) -> usize {
+        if self.engine.is_some() { 0 } else { self.pool.workers() }
+    }
+
     /// The items that run, encoded one by one as they are asked for.
     pub(crate) fn rows(&self) -> Result<Rows<'_>, Diagnostic> {
         self.source.selected(self.task, &self.part.selection)

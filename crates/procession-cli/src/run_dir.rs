@@ -168,7 +168,7 @@ pub(crate) fn open(
         describe_input(job, &mut described)?;
         refuse_elsewhere(&dir, agents.as_deref())?;
         if let Some(agents) = &mut agents {
-            agents.recall(dir.reader().agents()?);
+            agents.recall(dir.reader().agents()?, dir.reader().first_free_slot()?);
             if agents.knows_of_job() {
                 // Whoever has the items answers for them.
                 dir.disregard_handed_out()?;
@@ -194,8 +194,7 @@ pub(crate) fn open(
     if let Some(agents) = agents {
         agents.keep_name(&settings.path)?;
     }
-    let workers = if job.engine.is_some() { 0 } else { job.pool.workers() };
-    let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+    let workers = u32::try_from(job.workers_here()).unwrap_or(u32::MAX);
     let earlier = Earlier::open(&settings.path)?;
     Ok(Opened { dir, workers, earlier })
 }

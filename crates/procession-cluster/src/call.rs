@@ -30,6 +30,7 @@ pub(crate) struct Job {
     pub(crate) settings: Settings,
     pub(crate) is_resumable: bool,
     pub(crate) seats: Vec<Seats>,
+    pub(crate) first_slot: u32,
 }
 
 /// The outcomes of a job over a cluster: each with its payload's number, still encoded.
@@ -57,11 +58,11 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
         input: I,
         job: Job,
     ) -> Result<ClusterStream<I>, Error> {
-        let Job { task, manifest, settings, is_resumable, seats } = job;
+        let Job { task, manifest, settings, is_resumable, seats, first_slot } = job;
         let job = manifest.job.clone();
         let mut link = runtime.block_on(Link::open(broker, manifest))?;
         let mut master = Master::new(Settings { session: link.session(), ..settings });
-        master.recall(seats);
+        master.recall(seats, first_slot);
         let (chunks, answers) = (std::mem::take(&mut link.chunks), std::mem::take(&mut link.answers));
         master.recover(chunks, answers, Duration::ZERO);
         Ok(ClusterStream {

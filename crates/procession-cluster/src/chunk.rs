@@ -111,3 +111,14 @@ pub(crate) struct Figures {
     pub(crate) cpu: Duration,
     pub(crate) peak_rss: u64,
 }
+
+impl Figures {
+    /// Those of the item at this place in the chunk, if they are about it: its share of what they tell of several.
+    pub(crate) fn of_item(&self, place: u32) -> Option<Figures> {
+        let before = place.checked_sub(self.first).filter(|before| *before < self.items)?;
+        let behind = self.items - 1 - before;
+        let busy = self.busy / self.items;
+        let since = self.since.saturating_add(busy.saturating_mul(behind));
+        Some(Figures { first: place, items: 1, since, busy, cpu: self.cpu / self.items, ..*self })
+    }
+}

@@ -42,6 +42,8 @@ pub struct JobOptions {
     pub is_resumable: bool,
     /// Those of agents that earlier masters of the job had, where somebody has noted them: they are numbered as they were.
     pub seats: Vec<Seats>,
+    /// Slots below this one are somebody else's: of the workers that the job had where it ran without agents.
+    pub first_slot: u32,
 }
 
 impl Default for JobOptions {
@@ -53,6 +55,7 @@ impl Default for JobOptions {
             name: None,
             is_resumable: false,
             seats: Vec::new(),
+            first_slot: 0,
         }
     }
 }
@@ -116,7 +119,7 @@ impl Cluster {
         items: I,
         options: JobOptions,
     ) -> Result<ClusterStream<I>, Error> {
-        let JobOptions { stream, pool, lease, name, is_resumable, seats } = options;
+        let JobOptions { stream, pool, lease, name, is_resumable, seats, first_slot } = options;
         let usage = |message: String| Err(Error::new(ErrorKind::Usage, message));
         if lease < LEASE_LEAST {
             return usage(format!("a lease of {lease:?} is too short: give at least {LEASE_LEAST:?}"));
@@ -151,7 +154,7 @@ impl Cluster {
             at_most_once,
             keeps_answers: is_resumable,
         };
-        let job = Job { task, manifest, settings, is_resumable, seats };
+        let job = Job { task, manifest, settings, is_resumable, seats, first_slot };
         ClusterStream::open(Arc::clone(&self.runtime), self.broker.clone(), items, job)
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use procession::{ErrorKind, ErrorReport};
 
-use self::earlier::Earlier;
+use self::earlier::{Earlier, Told};
 use self::fleet::Fleet;
 pub use self::fleet::{AgentStatus, Notice, Seats};
 pub(crate) use self::fleet::{Hello, Parting, TROUBLE_AGAIN};
@@ -138,7 +138,14 @@ impl Master {
                 self.forming.push(piece);
             }
             earlier::Claimed::UnderWay => {}
-            earlier::Claimed::Answered(piece, fate) => self.settle(piece, fate, &mut Vec::new()),
+            earlier::Claimed::Answered(piece, Told { fate, agent, figures }) => {
+                if let Some(figures) = figures
+                    && let Some(slot) = self.fleet.slot(&agent, figures.slot)
+                {
+                    self.figures.push((piece.payload, slot, figures));
+                }
+                self.settle(piece, fate, &mut Vec::new());
+            }
         }
         self.keep_earlier();
         // Where there is no room for another item, those that are there wait for none.
@@ -307,9 +314,9 @@ impl Master {
         }
     }
 
-    /// Which seats agents had with earlier masters.
-    pub(crate) fn recall(&mut self, seats: Vec<Seats>) {
-        self.fleet.recall(seats);
+    /// Which seats agents had with earlier masters, and from which on there are others.
+    pub(crate) fn recall(&mut self, seats: Vec<Seats>, first: u32) {
+        self.fleet.recall(seats, first);
     }
 
     /// An agent has said that it is there.

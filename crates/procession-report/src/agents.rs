@@ -96,11 +96,11 @@ fn length(stay: &AgentStay, spans: &[Span]) -> f64 {
 }
 
 /// Workers that agents had at once, at most.
-pub(crate) fn workers_at_most(stays: &[AgentStay]) -> u64 {
+pub(crate) fn workers_at_most(stays: &[AgentStay], spans: &[Span]) -> u64 {
     let mut changes: Vec<(f64, i64)> = Vec::new();
     for stay in stays {
-        changes.push((seconds(stay.joined_at), i64::from(stay.workers)));
-        changes.extend(stay.left_at.map(|left| (seconds(left), -i64::from(stay.workers))));
+        let (joined, workers) = (seconds(stay.joined_at), i64::from(stay.workers));
+        changes.extend([(joined, workers), (joined + length(stay, spans), -workers)]);
     }
     // Whoever leaves goes before whoever comes.
     changes.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
@@ -158,7 +158,10 @@ mod tests {
 
     #[test]
     fn workers_are_counted_where_they_were_there_together() {
-        let stays = [stay("a", 0, 0, Some(10)), stay("b", 2, 10, Some(30)), stay("c", 4, 20, None)];
-        assert_eq!((workers_at_most(&stays), workers_at_most(&[])), (4, 0));
+        let spans =
+            [(1, 0.0, 30.0), (2, 40.0, 50.0)].map(|(session, start, end)| Span { session, start, end });
+        let again = AgentStay { session: 2, ..stay("c", 4, 40, None) };
+        let stays = [stay("a", 0, 0, Some(10)), stay("b", 2, 10, Some(30)), stay("c", 4, 20, None), again];
+        assert_eq!((workers_at_most(&stays, &spans), workers_at_most(&[], &spans)), (4, 0));
     }
 }

@@ -6,8 +6,10 @@ use procession_store::{AgentStay, Brief, Leaving, Session, WorkerLife};
 
 use crate::axis::{Axis, Bins};
 use crate::kind::Kind;
-use crate::seats::{Agents, LANES_MAX, Seat};
+use crate::names::{Group, Names};
 
+/// As many workers have a place in it although they had nothing to do.
+const SLOTS_MAX: usize = 1 << 16;
 /// As many items are drawn one by one.
 const BARS_MAX: u64 = 1_500;
 /// As many processes are drawn one by one.
@@ -21,6 +23,8 @@ pub(crate) struct Lanes {
     pub(crate) bars: Vec<Bar>,
     /// Whether they are.
     pub(crate) has_bars: bool,
+    /// Workers are agents'.
+    pub(crate) has_agents: bool,
     /// Processes, or stays of agents, and how they ended; without their lives where they are many.
     pub(crate) lives: Vec<Life>,
     pub(crate) has_lives: bool,
@@ -30,7 +34,7 @@ pub(crate) struct Lanes {
 
 /// One worker's seat, or several.
 pub(crate) struct Lane {
-    pub(crate) seat: Seat,
+    pub(crate) group: Group,
     pub(crate) processes: u64,
     pub(crate) deaths: u64,
     pub(crate) items: u64,
@@ -82,15 +86,15 @@ impl Lanes {
         let planned = sessions.iter().map(|session| session.workers).max().unwrap_or(0);
         let ranges = stays.iter().map(|stay| stay.first_slot..stay.first_slot.saturating_add(stay.workers));
         for range in ranges.chain(std::iter::once(0..planned)) {
-            if slots.len() + range.len() <= 4 * LANES_MAX {
+            if slots.len() + range.len() <= SLOTS_MAX {
                 slots.extend(range);
             }
         }
-        let seats = Agents::of(stays).seats(&slots);
-        let are_single = seats.len() == slots.len();
-        let bins = Bins::new(axis, if seats.len() > 64 { 300 } else { 450 });
-        let lanes = seats.into_iter().map(|seat| Lane {
-            seat,
+        let groups = Names::of(stays).groups(&slots);
+        let are_single = groups.len() == slots.len();
+        let bins = Bins::new(axis, if groups.len() > 64 { 300 } else { 450 });
+        let lanes = groups.into_iter().map(|group| Lane {
+            group,
             processes: 0,
             deaths: 0,
             items: 0,
@@ -102,17 +106,18 @@ impl Lanes {
         });
         let lanes = lanes.collect();
         let has_bars = items <= BARS_MAX && are_single;
-        let has_lives = workers.len() + stays.len() <= LIVES_MAX && are_single;
-        let mut lanes =
-            Lanes { lanes, bins, bars: Vec::new(), has_bars, lives: Vec::new(), has_lives, unplaced: 0 };
+        let lives = stays.iter().map(|stay| stay.workers as usize).sum::<usize>() + workers.len();
+        let has_lives = lives <= LIVES_MAX && are_single;
+        let (has_agents, bars, lives) = (!stays.is_empty(), Vec::new(), Vec::new());
+        let mut lanes = Lanes { lanes, bins, bars, has_bars, has_agents, lives, has_lives, unplaced: 0 };
         workers.iter().for_each(|life| lanes.live(axis, life));
         stays.iter().for_each(|stay| lanes.stay(axis, stay));
         lanes
     }
 
     fn lane(&self, slot: u32) -> Option<usize> {
-        let lane = self.lanes.partition_point(|lane| lane.seat.first <= slot).checked_sub(1)?;
-        (slot <= self.lanes[lane].seat.last).then_some(lane)
+        let lane = self.lanes.partition_point(|lane| lane.group.first <= slot).checked_sub(1)?;
+        (slot <= self.lanes[lane].group.last).then_some(lane)
     }
 
     /// An agent was there: each of its workers' lanes shows it.
@@ -121,11 +126,15 @@ impl Lanes {
             .filter_map(|slot| self.lane(slot))
             .collect();
         lanes.dedup();
-        let death = stay.leaving.as_deref().filter(|leaving| *leaving != Leaving::Left.name());
+        let death = match stay.leaving.as_deref() {
+            Some(leaving) if leaving == Leaving::Silent.name() => Some("not heard of any more"),
+            Some(leaving) if leaving == Leaving::Broken.name() => Some("its pool could run nothing"),
+            _ => None,
+        };
         let left_at = stay.left_at.map_or(f64::INFINITY, crate::survey::seconds);
         for lane in lanes {
             let span = (crate::survey::seconds(stay.joined_at), left_at);
-            let death = death.map(|how| format!("{how}, its leases ran out"));
+            let death = death.map(str::to_owned);
             self.show(axis, (lane, stay.session), span, (format!("agent {}", stay.name), death));
         }
     }

@@ -65,10 +65,10 @@ pub(crate) fn legend(lanes: &Lanes) -> Markup {
         p class="legend" {
             @if lanes.lanes.len() <= NAMED_MAX {
                 @for (at, lane) in lanes.lanes.iter().enumerate() {
-                    @if peak(lane) > 0 { (entry(&style(lanes, at, largest), lane.seat.name.clone())) }
+                    @if peak(lane) > 0 { (entry(&style(lanes, at, largest), lane.group.name.clone())) }
                 }
             } @else if let Some(at) = largest {
-                @let (name, most) = (&lanes.lanes[at].seat.name, words::size(peak(&lanes.lanes[at])));
+                @let (name, most) = (&lanes.lanes[at].group.name, words::size(peak(&lanes.lanes[at])));
                 (entry("line line-1", format!("{name}, the largest: {most}")))
                 (entry("line others", "the other workers".to_owned()))
             }
@@ -82,7 +82,7 @@ pub(crate) fn rows(lanes: &Lanes) -> Vec<[String; 5]> {
         let known = || lane.peak_rss.iter().copied().filter(|bytes| *bytes > 0);
         let (first, last) = (known().next()?, known().next_back()?);
         let [first, most, last] = [first, peak(lane), last].map(words::size);
-        Some([lane.seat.name.clone(), words::grouped(lane.processes), first, most, last])
+        Some([lane.group.name.clone(), words::grouped(lane.processes), first, most, last])
     };
     lanes.lanes.iter().filter_map(row).collect()
 }

@@ -267,7 +267,7 @@ fn workers(survey: &Survey) -> Markup {
                             svg class="swatch" viewBox="0 0 12 12" aria-hidden="true" {
                                 path class="death" d="M2 2L10 10M2 10L10 2" {}
                             }
-                            @if survey.agents.is_empty() { "it died" } @else { "not heard of any more" }
+                            @if survey.agents.is_empty() { "it died" } @else { "it was lost" }
                         }
                     }
                 }

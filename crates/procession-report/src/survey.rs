@@ -132,7 +132,7 @@ impl Survey {
         let mut agents = Agents::new(&stays, &spans);
         facts.seats_s += agents.seats_s();
         let here = sessions.iter().map(|session| u64::from(session.workers)).max().unwrap_or(0);
-        facts.workers = here.max(workers_at_most(&stays));
+        facts.workers = here.max(workers_at_most(&stays, &spans));
         facts.notes = notes(&sessions, &spans);
         let axis = Axis::new(&spans);
         let mut lanes = Lanes::new(&axis, facts.items, slots, &sessions, (&workers, &stays));

@@ -31,12 +31,16 @@ pub(crate) fn draw(lanes: &Lanes, axis: &Axis) -> Markup {
     let thick = pitch - (pitch * 0.22).clamp(0.8, 6.0);
     let row = |lane: usize| Row { top: frame.top + lane as f64 * pitch + (pitch - thick) / 2.0, thick };
     let deaths: u64 = lanes.lanes.iter().map(|lane| lane.deaths).sum();
-    let about = format!(
-        "A lane for each of {}: when its processes lived, when they ran items, and where they died ({}). \
-         The table below has the same in numbers.",
-        words::counted(lanes.lanes.iter().map(|lane| lane.seat.slots as u64).sum(), "worker"),
-        words::counted(deaths, "death").replace("0 deaths", "none did"),
-    );
+    let workers = words::counted(lanes.lanes.iter().map(|lane| lane.group.slots as u64).sum(), "worker");
+    let lives = match deaths {
+        _ if lanes.has_agents => "when its agent was there, and when it ran items".to_owned(),
+        0 => "when its processes lived and ran items; none died".to_owned(),
+        deaths => format!(
+            "when its processes lived, when they ran items, and where they died ({})",
+            words::counted(deaths, "death")
+        ),
+    };
+    let about = format!("A lane for each of {workers}: {lives}. The table below has the same in numbers.");
     figure::svg(
         &frame,
         "Workers over time",
@@ -58,7 +62,7 @@ pub(crate) fn draw(lanes: &Lanes, axis: &Axis) -> Markup {
                 @let row = row(at);
                 @if at % each == 0 {
                     text class="tick" x=(n(frame.x(0.0) - 10.0)) y=(n(row.middle())) dy=".35em" text-anchor="end" {
-                        (Foreign(&lane.seat.label))
+                        (Foreign(&lane.group.label))
                     }
                 }
                 g class="lane" {
@@ -136,7 +140,7 @@ impl Row {
 fn busy(lanes: &Lanes, lane: &Lane, axis: &Axis, frame: &Frame, row: &Row) -> String {
     let mut path = String::new();
     for run in lanes.bins.runs(axis) {
-        let whole = run.seconds() * lane.seat.slots as f64;
+        let whole = run.seconds() * lane.group.slots as f64;
         let bins = run.all().map(|bin| {
             let (left, right) = run.edges(bin);
             let share = (f64::from(lane.busy[bin]) / whole).min(1.0);
@@ -165,13 +169,13 @@ fn ticks(lanes: &Lanes, lane: &Lane, axis: &Axis, frame: &Frame, row: &Row, kind
 /// The share of its time in which a lane ran items.
 pub(crate) fn share_busy(lane: &Lane, axis: &Axis) -> f64 {
     let time: f64 = axis.pieces().iter().map(|piece| piece.span.seconds()).sum();
-    (lane.busy_s / (time * lane.seat.slots as f64).max(f64::MIN_POSITIVE)).min(1.0)
+    (lane.busy_s / (time * lane.group.slots as f64).max(f64::MIN_POSITIVE)).min(1.0)
 }
 
 fn summary(lane: &Lane, axis: &Axis) -> String {
     let mut text = format!(
         "{}: {}, busy for {}",
-        lane.seat.name,
+        lane.group.name,
         words::counted(lane.items, "item"),
         words::percent(share_busy(lane, axis))
     );
@@ -208,7 +212,7 @@ fn cross(x: f64, y: f64, thick: f64) -> String {
 pub(crate) fn rows(lanes: &Lanes, axis: &Axis) -> Vec<[String; 6]> {
     let row = |lane: &Lane| {
         [
-            lane.seat.name.clone(),
+            lane.group.name.clone(),
             if lane.processes > 0 { words::grouped(lane.processes) } else { "–".to_owned() },
             words::grouped(lane.deaths),
             words::grouped(lane.items),

@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 use crate::axis::{Axis, Bins, Span};
 use crate::error::Error;
 use crate::lanes::death;
-use crate::seats::Agents;
+use crate::names::Names;
 use crate::survey::{seconds, spans};
 use crate::words;
 
 /// Points of a counter over the whole run.
 const COUNTER_POINTS: usize = 1_000;
+/// As many workers have a counter of their memory.
+const MEMORIES_MAX: usize = 1_024;
 /// Times are read to a quarter of a microsecond: so much may an item seem to begin before the one before it has ended.
 const OVERLAP_US: f64 = 1.0;
 
@@ -38,8 +40,8 @@ pub(crate) fn write(reader: &Reader, path: &Path, file: &mut dyn Write) -> Resul
     let origin = spans.iter().map(|span| span.start).fold(f64::INFINITY, f64::min);
     let task = job.task.rsplit("::").next().unwrap_or_default();
     let cannot = |error: io::Error| Error::unwritable("trace", path, error);
-    let agents = Agents::of(&reader.agents()?);
-    let mut trace = Trace { file, origin, is_first: true, agents };
+    let names = Names::of(&reader.agents()?);
+    let mut trace = Trace { file, origin, is_first: true, names };
     trace.begin().map_err(cannot)?;
     for session in &sessions {
         let name = format!("{}, session {}", job.name, session.id);
@@ -96,7 +98,7 @@ struct Trace<'a> {
     file: &'a mut dyn Write,
     origin: f64,
     is_first: bool,
-    agents: Agents,
+    names: Names,
 }
 
 impl Trace<'_> {
@@ -122,7 +124,7 @@ impl Trace<'_> {
     }
 
     fn lane(&mut self, session: i64, slot: Option<u32>) -> io::Result<()> {
-        let name = slot.map_or_else(|| "worker unknown".to_owned(), |slot| self.agents.worker(slot));
+        let name = slot.map_or_else(|| "worker unknown".to_owned(), |slot| self.names.worker(slot));
         let thread = thread(slot);
         self.name("thread_name", session, thread, &name)?;
         self.name("thread_sort_index", session, thread, &(thread as i64))
@@ -223,14 +225,15 @@ impl Counters {
         let end = item.started_at.map(|start| start + item.wall_s.unwrap_or(0.0));
         let Some(bin) = end.and_then(|end| self.bins.at(axis, item.session, end)) else { return };
         self.done[bin] += 1;
-        if let (Some(slot), Some(bytes)) = (item.slot, item.peak_rss) {
+        let has_room = |slot| self.peak_rss.len() < MEMORIES_MAX || self.peak_rss.contains_key(&slot);
+        if let (Some(slot), Some(bytes)) = (item.slot.filter(|slot| has_room(*slot)), item.peak_rss) {
             let peaks = self.peak_rss.entry(slot).or_insert_with(|| vec![0; self.bins.len()]);
             peaks[bin] = peaks[bin].max(bytes);
         }
     }
 
     fn write(&self, axis: &Axis, trace: &mut Trace<'_>) -> io::Result<()> {
-        let named = |slot: &u32| format!("memory of {}", trace.agents.worker(*slot));
+        let named = |slot: &u32| format!("memory of {}", trace.names.worker(*slot));
         let names: Vec<String> = self.peak_rss.keys().map(named).collect();
         for run in self.bins.runs(axis) {
             let Span { session, start, .. } = run.piece.span;

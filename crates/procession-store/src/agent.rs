@@ -1,5 +1,6 @@
 //! Agents: programs on other machines that ran items, where a run had some.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use rusqlite::{Connection, params};
@@ -77,6 +78,36 @@ pub enum AgentChange {
     Gone(Leaving),
 }
 
+/// Whose workers slots are.
+#[derive(Clone, Debug, Default)]
+pub struct Seating(BTreeMap<u32, (u32, String)>);
+
+impl Seating {
+    /// That of these agents.
+    pub fn of(stays: &[AgentStay]) -> Seating {
+        let mut seating = Seating::default();
+        stays.iter().for_each(|stay| seating.seat(&stay.name, stay.first_slot, stay.workers));
+        seating
+    }
+
+    /// An agent has its workers there.
+    pub fn seat(&mut self, agent: &str, first_slot: u32, workers: u32) {
+        self.0.insert(first_slot, (workers, agent.to_owned()));
+    }
+
+    /// How many agents there are.
+    pub fn agents(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whose worker that is, and which; None: of no agent that is known.
+    pub fn of_slot(&self, slot: u32) -> Option<(&str, u32)> {
+        let (first, (workers, agent)) = self.0.range(..=slot).next_back()?;
+        let worker = slot - first;
+        (worker < *workers).then_some((agent, worker))
+    }
+}
+
 /// Puts on record what became of an agent.
 pub(crate) fn write(
     connection: &Connection,
@@ -95,7 +126,7 @@ pub(crate) fn write(
             connection.prepare_cached(&update)?.execute(params![session, name, chunks])?;
         }
         AgentChange::Gone(leaving) => {
-            let update = format!("UPDATE agent SET left_at = ?3, leaving = ?4 {here}");
+            let update = format!("UPDATE agent SET left_at = ?3, leaving = ?4, chunks = 0 {here}");
             connection.prepare_cached(&update)?.execute(params![session, name, at, leaving.name()])?;
         }
     }
@@ -135,28 +166,36 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// How many items of a session have an outcome, by the slot of their worker, and how many of them have ended since a time.
+    /// How many items of a session have an outcome, and how many of them have ended since a time.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
-    pub fn done(&self, session: i64, since: SystemTime) -> Result<Vec<Done>, Error> {
-        let query = "SELECT slot, count(*), count(*) FILTER (WHERE started_at + wall_s >= ?2) FROM item
-                     WHERE session = ?1 GROUP BY slot ORDER BY slot";
+    pub fn done(&self, session: i64, since: SystemTime) -> Result<(u64, u64), Error> {
+        let query =
+            "SELECT count(*), count(*) FILTER (WHERE started_at + wall_s >= ?2) FROM item WHERE session = ?1";
+        let done = self
+            .connection()
+            .query_row(query, params![session, seconds(since)], |row| Ok((row.get(0)?, row.get(1)?)));
+        Ok(done?)
+    }
+
+    /// How many items of a session have an outcome, by the slot of their worker.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
+    pub fn done_by_slot(&self, session: i64) -> Result<Vec<(u32, u64)>, Error> {
+        let query = "SELECT slot, count(*) FROM item WHERE session = ?1 AND slot IS NOT NULL GROUP BY slot";
         let mut query = self.connection().prepare(query)?;
-        let rows = query.query_map(params![session, seconds(since)], |row| {
-            Ok(Done { slot: row.get(0)?, items: row.get(1)?, lately: row.get(2)? })
-        })?;
+        let rows = query.query_map([session], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
-}
 
-/// Items that one worker ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// Which worker; None: nobody knows.
-    pub slot: Option<u32>,
-    /// How many have an outcome.
-    pub items: u64,
-    /// How many of them have ended since the time that was asked for.
-    pub lately: u64,
+    /// The first slot that no worker of this machine has had.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
+    pub fn first_free_slot(&self) -> Result<u32, Error> {
+        let query = "SELECT max((SELECT coalesce(max(slot) + 1, 0) FROM worker), (SELECT coalesce(max(workers), 0) FROM session))";
+        Ok(self.connection().query_row(query, [], |row| row.get(0))?)
+    }
 }

@@ -48,7 +48,7 @@ mod schema;
 mod selection;
 mod writer;
 
-pub use agent::{AgentChange, AgentNews, AgentStay, Done, Leaving};
+pub use agent::{AgentChange, AgentNews, AgentStay, Leaving, Seating};
 pub use brief::{Brief, Cause, Order};
 pub use cursor::{Answers, Moment, Query};
 pub use dir::{Claim, DATABASE, FILES, RunDir};

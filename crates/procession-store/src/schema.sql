@@ -94,5 +94,8 @@ CREATE TABLE not_begun (
     session     INTEGER NOT NULL
 ) STRICT;
 
+-- Of the agents that are there something is heard every second.
+CREATE INDEX agent_that_is_there ON agent (session, name) WHERE left_at IS NULL;
+
 -- What becomes of an item that had no value is looked for often, and is rare.
 CREATE INDEX item_without_value ON item (outcome) WHERE outcome <> 'ok';

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use procession_store::{
-    AgentChange, AgentNews, AgentStay, Done, Ending, Item, Job, Key, Leaving, Reader, RunDir, Writer,
+    AgentChange, AgentNews, AgentStay, Ending, Item, Job, Key, Leaving, Reader, RunDir, Seating, Writer,
 };
 
 fn tell(writer: &mut Writer, name: &str, what: AgentChange) {
@@ -68,9 +68,16 @@ fn items_are_counted_by_worker_and_by_time() {
         writer.finish(Ending::Complete).unwrap();
     }
     let reader = Reader::open(&path).unwrap();
-    assert_eq!(reader.done(1, at(0)).unwrap(), [Done { slot: Some(7), items: 1, lately: 1 }]);
-    assert_eq!(
-        reader.done(2, at(10)).unwrap(),
-        [Done { slot: None, items: 1, lately: 1 }, Done { slot: Some(7), items: 2, lately: 1 }]
-    );
+    assert_eq!(reader.done(1, at(0)).unwrap(), (1, 1));
+    assert_eq!(reader.done(2, at(10)).unwrap(), (3, 2));
+    assert_eq!((reader.done_by_slot(2).unwrap(), reader.first_free_slot().unwrap()), (vec![(7, 2)], 1));
+}
+
+#[test]
+fn a_slot_is_of_the_agent_that_has_it() {
+    let mut seating = Seating::default();
+    seating.seat("b", 4, 2);
+    seating.seat("a", 1, 2);
+    let owners: Vec<_> = (0..7).map(|slot| seating.of_slot(slot)).collect();
+    assert_eq!(owners, [None, Some(("a", 0)), Some(("a", 1)), None, Some(("b", 0)), Some(("b", 1)), None]);
 }

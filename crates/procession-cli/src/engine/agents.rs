@@ -1,6 +1,6 @@
 //! Agents on other machines, through a broker: the job's end of it.
 
-mod part;
+mod agent;
 mod sight;
 
 use std::fs;
@@ -14,7 +14,7 @@ use procession_cluster::{
 };
 use procession_store::AgentStay;
 
-pub(crate) use self::part::agent;
+pub(crate) use self::agent::agent;
 use self::sight::Sight;
 use super::{NAME_FILE, News, Present, Step};
 use crate::diagnostic::Diagnostic;
@@ -35,6 +35,8 @@ pub(crate) struct Agents {
     is_resumable: bool,
     /// Those of agents that earlier sessions had.
     seats: Vec<Seats>,
+    /// Those before are of workers that earlier sessions had here.
+    first_slot: u32,
     sight: Sight,
 }
 
@@ -90,7 +92,7 @@ impl Agents {
         let knows_of_job = name.as_ref().is_some_and(|name| cluster.has_job(name));
         let name = name.unwrap_or_else(|| format!("{:016x}", fastrand::u64(..)));
         let (is_resumable, seats, sight) = (job.run_dir.is_some(), Vec::new(), Sight::default());
-        Ok(Some(Agents { cluster, name, knows_of_job, is_resumable, seats, sight }))
+        Ok(Some(Agents { cluster, name, knows_of_job, is_resumable, seats, first_slot: 0, sight }))
     }
 
     /// Whether the broker has the rest of an earlier session: what was handed out then is still answered.
@@ -98,11 +100,11 @@ impl Agents {
         self.knows_of_job
     }
 
-    /// Agents that took part in earlier sessions are numbered as they were.
-    pub(crate) fn recall(&mut self, stays: Vec<AgentStay>) {
+    /// Workers of agents that took part in earlier sessions are numbered as they were, those of others from `first_slot` on.
+    pub(crate) fn recall(&mut self, stays: Vec<AgentStay>, first_slot: u32) {
         let seats =
             |stay: AgentStay| Seats { agent: stay.name, first: stay.first_slot, workers: stay.workers };
-        self.seats = stays.into_iter().map(seats).collect();
+        (self.seats, self.first_slot) = (stays.into_iter().map(seats).collect(), first_slot);
     }
 
     /// From here on somebody is told of agents.
@@ -142,6 +144,7 @@ impl Agents {
         (options.stream, options.pool) = (stream, pool_settings(job));
         (options.name, options.is_resumable) = (Some(self.name.clone()), self.is_resumable);
         options.seats.clone_from(&self.seats);
+        options.first_slot = self.first_slot;
         let input = Indexed { input, numbers, payloads: 0 };
         let stream = self.cluster.stream(job.task, input, options).map_err(|error| stop(&error))?;
         Ok(AgentsCall { stream, task: job.task, sight: self.sight.clone(), screen, deadline })

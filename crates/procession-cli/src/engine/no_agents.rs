@@ -55,7 +55,7 @@ impl Agents {
         match *self {}
     }
 
-    pub(crate) fn recall(&self, _stays: Vec<AgentStay>) {
+    pub(crate) fn recall(&self, _stays: Vec<AgentStay>, _first_slot: u32) {
         match *self {}
     }
 

@@ -1,9 +1,10 @@
 //! `status`: how far a run is, how fast, and who worked on it.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use procession_store::{AgentStay, Done, Job, Reader, Session, Tally};
+use procession_store::{AgentStay, Job, Reader, Seating, Session, Tally};
 use serde_json::json;
 
 use super::moment::moment;
@@ -39,8 +40,9 @@ struct Pace {
     lately: (u64, Duration),
 }
 
-/// An agent of the last session.
+/// An agent of the last session: all its stays.
 struct Agent {
+    /// The last one.
     stay: AgentStay,
     items: u64,
     /// For how long it has been, or was, there; None: nobody knows.
@@ -73,10 +75,13 @@ impl Facts {
         let (mut pace, mut agents) = (None, Vec::new());
         if let Some(last) = sessions.last() {
             let (is_running, now) = (is_running(last, holder.as_deref()), SystemTime::now());
-            let done = reader.done(last.id, now - LATELY)?;
-            pace = Pace::of(last, is_running, &done, now);
-            let stays = reader.agents()?.into_iter().filter(|stay| stay.session == last.id);
-            agents = stays.map(|stay| Agent::of(stay, last, is_running, &done, now)).collect();
+            pace = Pace::of(last, is_running, reader.done(last.id, now - LATELY)?, now);
+            let stays =
+                reader.agents()?.into_iter().filter(|stay| stay.session == last.id).collect::<Vec<_>>();
+            if !stays.is_empty() {
+                let end = last.ended_at.or(is_running.then_some(now));
+                agents = Agent::all(stays, &reader.done_by_slot(last.id)?, end, is_running);
+            }
         }
         drop(moment);
         Ok(Facts { job, sessions, tally, holder, pace, agents })
@@ -85,11 +90,9 @@ impl Facts {
 
 impl Pace {
     /// None where nobody knows for how long the session went on.
-    fn of(session: &Session, is_running: bool, done: &[Done], now: SystemTime) -> Option<Pace> {
+    fn of(session: &Session, is_running: bool, (items, lately): (u64, u64), now: SystemTime) -> Option<Pace> {
         let end = session.ended_at.or(is_running.then_some(now))?;
         let time = span(session.started_at, end);
-        let items = done.iter().map(|done| done.items).sum();
-        let lately = done.iter().map(|done| done.lately).sum();
         Some(Pace { is_running, items, time, lately: (lately, time.min(LATELY)) })
     }
 
@@ -99,14 +102,32 @@ impl Pace {
 }
 
 impl Agent {
-    fn of(stay: AgentStay, session: &Session, is_running: bool, done: &[Done], now: SystemTime) -> Agent {
-        let slots = stay.first_slot..stay.first_slot.saturating_add(stay.workers);
-        let ran = |done: &&Done| done.slot.is_some_and(|slot| slots.contains(&slot));
-        let items = done.iter().filter(ran).map(|done| done.items).sum();
-        let end = stay.left_at.or(session.ended_at).or(is_running.then_some(now));
-        let (time, is_there) =
-            (end.map(|end| span(stay.joined_at, end)), is_running && stay.left_at.is_none());
-        Agent { stay, items, time, is_there }
+    /// `end`: of what goes on; None: nobody knows when it was.
+    fn all(
+        stays: Vec<AgentStay>,
+        done: &[(u32, u64)],
+        end: Option<SystemTime>,
+        is_running: bool,
+    ) -> Vec<Agent> {
+        let seating = Seating::of(&stays);
+        let mut items: HashMap<&str, u64> = HashMap::new();
+        for (slot, count) in done {
+            if let Some((agent, _)) = seating.of_slot(*slot) {
+                *items.entry(agent).or_default() += count;
+            }
+        }
+        let mut agents: BTreeMap<u32, Agent> = BTreeMap::new();
+        for stay in stays {
+            let time = stay.left_at.or(end).map(|end| span(stay.joined_at, end));
+            let is_there = is_running && stay.left_at.is_none();
+            let items = items.get(&*stay.name).copied().unwrap_or_default();
+            let first_slot = stay.first_slot;
+            let before = agents.insert(first_slot, Agent { stay, items, time, is_there });
+            if let (Some(before), Some(agent)) = (before, agents.get_mut(&first_slot)) {
+                agent.time = agent.time.zip(before.time).map(|(time, before)| time + before);
+            }
+        }
+        agents.into_values().collect()
     }
 
     fn rate(&self) -> Option<f64> {

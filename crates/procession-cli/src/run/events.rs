@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use procession::Event;
-use procession_store::{AgentChange, AgentNews, AgentStay, Item};
+use procession_store::{AgentChange, AgentNews, AgentStay, Item, Seating};
 use serde::Serialize;
 
 use crate::exit::Stop;
@@ -29,8 +29,7 @@ pub(super) struct Events {
     flushed: Instant,
     /// How many workers each place has had.
     started: BTreeMap<u32, u64>,
-    /// The agents there have been, by the place of their first worker, with how many they have.
-    agents: BTreeMap<u32, (u32, String)>,
+    seating: Seating,
 }
 
 /// One line.
@@ -209,7 +208,7 @@ impl Events {
     /// Opens the file; `-` is stdout. What was in it stays until the run begins.
     pub(super) fn open(path: &Path, screen: &Screen) -> Result<Events, Stop> {
         let sink = if path.as_os_str() == "-" { Sink::stdout_beside(screen) } else { Sink::file(path)? };
-        Ok(Events { sink, flushed: Instant::now(), started: BTreeMap::new(), agents: BTreeMap::new() })
+        Ok(Events { sink, flushed: Instant::now(), started: BTreeMap::new(), seating: Seating::default() })
     }
 
     pub(super) fn begin(&mut self, job: &Job, total: Option<u64>) -> Result<(), Stop> {
@@ -222,7 +221,7 @@ impl Events {
             task: job.task.path(),
             items: total,
             selection: job.part.selection.flags(),
-            workers: if job.engine.is_some() { 0 } else { job.pool.workers() },
+            workers: job.workers_here(),
             pid: std::process::id(),
         })
     }
@@ -252,9 +251,8 @@ impl Events {
     }
 
     /// The agents of earlier sessions: their items are told of again.
-    pub(super) fn recall(&mut self, stays: Vec<AgentStay>) {
-        let seats = |stay: AgentStay| (stay.first_slot, (stay.workers, stay.name));
-        self.agents.extend(stays.into_iter().map(seats));
+    pub(super) fn recall(&mut self, stays: &[AgentStay]) {
+        self.seating = Seating::of(stays);
     }
 
     /// Something became of an agent.
@@ -262,7 +260,7 @@ impl Events {
         let (at, agent) = (now(), news.name.as_str());
         match news.what {
             AgentChange::Joined { first_slot, workers } => {
-                self.agents.insert(first_slot, (workers, news.name.clone()));
+                self.seating.seat(agent, first_slot, workers);
                 self.write(&Line::AgentJoined { at, agent, first_worker: first_slot, workers })
             }
             AgentChange::Gone(leaving) => self.write(&Line::AgentLeft { at, agent, how: leaving.name() }),
@@ -273,10 +271,8 @@ impl Events {
 
     /// An item has its outcome; `earlier`: from an earlier session.
     pub(super) fn item(&mut self, item: &Item, earlier: bool) -> Result<(), Stop> {
-        let agent = item.slot.and_then(|slot| {
-            let (first, (workers, agent)) = self.agents.range(..=slot).next_back()?;
-            (slot - first < *workers).then(|| agent.clone())
-        });
+        let agent = item.slot.and_then(|slot| self.seating.of_slot(slot));
+        let agent = agent.map(|(agent, _)| agent.to_owned());
         let item = Finished {
             index: item.index,
             outcome: &item.outcome,

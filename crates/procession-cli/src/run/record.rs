@@ -65,7 +65,7 @@ impl Record {
         if let Some(stream) = &mut stream {
             stream.begin(job, total)?;
             if let Some((_, earlier)) = &store {
-                stream.recall(earlier.agents()?);
+                stream.recall(&earlier.agents()?);
             }
         }
         Ok(Record {
@@ -126,6 +126,8 @@ impl Record {
 
     /// Lets the event stream alone know what became of an item.
     fn tell(&mut self, row: &Item) -> Result<(), Stop> {
+        // Whoever ran it is known before.
+        self.hear()?;
         self.tell_events(|stream| stream.item(row, false))
     }
 
@@ -374,7 +376,8 @@ impl Record {
         let (instant, time) = self.start;
         match at.checked_duration_since(instant) {
             Some(since) => time + since,
-            None => time - instant.saturating_duration_since(at).min(Duration::from_secs(1)),
+            // With an agent it may have begun long before, in an earlier session.
+            None => time - instant.saturating_duration_since(at),
         }
     }
 

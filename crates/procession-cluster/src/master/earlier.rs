@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::Piece;
-use crate::chunk::{Answer, Chunk, ChunkId, Fate};
+use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures};
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Earlier {
-    answered: HashMap<u64, Fate>,
+    answered: HashMap<u64, Told>,
     /// Answers whose items have not all come in: until then somebody may still want them.
     kept: BTreeMap<ChunkId, Kept>,
     /// Which of these an item is in.
@@ -20,6 +20,13 @@ pub(super) struct Earlier {
     chunks: BTreeMap<ChunkId, Left>,
     /// Which chunk an item is in.
     under_way: HashMap<u64, ChunkId>,
+}
+
+/// What became of an item, and what is known of how.
+pub(super) struct Told {
+    pub(super) fate: Fate,
+    pub(super) agent: String,
+    pub(super) figures: Option<Figures>,
 }
 
 /// An answer.
@@ -42,7 +49,7 @@ struct Left {
 pub(super) enum Claimed {
     Unknown(Piece),
     UnderWay,
-    Answered(Piece, Fate),
+    Answered(Piece, Told),
 }
 
 impl Earlier {
@@ -51,12 +58,15 @@ impl Earlier {
         let came: HashSet<u64> = pieces.iter().map(|piece| piece.item.index).collect();
         let payloads = pieces.iter().map(|piece| piece.payload).collect();
         let mut kept = Kept { to_come: 0, payloads };
-        for (index, fate) in answer.fates.iter().filter(|(index, _)| !came.contains(index)) {
+        for (place, (index, fate)) in (0..).zip(&answer.fates).filter(|(_, (index, _))| !came.contains(index))
+        {
             kept.to_come += 1;
             self.kept_of.entry(*index).or_default().push(id);
             // What was not begun has been put again, or is put now.
             if *fate != Fate::NotBegun && !answer.is_suspect {
-                self.answered.insert(*index, fate.clone());
+                let figures = answer.figures.iter().find_map(|figures| figures.of_item(place));
+                let (fate, agent) = (fate.clone(), answer.agent.clone());
+                self.answered.insert(*index, Told { fate, agent, figures });
             }
         }
         self.keep(id, kept);
@@ -92,8 +102,8 @@ impl Earlier {
                 self.keep(id, kept);
             }
         }
-        if let Some(fate) = self.answered.remove(&index) {
-            return Claimed::Answered(piece, fate);
+        if let Some(told) = self.answered.remove(&index) {
+            return Claimed::Answered(piece, told);
         }
         match self.under_way.get(&index).and_then(|id| self.chunks.get_mut(id)) {
             Some(left) => {

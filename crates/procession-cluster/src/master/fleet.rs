@@ -14,8 +14,12 @@ pub(crate) const TROUBLE_AGAIN: Duration = Duration::from_secs(60);
 /// An agent that has not spoken for so many leases is gone.
 const GONE_LEASES: u32 = 3;
 
-/// More workers than a machine has room for: an agent that says so has no more.
+/// Agents may say anything. One that has more workers than a machine has room for is taken to have so many.
 const WORKERS_MAX: u32 = 1 << 16;
+/// Agents that a job remembers. Of more than these it is not told who ran what.
+const AGENTS_MAX: usize = 1 << 16;
+/// A name is a machine's, a process's and a few digits. One that is longer, in bytes, is nobody's.
+const NAME_MAX: usize = 320;
 
 /// What an agent says of itself, every third of a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,9 +157,12 @@ impl Fleet {
 
     pub(super) fn heard(&mut self, hello: Hello, now: Duration) {
         let Hello { agent, workers, is_idle, held, parting } = hello;
-        // Agents may say anything.
-        let workers = workers.min(WORKERS_MAX);
+        if agent.is_empty() || agent.len() > NAME_MAX {
+            return;
+        }
+        let workers = workers.clamp(1, WORKERS_MAX);
         match parting {
+            None if self.seats.len() >= AGENTS_MAX && !self.seats.contains_key(&agent) => {}
             None => {
                 let chunks = held.len();
                 let before =
@@ -258,9 +265,9 @@ impl Fleet {
         seats.first.checked_add(worker)
     }
 
-    /// Agents that earlier masters had keep the seats that they had.
-    pub(super) fn recall(&mut self, seats: Vec<Seats>) {
-        self.slots = seats.iter().map(Seats::end).max().unwrap_or(0).max(self.slots);
+    /// Agents that earlier masters had keep the seats that they had; others have theirs from `first` on.
+    pub(super) fn recall(&mut self, seats: Vec<Seats>, first: u32) {
+        self.slots = seats.iter().map(Seats::end).max().unwrap_or(0).max(first);
         self.seats.extend(seats.into_iter().map(|seats| (seats.agent.clone(), seats)));
     }
 
@@ -304,7 +311,7 @@ mod tests {
     #[test]
     fn agents_have_their_seats_one_after_the_other_and_again_when_they_come_back() {
         let mut fleet = Fleet::new(Duration::from_secs(1));
-        fleet.recall(vec![seats("earlier", 0, 3)]);
+        fleet.recall(vec![seats("earlier", 0, 3)], 2);
         let now = Duration::ZERO;
         for (agent, workers) in [("b", 2), ("a", 4), ("earlier", 3)] {
             fleet.heard(hello(agent, workers), now);
@@ -328,6 +335,6 @@ mod tests {
             fleet.heard(hello(&agent.to_string(), u32::MAX), Duration::ZERO);
         }
         assert_eq!((fleet.slot("0", 65_535), fleet.slot("0", 65_536)), (Some(65_535), None));
-        assert_eq!(fleet.slot("69999", 1), None, "there is no number left");
+        assert_eq!(fleet.slot("69999", 1), None, "it is one too many");
     }
 }

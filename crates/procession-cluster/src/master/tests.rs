@@ -157,6 +157,32 @@ fn no_more_results_are_asked_for_than_there_is_room_for() {
 }
 
 #[test]
+fn of_what_was_answered_before_it_is_known_who_ran_it() {
+    let mut master = Master::new(Settings { session: 2, ..settings(false) });
+    master.recall(vec![Seats { agent: "a".to_owned(), first: 4, workers: 2 }], 0);
+    let id = ChunkId::first(1);
+    let chunk = Chunk { id, timeout: None, is_alone: false, items: (0..3).map(item).collect() };
+    let second = Duration::from_secs(1);
+    let (cpu, peak_rss) = (3 * second, 9);
+    let figures = Figures {
+        first: 1,
+        items: 2,
+        attempt: 2,
+        slot: 1,
+        pid: 7,
+        since: second,
+        busy: 6 * second,
+        cpu,
+        peak_rss,
+    };
+    let left = Answer { figures: vec![figures], ..answer(&chunk, value_of) };
+    master.recover(vec![chunk], vec![(id, left)], at(0));
+    (0..3).for_each(|index| master.push(item(index), at(0)));
+    let share = |first, since| Figures { first, items: 1, since, busy: 3 * second, cpu: cpu / 2, ..figures };
+    assert_eq!(master.take_figures(), [(1, 5, share(1, 4 * second)), (2, 5, share(2, second))]);
+}
+
+#[test]
 fn an_answer_is_released_once_all_its_items_are_on_record() {
     let mut master = Master::new(Settings { session: 2, keeps_answers: true, ..settings(false) });
     let id = ChunkId::first(1);

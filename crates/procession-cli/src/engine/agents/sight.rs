@@ -15,7 +15,7 @@ use super::super::{News, Present};
 /// How often it is looked at what agents have in hand. They say so every third of a lease.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// See the module. Cheap to clone; all clones see the same.
+/// See the module. Cheap to clone; `present` and `workers` are what all clones share.
 #[derive(Clone, Default)]
 pub(super) struct Sight {
     told: Option<Sender<News>>,

@@ -1,5 +1,7 @@
 //! What earlier masters of a job have left with the broker: its number, chunks without an answer, and answers.
 
+use std::time::SystemTime;
+
 use async_nats::jetstream::stream::Stream;
 
 use super::Job;
@@ -66,7 +68,15 @@ impl Job {
                 }
                 tokio::time::sleep(AGAIN_AFTER).await;
             };
-            answers.extend(answer);
+            let age = SystemTime::now().duration_since(message.time.into()).unwrap_or_default();
+            answers.extend(answer.map(|(id, mut answer)| {
+                // They count from when it was given.
+                answer
+                    .figures
+                    .iter_mut()
+                    .for_each(|figures| figures.since = figures.since.saturating_add(age));
+                (id, answer)
+            }));
         }
         Ok((answers, from))
     }

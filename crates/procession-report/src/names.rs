@@ -1,8 +1,8 @@
 //! Which workers share a lane, and what lanes are called: a worker by its number, an agent's by its agent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use procession_store::AgentStay;
+use procession_store::{AgentStay, Seating};
 
 /// More workers than this share lanes: a lane must be seen.
 pub(crate) const LANES_MAX: usize = 128;
@@ -11,7 +11,7 @@ const LABEL_NAME_MAX: usize = 10;
 
 /// The workers of a lane, one or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seat {
+pub(crate) struct Group {
     pub(crate) first: u32,
     pub(crate) last: u32,
     /// How many they are.
@@ -21,60 +21,51 @@ pub(crate) struct Seat {
     pub(crate) label: String,
 }
 
-/// The agents of a run by their first slot.
-#[derive(Default)]
-pub(crate) struct Agents(BTreeMap<u32, (u32, String)>);
+/// What the workers of a run are called.
+pub(crate) struct Names(Seating);
 
-impl Agents {
-    pub(crate) fn of(stays: &[AgentStay]) -> Agents {
-        let agent = |stay: &AgentStay| (stay.first_slot, (stay.workers, stay.name.clone()));
-        Agents(stays.iter().map(agent).collect())
-    }
-
-    /// Whose worker that is, and which.
-    pub(crate) fn of_slot(&self, slot: u32) -> Option<(&str, u32)> {
-        let (first, (workers, name)) = self.0.range(..=slot).next_back()?;
-        let worker = slot - first;
-        (worker < *workers).then_some((name, worker))
+impl Names {
+    pub(crate) fn of(stays: &[AgentStay]) -> Names {
+        Names(Seating::of(stays))
     }
 
     /// What a worker is called.
     pub(crate) fn worker(&self, slot: u32) -> String {
-        match self.of_slot(slot) {
+        match self.0.of_slot(slot) {
             Some((agent, worker)) => format!("{agent}, worker {worker}"),
             None => format!("worker {slot}"),
         }
     }
 
     fn label(&self, slot: u32) -> String {
-        match self.of_slot(slot) {
+        match self.0.of_slot(slot) {
             Some((agent, worker)) => format!("{} · {worker}", short(agent)),
             None => format!("worker {slot}"),
         }
     }
 
     /// One lane for each worker; if they are too many, for each agent; if these are, for as many workers as it takes.
-    pub(crate) fn seats(&self, slots: &BTreeSet<u32>) -> Vec<Seat> {
+    pub(crate) fn groups(&self, slots: &BTreeSet<u32>) -> Vec<Group> {
         let slots: Vec<u32> = slots.iter().copied().collect();
-        if slots.len() > LANES_MAX && !self.0.is_empty() && self.0.len() <= LANES_MAX {
-            let agent = |slot: u32| self.of_slot(slot).map_or("", |(agent, _)| agent);
+        if slots.len() > LANES_MAX && (1..=LANES_MAX).contains(&self.0.agents()) {
+            let agent = |slot: u32| self.0.of_slot(slot).map_or("", |(agent, _)| agent);
             return slots
                 .chunk_by(|one, other| agent(*one) == agent(*other))
-                .map(|slots| self.seat(slots))
+                .map(|slots| self.group(slots))
                 .collect();
         }
         let a_lane = slots.len().div_ceil(LANES_MAX).max(1);
-        slots.chunks(a_lane).map(|slots| self.seat(slots)).collect()
+        slots.chunks(a_lane).map(|slots| self.group(slots)).collect()
     }
 
-    fn seat(&self, slots: &[u32]) -> Seat {
+    fn group(&self, slots: &[u32]) -> Group {
         let (first, last) = (slots[0], slots[slots.len() - 1]);
-        let (name, label) = match (self.of_slot(first), self.of_slot(last)) {
+        let (name, label) = match (self.0.of_slot(first), self.0.of_slot(last)) {
             _ if first == last => (self.worker(first), self.label(first)),
             (Some((one, _)), Some((other, _))) if one == other => (one.to_owned(), short(one)),
             _ => (format!("{first}–{last}"), format!("{first}–{last}")),
         };
-        Seat { first, last, slots: slots.len(), name, label }
+        Group { first, last, slots: slots.len(), name, label }
     }
 }
 
@@ -98,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    fn agents(count: u32, workers: u32) -> Agents {
+    fn agents(count: u32, workers: u32) -> Names {
         let stay = |agent: u32| AgentStay {
             session: 1,
             name: format!("node{agent}-17-ab12"),
@@ -109,16 +100,16 @@ mod tests {
             leaving: None,
             chunks: 0,
         };
-        Agents::of(&(0..count).map(stay).collect::<Vec<_>>())
+        Names::of(&(0..count).map(stay).collect::<Vec<_>>())
     }
 
-    fn names(agents: &Agents, slots: u32) -> Vec<(String, String)> {
-        agents.seats(&(0..slots).collect()).into_iter().map(|seat| (seat.name, seat.label)).collect()
+    fn names(agents: &Names, slots: u32) -> Vec<(String, String)> {
+        agents.groups(&(0..slots).collect()).into_iter().map(|group| (group.name, group.label)).collect()
     }
 
     #[test]
     fn lanes_are_called_by_their_workers() {
-        let own = names(&Agents::default(), 2);
+        let own = names(&Names::of(&[]), 2);
         assert_eq!(
             own,
             [("worker 0".to_owned(), "worker 0".to_owned()), ("worker 1".to_owned(), "worker 1".to_owned())]
@@ -132,13 +123,13 @@ mod tests {
         let by_agent = names(&agents(3, 64), 192);
         assert_eq!(by_agent.len(), 3);
         assert_eq!(by_agent[2], ("node2-17-ab12".to_owned(), "node2-17".to_owned()));
-        for (agents, slots) in [(agents(1000, 64), 64_000), (Agents::default(), 1_000)] {
-            let seats = agents.seats(&(0..slots).collect());
+        for (agents, slots) in [(agents(1000, 64), 64_000), (Names::of(&[]), 1_000)] {
+            let groups = agents.groups(&(0..slots).collect());
             assert!(
-                seats.len() <= LANES_MAX
-                    && seats.iter().map(|seat| seat.slots).sum::<usize>() == slots as usize
+                groups.len() <= LANES_MAX
+                    && groups.iter().map(|group| group.slots).sum::<usize>() == slots as usize
             );
-            assert_eq!(seats[0].name, format!("0–{}", seats[0].last));
+            assert_eq!(groups[0].name, format!("0–{}", groups[0].last));
         }
     }
 
