@@ -180,7 +180,8 @@ pub(crate) fn spans(sessions: &[Session]) -> Vec<Span> {
 fn notes(sessions: &[Session], spans: &[Span]) -> Vec<String> {
     let mut notes = Vec::new();
     for (session, span) in sessions.iter().zip(spans) {
-        if span.start < seconds(session.started_at) - CLOCK_SLACK_S {
+        // What agents had in hand when their master was killed began before the next one did.
+        if session.workers > 0 && span.start < seconds(session.started_at) - CLOCK_SLACK_S {
             let back = crate::words::duration(seconds(session.started_at) - span.start);
             notes.push(format!(
                 "The machine's clock went back by {back} or more in session {}: times there are as it gave them.",
