@@ -17,11 +17,11 @@ use crate::nats::Broker;
 use crate::nats::master::{Event, Link};
 
 /// How often the master looks at the clock.
-const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// An input that has nothing for now is asked again after this time.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// An input that takes longer than this must not keep back the items before it.
-const PULL_TIME: Duration = Duration::from_millis(1);
+pub(crate) const PULL_TIME: Duration = Duration::from_millis(1);
 
 /// Everything a stream is made from.
 pub(crate) struct Job {

@@ -13,11 +13,11 @@ use crate::master::Settings;
 use crate::nats::Broker;
 
 /// A chunk whose agent has not said for so long that it still has it goes to another one.
-const LEASE: Duration = Duration::from_secs(5);
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// Shorter ones would run out between two looks of an agent.
 const LEASE_LEAST: Duration = Duration::from_millis(600);
 /// As with a local pool.
-const BUFFER_ITEMS: usize = 65_536;
+pub(crate) const BUFFER_ITEMS: usize = 65_536;
 
 /// A connection to a broker, over which jobs go to agents.
 #[derive(Clone)]

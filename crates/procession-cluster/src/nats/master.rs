@@ -28,6 +28,10 @@ use crate::wire;
 
 /// How often the broker is asked what its queue has.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Chunks on their way to the broker at once.
+pub(crate) const PUTS_MAX: usize = 64;
+/// Answers that are released at once.
+pub(crate) const TIDIES_MAX: usize = 16;
 /// Requests for chunks that wait at the broker: one for each worker of all agents, and one for each agent. It has 512 by default.
 const WAITING_MAX: i64 = 1 << 16;
 /// What is still to be said to the broker at the end is said within this, or not at all.
