@@ -193,6 +193,8 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
                 }
             }
             if begun.elapsed() >= PULL_TIME {
+                // It is asked again as soon as what has happened meanwhile is seen to.
+                self.asks_again = Some(Instant::now());
                 return self.master.cut(now);
             }
         }
