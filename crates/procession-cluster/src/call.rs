@@ -17,7 +17,7 @@ use crate::nats::Broker;
 use crate::nats::master::{Event, Link};
 
 /// How often the master looks at the clock.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(100);
 /// An input that has nothing for now is asked again after this time.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// An input that takes longer than this must not keep back the items before it.

@@ -16,8 +16,6 @@ use crate::nats::Broker;
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// Shorter ones would run out between two looks of an agent.
 const LEASE_LEAST: Duration = Duration::from_millis(600);
-/// As with a local pool.
-pub(crate) const BUFFER_ITEMS: usize = 65_536;
 
 /// A connection to a broker, over which jobs go to agents.
 #[derive(Clone)]
@@ -142,7 +140,7 @@ impl Cluster {
             session: 0,
             ordered: stream.ordered,
             chunk_items: stream.chunk_size,
-            buffer: stream.buffer.unwrap_or(BUFFER_ITEMS) as u64,
+            buffer: stream.buffer.map(|items| items as u64),
             timeout: stream.timeout,
             lease,
             at_most_once,

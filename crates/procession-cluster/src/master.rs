@@ -30,8 +30,14 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Arguments under way, values that wait for their turn, and what values are still to come as far as those so far can tell, in
 /// bytes; beyond it nothing new is taken in.
 const WINDOW_BYTES: usize = 64 << 20;
+/// The same for each worker, where there are so many that they would have less.
+const WINDOW_BYTES_A_WORKER: usize = 16 << 10;
 /// Chunks under way where nobody has said yet how many workers there are.
 const WINDOW_CHUNKS_LEAST: usize = 8;
+/// Items under way and outcomes that nobody has taken, where nobody says how many: as with a local pool, or what chunks under
+/// way have where there are many workers, which is some 100 bytes of memory an item.
+const BUFFER_ITEMS: u64 = 65_536;
+const BUFFER_ITEMS_MAX: u64 = 1 << 22;
 /// A chunk that nobody has spoken of for so many leases, and that the broker does not have, is put again.
 const SILENT_LEASES: u32 = 3;
 
@@ -116,12 +122,19 @@ impl Master {
         let to_come = self.pace.value_bytes(self.pushed - self.yielded - self.ready.len() as u64);
         let bytes = (self.out_bytes + self.forming_bytes + self.ready_bytes).saturating_add(to_come);
         let is_idle = self.pushed == self.yielded;
-        let window = WINDOW_CHUNKS_LEAST.max(2 * self.fleet.workers() as usize + 2);
-        if self.stage != Stage::Runs || self.out.len() >= window || (bytes >= WINDOW_BYTES && !is_idle) {
+        let workers = self.fleet.workers() as usize;
+        let window = WINDOW_CHUNKS_LEAST.max(2 * workers + 2);
+        let window_bytes = WINDOW_BYTES.max(workers.saturating_mul(WINDOW_BYTES_A_WORKER));
+        if self.stage != Stage::Runs || self.out.len() >= window || (bytes >= window_bytes && !is_idle) {
             return 0;
         }
-        let room = self.settings.buffer.saturating_sub(self.pushed - self.yielded);
-        room.min(self.pace.chunk_items().saturating_sub(self.forming.len()) as u64)
+        // Where all chunks under way would have more items than there is room for, some workers would have none.
+        let most = usize::try_from(self.settings.buffer.unwrap_or(BUFFER_ITEMS_MAX)).unwrap_or(usize::MAX);
+        let chunk_items = self.pace.chunk_items(most / window);
+        let under_way = (window as u64).saturating_mul(chunk_items as u64);
+        let buffer = self.settings.buffer.unwrap_or(under_way.clamp(BUFFER_ITEMS, BUFFER_ITEMS_MAX));
+        let room = buffer.saturating_sub(self.pushed - self.yielded);
+        room.min(chunk_items.saturating_sub(self.forming.len()) as u64)
     }
 
     /// Takes an item in, which is the caller's next payload.
@@ -174,7 +187,7 @@ impl Master {
 
     fn settle_all(&mut self, mut pieces: Vec<Piece>, is_alone: bool, answer: Answer, now: Duration) {
         self.note_figures(&pieces, &answer);
-        self.pace.heard(&answer);
+        self.pace.heard(&answer, self.fleet.workers());
         let Answer { agent, is_suspect, fates, .. } = answer;
         if is_suspect {
             self.suspect(pieces, &agent, now);

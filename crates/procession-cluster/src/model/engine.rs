@@ -11,11 +11,12 @@ use super::broker::Broker;
 use super::costs::Costs;
 use super::hand::{Hand, Leaves, Task};
 use crate::agent::places;
-use crate::call::{PULL_TIME, TICK};
+use crate::call::PULL_TIME;
 use crate::chunk::{Answer, Chunk, ChunkId, Item};
-use crate::cluster::{BUFFER_ITEMS, LEASE};
+use crate::cluster::LEASE;
 use crate::leases::{Command as Order, Delivery};
 use crate::master::{Command, Hello, Master, Queue, Settings};
+use crate::nats::master::ASK_EVERY;
 
 /// How many agents there are, from the beginning, and how many workers each has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub fn run(costs: &Costs, fleet: Fleet, items: Items) -> Report {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
     MasterFree,
-    /// The master looks at the clock.
+    /// The master asks what the queue has.
     Tick,
     /// An agent looks at its leases and says that it is there.
     Hello(u32),
@@ -96,7 +97,7 @@ enum Work {
     Feed,
     Heard(ChunkId),
     Hello(Hello),
-    Tick,
+    Tick(Queue),
 }
 
 struct Life<'a> {
@@ -126,7 +127,7 @@ impl Life<'_> {
             session: 1,
             ordered: true,
             chunk_items: items.chunk_size,
-            buffer: BUFFER_ITEMS as u64,
+            buffer: None,
             timeout: None,
             lease: LEASE,
             at_most_once: false,
@@ -191,7 +192,7 @@ impl Life<'_> {
             let at = lease * (number as u64 + 1) / count;
             self.later(at, Happening::Hello(number as u32));
         }
-        self.later(nanos(TICK), Happening::Tick);
+        self.later(nanos(ASK_EVERY), Happening::Tick);
         self.inbox.push_back(Work::Feed);
     }
 
@@ -212,8 +213,9 @@ impl Life<'_> {
         match happening {
             Happening::MasterFree => self.is_busy = false,
             Happening::Tick => {
-                self.inbox.push_back(Work::Tick);
-                self.later(now + nanos(TICK), Happening::Tick);
+                let queue = Queue { waiting: self.broker.waiting(), has_consumer: true, asked: time(now) };
+                self.inbox.push_back(Work::Tick(queue));
+                self.later(now + nanos(ASK_EVERY), Happening::Tick);
             }
             Happening::Hello(number) => self.look(now, number),
             Happening::Put(number, id) => {
@@ -346,9 +348,8 @@ impl Life<'_> {
                 self.master.heard(hello, time(now));
                 now + self.costs.hello + held * self.costs.hello_held
             }
-            Work::Tick => {
-                let (waiting, asked) = (self.broker.waiting(), time(now));
-                self.master.tick(Some(Queue { waiting, has_consumer: true, asked }), time(now));
+            Work::Tick(queue) => {
+                self.master.tick(Some(queue), time(now));
                 now
             }
         };
