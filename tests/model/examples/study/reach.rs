@@ -11,7 +11,7 @@ const CHUNKS_FIGURE: &str = "docs/scaling/cluster-chunks.svg";
 const ITEMS_FIGURE: &str = "docs/scaling/cluster-items.svg";
 
 /// Nodes, of so many workers each.
-const NODES: [u32; 6] = [1, 4, 16, 64, 250, 1_000];
+const NODES: [u32; 8] = [1, 4, 16, 64, 125, 250, 500, 1_000];
 const WORKERS: u32 = 64;
 const ALL: u32 = 64_000;
 /// On the way from one machine to the other: assumed, for a network of one room.
@@ -20,9 +20,12 @@ const NETWORK: u64 = 100_000;
 const MS: u64 = 1_000_000;
 /// How long a chunk takes, and how many of them a worker has.
 const CHUNKS: [(u64, u64); 5] =
-    [(10 * MS, 30), (100 * MS, 30), (1_000 * MS, 30), (3_000 * MS, 30), (10_000 * MS, 30)];
+    [(10 * MS, 10), (100 * MS, 30), (1_000 * MS, 30), (3_000 * MS, 30), (10_000 * MS, 30)];
 /// The same of items whose chunks the master makes.
-const ITEMS: [(u64, u64); 4] = [(10 * MS, 400), (100 * MS, 300), (1_000 * MS, 100), (10_000 * MS, 30)];
+const ITEMS: [(u64, u64); 4] = [(10 * MS, 200), (100 * MS, 200), (1_000 * MS, 100), (10_000 * MS, 30)];
+/// A fleet whose chunks of a second keep its master well busy, and ways from one machine to the other.
+const FAR: Fleet = Fleet { agents: 60, workers: WORKERS };
+const WAYS: [u64; 5] = [MS / 10, MS, 3 * MS, 10 * MS, 30 * MS];
 /// Lengths differ by so much, in per cent.
 const SPREAD: u64 = 20;
 
@@ -34,7 +37,27 @@ pub(crate) fn study(measured: &Costs) -> Result<()> {
     draw(CHUNKS_FIGURE, f64::from(WORKERS)..f64::from(ALL), &lines)?;
     println!("\nchunks that the master makes:\n");
     let lines = curves(&costs, &ITEMS, None);
-    draw(ITEMS_FIGURE, f64::from(WORKERS)..f64::from(ALL), &lines)
+    draw(ITEMS_FIGURE, f64::from(WORKERS)..f64::from(ALL), &lines)?;
+    ways(measured);
+    Ok(())
+}
+
+/// What the way between the machines costs, where every second each worker is done with a chunk.
+fn ways(measured: &Costs) {
+    println!("\n| one way to the broker | efficiency |\n|---|---|");
+    for network in WAYS {
+        let costs = Costs { hop: measured.hop + network, ..measured.clone() };
+        let items = Items {
+            count: u64::from(FAR.agents * FAR.workers) * 30,
+            ns: 1_000 * MS,
+            spread: SPREAD,
+            chunk_size: Some(1),
+            seed: 1,
+        };
+        let report = run(&costs, FAR, items);
+        let efficiency = 30e9 / report.makespan_ns as f64;
+        println!("| {:.1} ms | {:.0} % |", network as f64 / MS as f64, 100.0 * efficiency);
+    }
 }
 
 /// A table, and its lines in a figure.
