@@ -63,6 +63,8 @@ pub(crate) struct Master {
     /// Until then something that was said may not have been heard: there was no connection, or a large answer was on its way, and
     /// others behind it.
     up_since: Duration,
+    /// Until then chunks waited at the broker, as far as is known; who took them has not said so yet.
+    waited_until: Duration,
     pushed: u64,
     yielded: u64,
     /// Outcomes that nobody has taken, by payload.
@@ -106,6 +108,7 @@ impl Master {
             out_bytes: 0,
             earlier: Earlier::default(),
             up_since: Duration::ZERO,
+            waited_until: Duration::ZERO,
             pushed: 0,
             yielded: 0,
             ready: BTreeMap::new(),
@@ -380,6 +383,7 @@ impl Master {
         }
         let silence = self.settings.lease * SILENT_LEASES;
         if queue.waiting > 0 {
+            self.waited_until = queue.asked;
             if self.stage == Stage::Runs && self.fleet.is_idle_for(silence, now) {
                 self.fleet.spoke_of_queue(now);
                 self.commands.push_back(Command::Recreate);
@@ -388,7 +392,9 @@ impl Master {
         }
         // As of when the queue was asked: what was said since then may not have been heard yet.
         let up_since = self.up_since;
-        let is_silent = |heard: Duration| heard.max(up_since) + silence <= queue.asked;
+        // Agents say three times a lease what they have.
+        let all_said = self.waited_until + self.settings.lease <= queue.asked;
+        let is_silent = |heard: Duration| all_said && heard.max(up_since) + silence <= queue.asked;
         let silent: Vec<ChunkId> =
             self.out.iter().filter(|(_, out)| is_silent(out.heard)).map(|(id, _)| *id).collect();
         for id in silent {

@@ -88,14 +88,14 @@ fn what_was_not_begun_is_put_again_and_what_is_silent_too() {
     assert_eq!(all(&mut master), [], "it waits in the queue");
     master.tick(queue(at(9), 0), at(9));
     assert_eq!(all(&mut master), [], "somebody may have it");
-    master.tick(queue(at(11), 0), at(11));
+    master.tick(queue(at(14), 0), at(14));
     let copy = Chunk { is_alone: true, ..again.clone() };
     assert_eq!(put(all(&mut master).first()), (copy, 1), "under its own name, and with no other");
     master.heard(
         Hello { agent: "a".to_owned(), workers: 1, is_idle: false, held: vec![again.id], parting: None },
         at(19),
     );
-    master.tick(queue(at(20), 0), at(20));
+    master.tick(queue(at(23), 0), at(23));
     assert_eq!(all(&mut master), [], "somebody has said so");
 }
 
@@ -125,6 +125,21 @@ fn silence_counts_from_when_the_broker_was_there_again_and_to_when_it_was_asked(
     assert_eq!(all(&mut master), []);
     master.tick(queue(37), at(99));
     assert_eq!(put(all(&mut master).first()), (Chunk { is_alone: true, ..chunk }, 1));
+}
+
+#[test]
+fn a_chunk_that_has_waited_for_long_is_not_put_again_when_it_is_taken() {
+    let mut master = Master::new(settings(false));
+    master.push(item(0), at(0));
+    master.cut(at(0));
+    all(&mut master);
+    let queue = |waiting, asked| Some(Queue { waiting, has_consumer: true, asked: at(asked) });
+    master.tick(queue(1, 20), at(20));
+    // An agent has it, and has not said so yet.
+    master.tick(queue(0, 21), at(21));
+    assert_eq!(all(&mut master), []);
+    master.tick(queue(0, 23), at(23));
+    assert_eq!(all(&mut master).len(), 1, "nobody has it");
 }
 
 #[test]
