@@ -14,15 +14,17 @@ const ITEMS_FIGURE: &str = "docs/scaling/cluster-items.svg";
 const NODES: [u32; 8] = [1, 4, 16, 64, 125, 250, 500, 1_000];
 const WORKERS: u32 = 64;
 const ALL: u32 = 64_000;
+/// Where the figures begin: left of the lines is what they are of.
+const LEFT: f64 = 16.0;
 /// On the way from one machine to the other: assumed, for a network of one room.
 const NETWORK: u64 = 100_000;
 
 const MS: u64 = 1_000_000;
 /// How long a chunk takes, and how many of them a worker has.
 const CHUNKS: [(u64, u64); 5] =
-    [(10 * MS, 10), (100 * MS, 30), (1_000 * MS, 30), (3_000 * MS, 30), (10_000 * MS, 30)];
+    [(10 * MS, 10), (100 * MS, 30), (1_000 * MS, 30), (3_000 * MS, 30), (10_000 * MS, 12)];
 /// The same of items whose chunks the master makes.
-const ITEMS: [(u64, u64); 4] = [(10 * MS, 200), (100 * MS, 200), (1_000 * MS, 100), (10_000 * MS, 30)];
+const ITEMS: [(u64, u64); 4] = [(10 * MS, 200), (100 * MS, 200), (1_000 * MS, 100), (10_000 * MS, 12)];
 /// A fleet whose chunks of a second keep its master well busy, and ways from one machine to the other.
 const FAR: Fleet = Fleet { agents: 60, workers: WORKERS };
 const WAYS: [u64; 5] = [MS / 10, MS, 3 * MS, 10 * MS, 30 * MS];
@@ -34,10 +36,10 @@ pub(crate) fn study(measured: &Costs) -> Result<()> {
     let costs = Costs { hop: measured.hop + NETWORK, ..measured.clone() };
     println!("\nchunks of one item each:\n");
     let lines = curves(&costs, &CHUNKS, Some(1));
-    draw(CHUNKS_FIGURE, f64::from(WORKERS)..f64::from(ALL), &lines)?;
+    draw(CHUNKS_FIGURE, LEFT..f64::from(ALL), &lines)?;
     println!("\nchunks that the master makes:\n");
     let lines = curves(&costs, &ITEMS, None);
-    draw(ITEMS_FIGURE, f64::from(WORKERS)..f64::from(ALL), &lines)?;
+    draw(ITEMS_FIGURE, LEFT..f64::from(ALL), &lines)?;
     ways(measured);
     Ok(())
 }
