@@ -15,7 +15,7 @@ const NODES: [u32; 8] = [1, 4, 16, 64, 125, 250, 500, 1_000];
 const WORKERS: u32 = 64;
 const ALL: u32 = 64_000;
 /// Where the figures begin: left of the lines is what they are of.
-const LEFT: f64 = 16.0;
+const LEFT: f64 = 10.0;
 /// On the way from one machine to the other: assumed, for a network of one room.
 const NETWORK: u64 = 100_000;
 
