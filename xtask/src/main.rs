@@ -18,6 +18,9 @@ usage: cargo xtask <command>
   bench faults        what the pool and its peers do when an item goes wrong: a table of docs/reliability.md
   faults [options]    every fault of the tests, and what it cost: a table of docs/reliability.md; `faults --help`
   scaling-study       how far one master reaches: the tables and the figure of docs/scaling.md
+  cluster-scaling-study [model]
+                      how far one master of a cluster reaches, against a real nats-server: the tables and figures of
+                      docs/cluster-scaling.md; `model`: only what is modelled, from what was measured for that page
 ";
 
 fn main() -> ExitCode {
@@ -53,14 +56,10 @@ fn main() -> ExitCode {
             // Its own speed does not matter, and the tests are built for this profile.
             run(cargo(&["run", "--package", "procession-bench", "--", "survived"]).args(options))
         }
-        ["scaling-study"] => run(&mut cargo(&[
-            "run",
-            "--release",
-            "--package",
-            "procession-model",
-            "--example",
-            "scaling-study",
-        ])),
+        ["scaling-study"] => run(&mut study("scaling-study")),
+        ["cluster-scaling-study", options @ ..] => {
+            run(study("cluster-scaling-study").arg("--").args(options))
+        }
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             ExitCode::SUCCESS
@@ -76,6 +75,11 @@ fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments);
     command
+}
+
+/// A program of the model of scaling.
+fn study(name: &str) -> Command {
+    cargo(&["run", "--release", "--package", "procession-model", "--example", name])
 }
 
 fn run(command: &mut Command) -> ExitCode {

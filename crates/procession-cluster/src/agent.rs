@@ -483,7 +483,7 @@ impl Stay {
 }
 
 /// Chunks in hand at once. One more than there are workers: its arguments are here when a worker is done.
-fn places(workers: usize) -> usize {
+pub(crate) fn places(workers: usize) -> usize {
     workers.saturating_add(1).min(Semaphore::MAX_PERMITS)
 }
 

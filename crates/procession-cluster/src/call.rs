@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// An input that has nothing for now is asked again after this time.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// An input that takes longer than this must not keep back the items before it.
-const PULL_TIME: Duration = Duration::from_millis(1);
+pub(crate) const PULL_TIME: Duration = Duration::from_millis(1);
 
 /// Everything a stream is made from.
 pub(crate) struct Job {
@@ -196,6 +196,8 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
                 }
             }
             if begun.elapsed() >= PULL_TIME {
+                // It is asked again as soon as what has happened meanwhile is seen to.
+                self.asks_again = Some(Instant::now());
                 return self.master.cut(now);
             }
         }

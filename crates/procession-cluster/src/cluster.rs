@@ -13,11 +13,9 @@ use crate::master::{Seats, Settings};
 use crate::nats::Broker;
 
 /// A chunk whose agent has not said for so long that it still has it goes to another one.
-const LEASE: Duration = Duration::from_secs(5);
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// Shorter ones would run out between two looks of an agent.
 const LEASE_LEAST: Duration = Duration::from_millis(600);
-/// As with a local pool.
-const BUFFER_ITEMS: usize = 65_536;
 
 /// A connection to a broker, over which jobs go to agents.
 #[derive(Clone)]
@@ -148,7 +146,7 @@ impl Cluster {
             session: 0,
             ordered: stream.ordered,
             chunk_items: stream.chunk_size,
-            buffer: stream.buffer.unwrap_or(BUFFER_ITEMS) as u64,
+            buffer: stream.buffer.map(|items| items as u64),
             timeout: stream.timeout,
             lease,
             at_most_once,

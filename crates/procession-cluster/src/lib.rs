@@ -45,6 +45,9 @@ mod error;
 mod leases;
 mod manifest;
 mod master;
+#[cfg(any(test, feature = "model"))]
+#[doc(hidden)]
+pub mod model;
 mod names;
 mod nats;
 mod runner;

@@ -30,8 +30,14 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Arguments under way, values that wait for their turn, and what values are still to come as far as those so far can tell, in
 /// bytes; beyond it nothing new is taken in.
 const WINDOW_BYTES: usize = 64 << 20;
+/// The same for each worker, where there are so many that they would have less.
+const WINDOW_BYTES_A_WORKER: usize = 16 << 10;
 /// Chunks under way where nobody has said yet how many workers there are.
 const WINDOW_CHUNKS_LEAST: usize = 8;
+/// Items under way and outcomes that nobody has taken, where nobody says how many: as with a local pool, or what chunks under
+/// way have where there are many workers, which is some 100 bytes of memory an item.
+const BUFFER_ITEMS: u64 = 65_536;
+const BUFFER_ITEMS_MAX: u64 = 1 << 22;
 /// A chunk that nobody has spoken of for so many leases, and that the broker does not have, is put again.
 const SILENT_LEASES: u32 = 3;
 
@@ -57,6 +63,8 @@ pub(crate) struct Master {
     /// Until then something that was said may not have been heard: there was no connection, or a large answer was on its way, and
     /// others behind it.
     up_since: Duration,
+    /// Until then chunks waited at the broker, as far as is known; who took them has not said so yet.
+    waited_until: Duration,
     pushed: u64,
     yielded: u64,
     /// Outcomes that nobody has taken, by payload.
@@ -100,6 +108,7 @@ impl Master {
             out_bytes: 0,
             earlier: Earlier::default(),
             up_since: Duration::ZERO,
+            waited_until: Duration::ZERO,
             pushed: 0,
             yielded: 0,
             ready: BTreeMap::new(),
@@ -116,12 +125,19 @@ impl Master {
         let to_come = self.pace.value_bytes(self.pushed - self.yielded - self.ready.len() as u64);
         let bytes = (self.out_bytes + self.forming_bytes + self.ready_bytes).saturating_add(to_come);
         let is_idle = self.pushed == self.yielded;
-        let window = WINDOW_CHUNKS_LEAST.max(2 * self.fleet.workers() as usize + 2);
-        if self.stage != Stage::Runs || self.out.len() >= window || (bytes >= WINDOW_BYTES && !is_idle) {
+        let workers = self.fleet.workers() as usize;
+        let window = WINDOW_CHUNKS_LEAST.max(2 * workers + 2);
+        let window_bytes = WINDOW_BYTES.max(workers.saturating_mul(WINDOW_BYTES_A_WORKER));
+        if self.stage != Stage::Runs || self.out.len() >= window || (bytes >= window_bytes && !is_idle) {
             return 0;
         }
-        let room = self.settings.buffer.saturating_sub(self.pushed - self.yielded);
-        room.min(self.pace.chunk_items().saturating_sub(self.forming.len()) as u64)
+        // Where all chunks under way would have more items than there is room for, some workers would have none.
+        let most = usize::try_from(self.settings.buffer.unwrap_or(BUFFER_ITEMS_MAX)).unwrap_or(usize::MAX);
+        let chunk_items = self.pace.chunk_items(most / window);
+        let under_way = (window as u64).saturating_mul(chunk_items as u64);
+        let buffer = self.settings.buffer.unwrap_or(under_way.clamp(BUFFER_ITEMS, BUFFER_ITEMS_MAX));
+        let room = buffer.saturating_sub(self.pushed - self.yielded);
+        room.min(chunk_items.saturating_sub(self.forming.len()) as u64)
     }
 
     /// Takes an item in, which is the caller's next payload.
@@ -181,7 +197,7 @@ impl Master {
 
     fn settle_all(&mut self, mut pieces: Vec<Piece>, is_alone: bool, answer: Answer, now: Duration) {
         self.note_figures(&pieces, &answer);
-        self.pace.heard(&answer);
+        self.pace.heard(&answer, self.fleet.workers());
         let Answer { agent, is_suspect, fates, .. } = answer;
         if is_suspect {
             self.suspect(pieces, &agent, now);
@@ -384,6 +400,7 @@ impl Master {
         }
         let silence = self.settings.lease * SILENT_LEASES;
         if queue.waiting > 0 {
+            self.waited_until = queue.asked;
             if self.stage == Stage::Runs && self.fleet.is_idle_for(silence, now) {
                 self.fleet.spoke_of_queue(now);
                 self.commands.push_back(Command::Recreate);
@@ -392,7 +409,9 @@ impl Master {
         }
         // As of when the queue was asked: what was said since then may not have been heard yet.
         let up_since = self.up_since;
-        let is_silent = |heard: Duration| heard.max(up_since) + silence <= queue.asked;
+        // Agents say three times a lease what they have.
+        let all_said = self.waited_until + self.settings.lease <= queue.asked;
+        let is_silent = |heard: Duration| all_said && heard.max(up_since) + silence <= queue.asked;
         let silent: Vec<ChunkId> =
             self.out.iter().filter(|(_, out)| is_silent(out.heard)).map(|(id, _)| *id).collect();
         for id in silent {

@@ -2,11 +2,15 @@
 //!
 //! `cargo xtask scaling-study` prints the tables of `docs/scaling.md` and draws its figure.
 
+#[path = "study/chart.rs"]
+mod chart;
+#[path = "study/clock.rs"]
+mod clock;
+
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
-use plotters::prelude::*;
-use plotters::style::{FontStyle, register_font};
+use chart::{Line, draw};
+use clock::timed;
 use procession::Pool;
 use procession_model::{Call, Costs, Report, run};
 
@@ -75,23 +79,6 @@ fn measured_costs() -> Result<Costs> {
     })
 }
 
-/// How long it took, and the master's processor time an item.
-fn timed(items: u64, work: impl FnOnce() -> Result<()>) -> Result<(Duration, u64)> {
-    let (before, start) = (processor_time()?, Instant::now());
-    work()?;
-    let (wall, busy) = (start.elapsed(), processor_time()? - before);
-    Ok((wall, busy.as_nanos() as u64 / items))
-}
-
-/// Of this process and its threads, not of its children.
-fn processor_time() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let duration = |time: nix::sys::time::TimeVal| {
-        Duration::from_micros((time.tv_sec() * 1_000_000 + time.tv_usec()) as u64)
-    };
-    Ok(duration(usage.user_time()) + duration(usage.system_time()))
-}
-
 fn compare(costs: &Costs, workers: u32, micros: u64) -> Result<()> {
     let items = u64::from(workers) * REAL_ITEMS_PER_WORKER;
     let pool = Pool::builder().workers(workers as usize).build()?;
@@ -115,7 +102,7 @@ fn compare(costs: &Costs, workers: u32, micros: u64) -> Result<()> {
 }
 
 fn study(costs: &Costs) -> Result<()> {
-    let mut lines: Vec<(u64, Vec<(f64, f64)>)> = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
     print!("| item |");
     WORKERS.iter().for_each(|workers| print!(" {workers} |"));
     println!("\n|---|{}", "---|".repeat(WORKERS.len()));
@@ -136,13 +123,13 @@ fn study(costs: &Costs) -> Result<()> {
             line.push((f64::from(workers), efficiency));
         }
         println!();
-        lines.push((micros, line));
+        lines.push((name(micros), line));
     }
     println!("\n| workers | events | messages | real time an event, model included |\n|---|---|---|---|");
     for (workers, ns, Report { events, messages, .. }) in cost_of_event {
         println!("| {workers} | {events} | {messages} | {ns} ns |");
     }
-    draw(&lines)
+    draw(FIGURE, 1.0..10_000.0, &lines)
 }
 
 fn name(micros: u64) -> String {
@@ -151,49 +138,4 @@ fn name(micros: u64) -> String {
         1_000.. => format!("{} ms", micros / 1_000),
         _ => format!("{micros} µs"),
     }
-}
-
-fn draw(lines: &[(u64, Vec<(f64, f64)>)]) -> Result<()> {
-    // Text is measured with it.
-    register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
-        .map_err(|_| "the font is damaged")?;
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
-    let path = format!("{root}{FIGURE}");
-    let area = SVGBackend::new(&path, (800, 560)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let font = "sans-serif";
-    let mut chart = ChartBuilder::on(&area)
-        .margin(18)
-        .x_label_area_size(52)
-        .y_label_area_size(62)
-        .build_cartesian_2d((1.0..10_000.0).log_scale(), 0.0..1.05)?;
-    chart
-        .configure_mesh()
-        .x_desc("workers")
-        .y_desc("efficiency")
-        .axis_desc_style((font, 18))
-        .label_style((font, 15))
-        .x_label_formatter(&|workers| format!("{workers:.0}"))
-        .y_label_formatter(&|part| format!("{:.0} %", 100.0 * part))
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(BLACK.mix(0.12))
-        .draw()?;
-    for (index, (micros, line)) in lines.iter().enumerate() {
-        let colour = Palette99::pick(index).to_rgba();
-        chart
-            .draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)).point_size(4))?
-            .label(name(*micros))
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 28, y)], colour.stroke_width(2)));
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerLeft)
-        .legend_area_size(36)
-        .margin(14)
-        .label_font((font, 16))
-        .background_style(WHITE.mix(0.9))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
-    area.present()?;
-    Ok(())
 }

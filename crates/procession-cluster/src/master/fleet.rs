@@ -111,6 +111,8 @@ pub struct AgentStatus {
 pub(super) struct Fleet {
     lease: Duration,
     agents: BTreeMap<String, Agent>,
+    /// Of all of them: it is asked for with every item.
+    workers: u32,
     refused: BTreeMap<String, String>,
     /// Of every agent there has been.
     seats: BTreeMap<String, Seats>,
@@ -144,6 +146,7 @@ impl Fleet {
         Fleet {
             lease,
             agents: BTreeMap::new(),
+            workers: 0,
             refused: BTreeMap::new(),
             seats: BTreeMap::new(),
             slots: 0,
@@ -193,6 +196,7 @@ impl Fleet {
         if !is_idle {
             self.moved = now;
         }
+        self.count_workers();
     }
 
     /// What agents have said before, nobody has heard.
@@ -239,6 +243,7 @@ impl Fleet {
         for agent in silent {
             self.agents.remove(&agent);
             self.notices.push(Notice::Silent { agent });
+            self.count_workers();
         }
         if self.agents.is_empty() && now >= ALONE_AFTER && !self.is_alone_said {
             self.is_alone_said = true;
@@ -248,7 +253,11 @@ impl Fleet {
     }
 
     pub(super) fn workers(&self) -> u32 {
-        self.agents.values().map(|agent| agent.workers).fold(0, u32::saturating_add)
+        self.workers
+    }
+
+    fn count_workers(&mut self) {
+        self.workers = self.agents.values().map(|agent| agent.workers).fold(0, u32::saturating_add);
     }
 
     pub(super) fn agents(&self) -> usize {

@@ -13,8 +13,8 @@ pub(crate) struct Settings {
     pub(crate) session: u32,
     pub(crate) ordered: bool,
     pub(crate) chunk_items: Option<usize>,
-    /// Items under way and outcomes that nobody has taken, together.
-    pub(crate) buffer: u64,
+    /// Items under way and outcomes that nobody has taken, together, if somebody says how many.
+    pub(crate) buffer: Option<u64>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) lease: Duration,
     /// An item starts once at most: what was lost is reported.

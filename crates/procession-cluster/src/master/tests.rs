@@ -16,7 +16,7 @@ fn settings(at_most_once: bool) -> Settings {
         session: 1,
         ordered: true,
         chunk_items: Some(4),
-        buffer: 64,
+        buffer: Some(64),
         timeout: None,
         lease: LEASE,
         at_most_once,
@@ -88,14 +88,14 @@ fn what_was_not_begun_is_put_again_and_what_is_silent_too() {
     assert_eq!(all(&mut master), [], "it waits in the queue");
     master.tick(queue(at(9), 0), at(9));
     assert_eq!(all(&mut master), [], "somebody may have it");
-    master.tick(queue(at(11), 0), at(11));
+    master.tick(queue(at(14), 0), at(14));
     let copy = Chunk { is_alone: true, ..again.clone() };
     assert_eq!(put(all(&mut master).first()), (copy, 1), "under its own name, and with no other");
     master.heard(
         Hello { agent: "a".to_owned(), workers: 1, is_idle: false, held: vec![again.id], parting: None },
         at(19),
     );
-    master.tick(queue(at(20), 0), at(20));
+    master.tick(queue(at(23), 0), at(23));
     assert_eq!(all(&mut master), [], "somebody has said so");
 }
 
@@ -128,14 +128,67 @@ fn silence_counts_from_when_the_broker_was_there_again_and_to_when_it_was_asked(
 }
 
 #[test]
+fn a_chunk_that_has_waited_for_long_is_not_put_again_when_it_is_taken() {
+    let mut master = Master::new(settings(false));
+    master.push(item(0), at(0));
+    master.cut(at(0));
+    all(&mut master);
+    let queue = |waiting, asked| Some(Queue { waiting, has_consumer: true, asked: at(asked) });
+    master.tick(queue(1, 20), at(20));
+    // An agent has it, and has not said so yet.
+    master.tick(queue(0, 21), at(21));
+    assert_eq!(all(&mut master), []);
+    master.tick(queue(0, 23), at(23));
+    assert_eq!(all(&mut master).len(), 1, "nobody has it");
+}
+
+#[test]
 fn a_chunk_is_cut_where_there_is_no_room_for_more() {
-    let mut master = Master::new(Settings { buffer: 2, ..settings(false) });
+    let mut master = Master::new(Settings { buffer: Some(2), ..settings(false) });
     let mut index = 0;
     while master.wants() > 0 {
         master.push(item(index), at(0));
         index += 1;
     }
     assert_eq!((index, put(all(&mut master).first()).0.items.len()), (2, 2), "four would fit into a chunk");
+}
+
+#[test]
+fn every_worker_of_a_large_fleet_has_a_chunk() {
+    let unlimited = Settings { chunk_items: None, buffer: None, ..settings(false) };
+    let given = Settings { buffer: Some(50_000), ..unlimited.clone() };
+    let workers = 20_000;
+    // Chunks that a master keeps up with; and items of which there would not be room for as many as it likes.
+    for (settings, milliseconds, least) in [(unlimited, 1_000, 2 * workers), (given, 10, workers)] {
+        let mut master = Master::new(settings);
+        let agent = "a".to_owned();
+        master.heard(Hello { agent, workers, is_idle: true, held: Vec::new(), parting: None }, at(0));
+        let (mut indices, mut chunks) = (0.., 0);
+        // What an item takes becomes known.
+        for _ in 0..20 {
+            master.push(item(indices.next().expect("endless")), at(0));
+            master.cut(at(0));
+            let chunk = put(all(&mut master).first()).0;
+            let busy = Duration::from_millis(milliseconds);
+            master.answered(
+                chunk.id,
+                Answer { figures: vec![took(busy)], ..answer(&chunk, value_of) },
+                at(0),
+            );
+            while master.next_outcome().is_some() {}
+            all(&mut master);
+        }
+        while master.wants() > 0 {
+            master.push(item(indices.next().expect("endless")), at(0));
+            chunks += all(&mut master).len();
+        }
+        assert!(chunks >= least as usize, "{chunks} chunks for {workers} workers");
+    }
+}
+
+fn took(busy: Duration) -> Figures {
+    let (since, cpu) = (Duration::ZERO, Duration::ZERO);
+    Figures { first: 0, items: 1, attempt: 1, slot: 0, pid: 1, since, busy, cpu, peak_rss: 0 }
 }
 
 #[test]

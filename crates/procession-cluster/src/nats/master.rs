@@ -27,7 +27,11 @@ use crate::names::{CONSUMER, JOBS_STREAM, Names, chunk_of};
 use crate::wire;
 
 /// How often the broker is asked what its queue has.
-const ASK_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Chunks on their way to the broker at once.
+pub(crate) const PUTS_MAX: usize = 64;
+/// Answers that are released at once.
+pub(crate) const TIDIES_MAX: usize = 16;
 /// Requests for chunks that wait at the broker: one for each worker of all agents, and one for each agent. It has 512 by default.
 const WAITING_MAX: i64 = 1 << 16;
 /// What is still to be said to the broker at the end is said within this, or not at all.
@@ -267,8 +271,16 @@ impl Job {
                 && let Ok(mut messages) = consumer.messages().await
             {
                 while let Some(Ok(message)) = messages.next().await {
-                    let Ok(sequence) = message.info().map(|info| info.stream_sequence) else { break };
+                    let Ok((sequence, behind)) =
+                        message.info().map(|info| (info.stream_sequence, info.pending))
+                    else {
+                        break;
+                    };
                     from = from.max(sequence + 1);
+                    // A master that is behind has not heard of chunks whose answers are there.
+                    if behind > 0 && told.send(Event::Arrives).is_err() {
+                        return;
+                    }
                     let (message, _) = message.split();
                     let (subject, headers) = (&message.subject, message.headers.as_ref());
                     let mut read = std::pin::pin!(self.read_in_time(subject, headers, message.payload));

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
-use super::{Event, Job};
+use super::{Event, Job, PUTS_MAX, TIDIES_MAX};
 use crate::chunk::{Chunk, ChunkId};
 use crate::leases::Claimed;
 use crate::manifest::JobState;
@@ -19,10 +19,6 @@ use crate::nats::claim::Claims;
 use crate::nats::{AGAIN_AFTER, Published, TROUBLE_TRIES, body, delivery_of, publish};
 use crate::wire;
 
-/// Chunks on their way to the broker at once.
-const PUTS_MAX: usize = 64;
-/// Answers that are released at once.
-const TIDIES_MAX: usize = 16;
 /// How often it is looked whether the last is done.
 const TIDY_EVERY: Duration = Duration::from_millis(5);
 /// Chunks taken back in one go.
