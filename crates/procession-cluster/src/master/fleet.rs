@@ -112,7 +112,7 @@ pub(super) struct Fleet {
     lease: Duration,
     agents: BTreeMap<String, Agent>,
     /// Of all of them: it is asked for with every item.
-    workers: u32,
+    workers: u64,
     refused: BTreeMap<String, String>,
     /// Of every agent there has been.
     seats: BTreeMap<String, Seats>,
@@ -168,9 +168,9 @@ impl Fleet {
             None if self.seats.len() >= AGENTS_MAX && !self.seats.contains_key(&agent) => {}
             None => {
                 let chunks = held.len();
-                let before =
-                    self.agents.insert(agent.clone(), Agent { workers, chunks, is_idle, heard: now });
-                if before.is_none() {
+                let is_new = !self.agents.contains_key(&agent);
+                self.insert(agent.clone(), Agent { workers, chunks, is_idle, heard: now });
+                if is_new {
                     self.moved = now;
                     let seats = self.seat(agent, workers);
                     self.notices.push(Notice::Joined(seats));
@@ -178,17 +178,18 @@ impl Fleet {
                 self.last_broken = None;
             }
             Some(Parting::Leaves) => {
-                if self.agents.remove(&agent).is_some() {
+                if self.remove(&agent) {
                     self.notices.push(Notice::Left { agent });
                 }
             }
             Some(Parting::Refused(why)) => {
-                if self.refused.insert(agent.clone(), why.clone()).is_none() {
+                let is_one_too_many = self.refused.len() >= AGENTS_MAX;
+                if !is_one_too_many && self.refused.insert(agent.clone(), why.clone()).is_none() {
                     self.notices.push(Notice::Refused { agent, why });
                 }
             }
             Some(Parting::Broken(why)) => {
-                self.agents.remove(&agent);
+                self.remove(&agent);
                 self.last_broken = Some(why.clone());
                 self.notices.push(Notice::Broken { agent, why });
             }
@@ -196,7 +197,19 @@ impl Fleet {
         if !is_idle {
             self.moved = now;
         }
-        self.count_workers();
+    }
+
+    fn insert(&mut self, name: String, agent: Agent) {
+        self.workers += u64::from(agent.workers);
+        let before = self.agents.insert(name, agent);
+        self.workers -= before.map_or(0, |before| u64::from(before.workers));
+    }
+
+    /// Whether it was there.
+    fn remove(&mut self, name: &str) -> bool {
+        let before = self.agents.remove(name);
+        self.workers -= before.as_ref().map_or(0, |before| u64::from(before.workers));
+        before.is_some()
     }
 
     /// What agents have said before, nobody has heard.
@@ -241,9 +254,8 @@ impl Fleet {
             .map(|(name, _)| name.clone())
             .collect();
         for agent in silent {
-            self.agents.remove(&agent);
+            self.remove(&agent);
             self.notices.push(Notice::Silent { agent });
-            self.count_workers();
         }
         if self.agents.is_empty() && now >= ALONE_AFTER && !self.is_alone_said {
             self.is_alone_said = true;
@@ -253,11 +265,7 @@ impl Fleet {
     }
 
     pub(super) fn workers(&self) -> u32 {
-        self.workers
-    }
-
-    fn count_workers(&mut self) {
-        self.workers = self.agents.values().map(|agent| agent.workers).fold(0, u32::saturating_add);
+        u32::try_from(self.workers).unwrap_or(u32::MAX)
     }
 
     pub(super) fn agents(&self) -> usize {
