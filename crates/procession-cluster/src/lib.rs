@@ -50,6 +50,7 @@ mod master;
 pub mod model;
 mod names;
 mod nats;
+mod reserve;
 mod runner;
 mod turns;
 mod wire;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::broker::Server;
 use crate::chunk::{Chunk, ChunkId, Fate, Figures};
 use crate::leases::Leases;
+use crate::reserve::Reserve;
 
 /// Items that take less are handed to a worker several at a time, as the pool does.
 const HAND_OUT_NS: u64 = 1_000_000;
@@ -18,6 +19,9 @@ pub(super) struct Agent {
     pub(super) processor: Server,
     pub(super) workers: u32,
     free: u32,
+    reserve: Reserve,
+    /// Chunks that it has, or asks for.
+    pub(super) most: usize,
     running: BTreeMap<ChunkId, Running>,
     /// Chunks with items that no worker has.
     ready: VecDeque<ChunkId>,
@@ -34,7 +38,8 @@ impl Agent {
     pub(super) fn new(name: String, workers: u32, lease: Duration) -> Agent {
         let leases = Leases::new(&name, lease, false);
         let (processor, running, ready) = (Server::default(), BTreeMap::new(), VecDeque::new());
-        Agent { name, leases, processor, workers, free: workers, running, ready }
+        let (reserve, most) = (Reserve::default(), workers as usize);
+        Agent { name, leases, processor, workers, free: workers, reserve, most, running, ready }
     }
 
     /// The pool has a chunk.
@@ -81,9 +86,18 @@ impl Agent {
         let Running { chunk, busy_ns, .. } = self.running.remove(&id).expect("what ends runs");
         let items = u32::try_from(chunk.items.len()).expect("chunks are small");
         let (since, cpu, busy) = (Duration::ZERO, Duration::ZERO, Duration::from_nanos(busy_ns));
+        self.reserve.ended(busy, Duration::ZERO);
         let figures = Figures { first: 0, items, attempt: 1, slot: 0, pid: 1, since, busy, cpu, peak_rss: 0 };
         let fates = chunk.items.into_iter().map(|item| (item.index, Fate::Value(item.args)));
         (fates.collect(), vec![figures])
+    }
+
+    /// A place is free: how many chunks to ask for.
+    pub(super) fn asks_for(&mut self) -> usize {
+        let most = self.workers as usize + usize::from(self.reserve.is_wanted());
+        let asks_for = (most + 1).saturating_sub(self.most);
+        self.most = most;
+        asks_for
     }
 
     /// The pool says that it has what runs.

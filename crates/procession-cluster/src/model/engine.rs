@@ -10,7 +10,6 @@ use super::agent::Agent;
 use super::broker::Broker;
 use super::costs::Costs;
 use super::hand::{Hand, Leaves, Task};
-use crate::agent::places;
 use crate::call::PULL_TIME;
 use crate::chunk::{Answer, Chunk, ChunkId, Item};
 use crate::cluster::LEASE;
@@ -185,7 +184,7 @@ impl Life<'_> {
         for number in 0..self.agents.len() {
             let hello = self.hello(number);
             self.master.heard(hello, Duration::ZERO);
-            for _ in 0..places(self.agents[number].workers as usize) {
+            for _ in 0..self.agents[number].most {
                 self.broker.request(number as u32);
             }
             // They have not come all at once.
@@ -197,9 +196,9 @@ impl Life<'_> {
     }
 
     fn hello(&self, number: usize) -> Hello {
-        let Agent { name, leases, workers, .. } = &self.agents[number];
+        let Agent { name, leases, workers, most, .. } = &self.agents[number];
         let held = leases.held();
-        let is_idle = held.len() < places(*workers as usize);
+        let is_idle = held.len() < *most;
         Hello { agent: name.clone(), workers: *workers, is_idle, held, parting: None }
     }
 
@@ -268,7 +267,9 @@ impl Life<'_> {
             }
             Happening::LetGo(number, id) => {
                 self.agent(number).leases.answered(id);
-                self.later(now + hop, Happening::Request(number));
+                for _ in 0..self.agent(number).asks_for() {
+                    self.later(now + hop, Happening::Request(number));
+                }
             }
             Happening::Stored(number) => {
                 self.hand.stored(number);

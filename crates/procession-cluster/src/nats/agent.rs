@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
@@ -90,6 +90,8 @@ pub(crate) struct Leased {
     pub(crate) delivery: Delivery,
     pub(crate) acker: Arc<Acker>,
     pub(crate) place: OwnedSemaphorePermit,
+    /// How long its arguments took to come, once it was handed out.
+    pub(crate) fetched_in: Duration,
 }
 
 impl Post {
@@ -154,6 +156,7 @@ impl Post {
             };
             let Some(delivery) = delivery_of(&message) else { continue };
             let (message, acker) = message.split();
+            let handed_out = Instant::now();
             let bytes = self
                 .fetch(&message.subject, (&acker, &places), message.headers.as_ref(), message.payload)
                 .await;
@@ -167,8 +170,14 @@ impl Post {
             match chunk {
                 Ok(chunk) => {
                     let place = place.take().expect("the loop ends with it");
-                    let acker = Arc::new(acker);
-                    let _ = told.send(Event::Leased(Box::new(Leased { chunk, delivery, acker, place })));
+                    let (acker, fetched_in) = (Arc::new(acker), handed_out.elapsed());
+                    let _ = told.send(Event::Leased(Box::new(Leased {
+                        chunk,
+                        delivery,
+                        acker,
+                        place,
+                        fetched_in,
+                    })));
                     return;
                 }
                 // It comes again once its lease has run out, to somebody who may be able to read it.
