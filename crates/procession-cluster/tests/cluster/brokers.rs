@@ -1,7 +1,7 @@
 //! Brokers that die and come back, and masters that do.
 
 use std::io::{BufRead as _, BufReader};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use procession::Payload;
 use procession_cluster::{Cluster, ClusterStream, JobOptions};
@@ -14,6 +14,9 @@ use crate::tasks::once;
 /// Items of a job whose master dies, and how many outcomes it has by then.
 const ITEMS: u64 = 40;
 const HEARD: usize = 10;
+
+/// After this the client of NATS looks by itself whether a consumer is still there.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Somebody can go on with it.
 fn resumable(options: &mut JobOptions) {
@@ -53,13 +56,15 @@ procession_harness::cases! {
     fn fault_broker_killed_and_restarted() {
         repeat("fault_broker_killed_and_restarted", || {
             let scene = Scene::start(2)?;
-            Some(square(&scene, (80, 20), |done| {
+            let cost = square(&scene, (80, 20), |done| {
                 if done == 20 {
                     let mut broker = scene.broker.borrow_mut();
                     broker.kill();
                     broker.restart();
                 }
-            }))
+            });
+            assert!(cost.gap < HEARTBEAT, "nothing was heard of a broker that was there again for {:?}", cost.gap);
+            Some(cost)
         });
     }
 
