@@ -185,6 +185,18 @@ impl Broker {
         // Who tells lives as long as the client.
         let _ = is_up.wait_for(|is_up| *is_up).await;
     }
+
+    /// Asks over the connection there is, or the next one. None: it was lost, and an answer would come late or never.
+    pub(crate) async fn ask<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
+        let mut is_up = self.is_up.clone();
+        let _ = is_up.wait_for(|is_up| *is_up).await;
+        tokio::select! {
+            // What has come counts, also where the connection was lost behind it.
+            biased;
+            answer = asked => Some(answer),
+            _ = is_up.changed() => None,
+        }
+    }
 }
 
 /// The next message on a subject, from a place in the stream on; none: there are no more. Only the broker can say that: what goes
