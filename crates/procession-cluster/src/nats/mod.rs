@@ -78,8 +78,8 @@ impl Broker {
                         async_nats::Event::ServerError(error) => {
                             lock(&refused).refusal = Some(error.to_string());
                         }
-                        async_nats::Event::Connected => drop(up.send(true)),
-                        async_nats::Event::Disconnected => drop(up.send(false)),
+                        async_nats::Event::Connected => note(&up, true),
+                        async_nats::Event::Disconnected => note(&up, false),
                         _ => {}
                     }
                 }
@@ -237,6 +237,11 @@ fn is_missing(error: &DirectGetError) -> bool {
         | DirectGetErrorKind::Request
         | DirectGetErrorKind::Other => false,
     }
+}
+
+/// The first connection is told of as well, and is no news: whoever asks over it would ask again.
+fn note(up: &watch::Sender<bool>, is_up: bool) {
+    up.send_if_modified(|was_up| std::mem::replace(was_up, is_up) != is_up);
 }
 
 fn lock(troubles: &Mutex<Troubles>) -> MutexGuard<'_, Troubles> {
