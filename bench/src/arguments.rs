@@ -57,6 +57,15 @@ pub(crate) enum Role {
         #[arg(long, value_name = "FILE")]
         document: Option<PathBuf>,
     },
+    /// Commits every fault of the tests of clusters and shows what each has cost
+    ClusterSurvived {
+        /// How often each is committed, in a job of its own
+        #[arg(long, value_name = "N", default_value = "20")]
+        repetitions: NonZeroU32,
+        /// Write the table into this document, between its two marks, such as docs/cluster-faults.md
+        #[arg(long, value_name = "FILE")]
+        document: Option<PathBuf>,
+    },
     /// Commits one fault in a pool of ours and prints what came of it.
     #[command(hide = true)]
     Fault { verb: String, fault: String },

@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use arguments::{Arguments, Role};
+use faults::survived;
 
 fn main() -> ExitCode {
     procession::init();
@@ -33,7 +34,10 @@ fn main() -> ExitCode {
         Some(Role::Echo { kind, name }) => limits::ipc::echo(*kind, name).map(|()| ExitCode::SUCCESS),
         Some(Role::Faults { document }) => faults::compare(document.as_deref()),
         Some(Role::Survived { repetitions, document }) => {
-            faults::survived::survive(*repetitions, document.as_deref())
+            survived::survive(&survived::POOL, *repetitions, document.as_deref())
+        }
+        Some(Role::ClusterSurvived { repetitions, document }) => {
+            survived::survive(&survived::CLUSTER, *repetitions, document.as_deref())
         }
         Some(Role::Fault { verb, fault }) => faults::commit(verb, fault),
         Some(Role::Nothing) => Ok(ExitCode::SUCCESS),

@@ -17,6 +17,8 @@ usage: cargo xtask <command>
   bench [options]     every benchmark, beside its limits and its peers; `bench --help` lists the options
   bench faults        what the pool and its peers do when an item goes wrong: a table of docs/reliability.md
   faults [options]    every fault of the tests, and what it cost: a table of docs/reliability.md; `faults --help`
+  cluster-faults [options]
+                      every fault of clusters against a real nats-server: the table of docs/cluster-faults.md; `cluster-faults --help`
   scaling-study       how far one master reaches: the tables and the figure of docs/scaling.md
   cluster-scaling-study [model]
                       how far one master of a cluster reaches, against a real nats-server: the tables and figures of
@@ -56,6 +58,9 @@ fn main() -> ExitCode {
             // Its own speed does not matter, and the tests are built for this profile.
             run(cargo(&["run", "--package", "procession-bench", "--", "survived"]).args(options))
         }
+        ["cluster-faults", options @ ..] => run(Command::new("bash")
+            .args(["-c", r#".ci/nats-server && cargo run --package procession-bench -- cluster-survived "$@""#, "bash"])
+            .args(options)),
         ["scaling-study"] => run(&mut study("scaling-study")),
         ["cluster-scaling-study", options @ ..] => {
             run(study("cluster-scaling-study").arg("--").args(options))

@@ -17,14 +17,47 @@ use crate::{machine, run};
 const REPORT_VARIABLE: &str = "PROCESSION_FAULTS_REPORT";
 const REPETITIONS_VARIABLE: &str = "PROCESSION_FAULTS_REPETITIONS";
 
-/// One after the other, so that the times are not those of a busy machine.
-const TESTS: &[&str] =
-    &["test", "--package", "procession-cli", "--test", "faults", "--", "--test-threads", "1"];
+/// Tests that commit faults, and the table of what those have cost.
+pub(crate) struct Suite {
+    /// The marks of the table in a document, and the file of the figures.
+    name: &'static str,
+    package: &'static str,
+    /// The tests; some of them write no line.
+    test: &'static str,
+    filter: &'static str,
+    /// What a repetition is.
+    each: &'static str,
+    headings: &'static str,
+    row: fn(&Figures) -> String,
+}
 
-const HEADINGS: &str = "\
+/// Of items, under one pool.
+pub(crate) const POOL: Suite = Suite {
+    name: "faults",
+    package: "procession-cli",
+    test: "faults",
+    filter: "",
+    each: "in each scene",
+    headings: "\
 | fault | what is done | runs | items | lost | duplicated | blamed wrongly | worst crash → report |
 |---|---|---|---|---|---|---|---|
-";
+",
+    row: Figures::row,
+};
+
+/// Of agents, brokers and masters, under a job.
+pub(crate) const CLUSTER: Suite = Suite {
+    name: "cluster-faults",
+    package: "procession-cluster",
+    test: "cluster",
+    filter: "fault_",
+    each: "in a job of its own",
+    headings: "\
+| fault | jobs | items | lost | duplicated | order broken | wrong | failed, as they must | longest gap: median | worst |
+|---|---|---|---|---|---|---|---|---|---|
+",
+    row: Figures::job_row,
+};
 
 /// What a test has written of its fault.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,19 +67,29 @@ struct Figures {
     items: u64,
     lost: u64,
     duplicated: u64,
+    order_broken: u64,
     blamed_wrongly: u64,
+    wrong: u64,
+    failed: u64,
     crash_to_report_ms_max: Option<f64>,
+    gaps_ms: Vec<f64>,
 }
 
 /// Commits the faults, prints the table, and writes it into a document between its marks if all went well.
-pub(crate) fn survive(repetitions: NonZeroU32, document: Option<&Path>) -> Result<ExitCode, Box<dyn Error>> {
+pub(crate) fn survive(
+    suite: &Suite,
+    repetitions: NonZeroU32,
+    document: Option<&Path>,
+) -> Result<ExitCode, Box<dyn Error>> {
     let directory = run::directory()?;
     fs::create_dir_all(&directory)?;
-    let path = directory.join("faults.jsonl");
+    let path = directory.join(format!("{}.jsonl", suite.name));
     // The tests append to it.
     fs::write(&path, "")?;
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(TESTS)
+        .args(["test", "--package", suite.package, "--test", suite.test, "--"])
+        // One after the other, so that the times are not those of a busy machine.
+        .args(["--test-threads", "1", suite.filter])
         .env(REPORT_VARIABLE, &path)
         .env(REPETITIONS_VARIABLE, repetitions.to_string())
         .status()
@@ -57,17 +100,18 @@ pub(crate) fn survive(repetitions: NonZeroU32, document: Option<&Path>) -> Resul
     let facts = machine::facts();
     let facts: Vec<String> = facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let times = if repetitions.get() == 1 { "once".to_owned() } else { format!("{repetitions} times") };
-    let table = format!("\nEach {times} in each scene. {}.\n\n{}\n", facts.join(" · "), table(lines));
+    let table = table(suite, lines);
+    let table = format!("\nEach {times} {}. {}.\n\n{table}\n", suite.each, facts.join(" · "));
     print!("{table}");
     if !status.success() {
         return Err(format!("not every fault was survived ({status}), so no document is changed").into());
     }
-    super::write_between_marks(document, "faults", &table)?;
+    super::write_between_marks(document, suite.name, &table)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// A row for each fault, in the order of their names.
-fn table(lines: Vec<Figures>) -> String {
+fn table(suite: &Suite, lines: Vec<Figures>) -> String {
     let mut faults = BTreeMap::<String, Figures>::new();
     for line in lines {
         match faults.get_mut(&line.fault) {
@@ -75,10 +119,10 @@ fn table(lines: Vec<Figures>) -> String {
             None => drop(faults.insert(line.fault.clone(), line)),
         }
     }
-    let mut table = HEADINGS.to_owned();
+    let mut table = suite.headings.to_owned();
     for figures in faults.values() {
         // Writing into a string cannot fail.
-        let _ = writeln!(table, "{}", figures.row());
+        let _ = writeln!(table, "{}", (suite.row)(figures));
     }
     table
 }
@@ -89,7 +133,11 @@ impl Figures {
         self.items += other.items;
         self.lost += other.lost;
         self.duplicated += other.duplicated;
+        self.order_broken += other.order_broken;
         self.blamed_wrongly += other.blamed_wrongly;
+        self.wrong += other.wrong;
+        self.failed += other.failed;
+        self.gaps_ms.extend(&other.gaps_ms);
         let both = [self.crash_to_report_ms_max, other.crash_to_report_ms_max];
         self.crash_to_report_ms_max = both.into_iter().flatten().reduce(f64::max);
     }
@@ -101,6 +149,21 @@ impl Figures {
         let counts = [self.items, self.lost, self.duplicated, self.blamed_wrongly].map(count).join(" | ");
         let worst = self.crash_to_report_ms_max.map_or("–".to_owned(), |ms| format!("{ms:.1} ms"));
         format!("| {number} | {words} | {} | {counts} | {worst} |", grouped(self.repetitions))
+    }
+
+    /// The same of a fault that is committed once in a job.
+    fn job_row(&self) -> String {
+        let words = self.fault.trim_start_matches(CLUSTER.filter).replace('_', " ");
+        // A failure that need not be is a wrong outcome as well.
+        let counts =
+            [self.items, self.lost, self.duplicated, self.order_broken, self.wrong + self.blamed_wrongly];
+        let counts = counts.map(grouped).join(" | ");
+        let failed = if self.failed == 0 { "–".to_owned() } else { grouped(self.failed) };
+        let mut gaps = self.gaps_ms.clone();
+        gaps.sort_by(f64::total_cmp);
+        let seconds = |gap: Option<&f64>| gap.map_or("–".to_owned(), |ms| format!("{:.1} s", ms / 1e3));
+        let (median, worst) = (seconds(gaps.get(gaps.len() / 2)), seconds(gaps.last()));
+        format!("| {words} | {} | {counts} | {failed} | {median} | {worst} |", grouped(self.repetitions))
     }
 }
 
@@ -141,7 +204,7 @@ mod tests {
     #[test]
     fn a_row_for_each_fault() {
         let segfault = r#"{"fault":"f01_segfault","repetitions":48,"items":1440,"lost":0,"duplicated":0,
-            "blamed_wrongly":0,"wrong":0,"crash_to_report_ms_max":4.552}"#;
+            "order_broken":0,"blamed_wrongly":0,"wrong":0,"failed":0,"crash_to_report_ms_max":4.552,"gaps_ms":[]}"#;
         let worse = segfault.replace("4.552", "17.04").replace("\"lost\":0", "\"lost\":2");
         let flood = segfault.replace("f01_segfault", "f15_flood_of_stdout").replace("4.552", "null");
         let master = flood.replace("f15_flood_of_stdout", "f20_masters_killed").replace("1440", "0");
@@ -153,7 +216,22 @@ mod tests {
 | F20 | masters killed | 48 | – | – | – | – | – |
 | – | hostile scribbled page | 48 | 1,440 | 0 | 0 | 0 | 4.6 ms |
 ";
-        assert_eq!(table(lines.into()), format!("{HEADINGS}{rows}"));
+        assert_eq!(table(&POOL, lines.into()), format!("{}{rows}", POOL.headings));
+    }
+
+    #[test]
+    fn a_row_for_each_fault_of_a_cluster() {
+        let killed = r#"{"fault":"fault_agent_killed","repetitions":3,"items":1800,"lost":0,"duplicated":0,
+            "order_broken":0,"blamed_wrongly":1,"wrong":2,"failed":0,"crash_to_report_ms_max":null,
+            "gaps_ms":[1812.5,2500.04,1523.0]}"#;
+        let once =
+            killed.replace("agent_killed", "agent_killed_once").replace("\"failed\":0", "\"failed\":31");
+        let rows = "\
+| agent killed | 3 | 1,800 | 0 | 0 | 0 | 3 | – | 1.8 s | 2.5 s |
+| agent killed once | 3 | 1,800 | 0 | 0 | 0 | 3 | 31 | 1.8 s | 2.5 s |
+";
+        let table = table(&CLUSTER, [once.as_str(), killed].map(line).into());
+        assert_eq!(table, format!("{}{rows}", CLUSTER.headings));
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub struct Tally {
     pub lost: u64,
     /// Outcomes or starts beyond what is allowed.
     pub duplicated: u64,
+    /// Outcomes that came before one of an earlier item.
+    pub order_broken: u64,
     /// Failures of items that did nothing, and of others that read wrong.
     pub blamed_wrongly: u64,
     /// Values that are not the item's own, and failures that should have come.
@@ -98,6 +100,7 @@ impl Tally {
         self.items += other.items;
         self.lost += other.lost;
         self.duplicated += other.duplicated;
+        self.order_broken += other.order_broken;
         self.blamed_wrongly += other.blamed_wrongly;
         self.wrong += other.wrong;
         self.violations.extend(other.violations);

@@ -30,7 +30,7 @@ pub use hearing::{Failure, hear, worst_report};
 pub use invariants::{Descriptors, RUN_VARIABLE, check_orphans, check_process, processes_with};
 pub use linkme;
 pub use nix::sys::signal::Signal;
-pub use part::{Part, start_part};
+pub use part::{Part, start_part, start_part_of};
 pub use report::{Report, repetitions};
 pub use tools::{
     Ledger, alive, children, children_of, now, parent_of, send_signal, state_of, stop, wait_until,

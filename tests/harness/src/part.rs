@@ -1,6 +1,7 @@
 //! Parts of a test that are played by a process of their own: masters that are to die, or that end in a way of
 //! their own.
 
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use crate::PARTS;
@@ -19,7 +20,11 @@ pub struct Part {
 /// Starts a process of this program that plays a part, with some variables set. Its stdin and stdout are pipes, and no
 /// signal is ignored because this process was started by a shell in the background.
 pub fn start_part(name: &str, variables: &[(&str, &str)]) -> Child {
-    let program = std::env::current_exe().expect("/proc is mounted");
+    start_part_of(&std::env::current_exe().expect("/proc is mounted"), name, variables)
+}
+
+/// The same, of another program that has the part.
+pub fn start_part_of(program: &Path, name: &str, variables: &[(&str, &str)]) -> Child {
     Command::new("env")
         .args(["--default-signal=HUP,INT,QUIT,TERM"])
         .arg(program)

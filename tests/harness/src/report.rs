@@ -27,12 +27,14 @@ pub struct Report {
     repetitions: u32,
     tally: Tally,
     worst: Option<Duration>,
+    gaps: Vec<Duration>,
+    failed: u64,
 }
 
 impl Report {
     /// Of the fault that the test of this name commits.
     pub fn new(fault: &'static str) -> Report {
-        Report { fault, repetitions: 0, tally: Tally::default(), worst: None }
+        Report { fault, repetitions: 0, tally: Tally::default(), worst: None, gaps: Vec::new(), failed: 0 }
     }
 
     /// What one more repetition has come to, and how long it took to tell of its worst crash, if it told of any.
@@ -42,19 +44,28 @@ impl Report {
         self.worst = self.worst.max(worst);
     }
 
+    /// Of a repetition that was one job: its longest time without an outcome, and how many items failed as they had to.
+    pub fn add_job(&mut self, gap: Duration, failed: u64) {
+        self.gaps.push(gap);
+        self.failed += failed;
+    }
+
     /// Writes the figures down, then fails the test if there is anything to be blamed for.
     ///
     /// # Panics
     /// If there is a violation, a crash was told later than `limit` after it, or the report cannot be written.
     pub fn finish(self, limit: Duration) {
-        let Report { fault, repetitions, tally, worst } = self;
-        let Tally { items, lost, duplicated, blamed_wrongly, wrong, .. } = tally;
-        let told = worst.map_or("null".to_owned(), |worst| format!("{:.3}", worst.as_secs_f64() * 1e3));
+        let Report { fault, repetitions, tally, worst, gaps, failed } = self;
+        let Tally { items, lost, duplicated, order_broken, blamed_wrongly, wrong, .. } = tally;
+        let milliseconds = |time: Duration| format!("{:.3}", time.as_secs_f64() * 1e3);
+        let told = worst.map_or("null".to_owned(), milliseconds);
+        let gaps = gaps.into_iter().map(milliseconds).collect::<Vec<_>>().join(",");
         // Names and numbers: nothing that would have to be escaped.
         let line = format!(
             "{{\"fault\":\"{fault}\",\"repetitions\":{repetitions},\"items\":{items},\"lost\":{lost},\
-             \"duplicated\":{duplicated},\"blamed_wrongly\":{blamed_wrongly},\"wrong\":{wrong},\
-             \"crash_to_report_ms_max\":{told}}}"
+             \"duplicated\":{duplicated},\"order_broken\":{order_broken},\
+             \"blamed_wrongly\":{blamed_wrongly},\"wrong\":{wrong},\
+             \"failed\":{failed},\"crash_to_report_ms_max\":{told},\"gaps_ms\":[{gaps}]}}"
         );
         eprintln!("{line}");
         if let Some(path) = std::env::var_os(REPORT_VARIABLE) {

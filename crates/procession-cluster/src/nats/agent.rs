@@ -141,14 +141,15 @@ impl Post {
                 tokio::time::sleep(LOOK_AGAIN_AFTER).await;
                 continue;
             }
-            self.broker.up().await;
             let pulled = self.consumer.fetch().max_messages(1).expires(PULL_FOR).messages();
             let pulled = async {
                 let mut messages = pulled.await.ok()?;
                 messages.next().await?.ok()
             };
-            // A broker that goes answers nothing any more.
-            let Ok(message) = tokio::time::timeout(PULL_FOR * 3, pulled).await else { continue };
+            // A broker that goes answers nothing any more, also where nobody says that it has gone.
+            let pulled = async { tokio::time::timeout(PULL_FOR * 3, pulled).await };
+            let pulled = self.broker.ask(pulled).await;
+            let Some(Ok(message)) = pulled else { continue };
             let Some(message) = message else {
                 // Nothing, or no consumer: it may be made anew.
                 tokio::time::sleep(LOOK_AGAIN_AFTER).await;
@@ -244,8 +245,7 @@ impl Post {
     /// The same, until the broker has heard it.
     async fn acknowledged(&self, acker: &Acker) {
         for _ in 0..ACKS_MAX {
-            self.broker.up().await;
-            if acker.double_ack().await.is_ok() {
+            if let Some(Ok(())) = self.broker.ask(acker.double_ack()).await {
                 break;
             }
         }

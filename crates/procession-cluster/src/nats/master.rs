@@ -260,8 +260,10 @@ impl Job {
     }
 
     async fn hear_answers(self, mut from: u64, told: mpsc::Sender<Event>) {
-        loop {
+        let mut is_up = self.broker.is_up.clone();
+        'connections: loop {
             self.broker.up().await;
+            is_up.borrow_and_update();
             let config = pull::OrderedConfig {
                 filter_subject: self.names.all_answers(),
                 deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from },
@@ -270,7 +272,13 @@ impl Job {
             if let Ok(consumer) = self.answers.create_consumer(config).await
                 && let Ok(mut messages) = consumer.messages().await
             {
-                while let Some(Ok(message)) = messages.next().await {
+                loop {
+                    let next = tokio::select! {
+                        next = messages.next() => next,
+                        // A broker that was killed knows the consumer no more, which the client would find out after 15 s.
+                        _ = is_up.changed() => continue 'connections,
+                    };
+                    let Some(Ok(message)) = next else { break };
                     let Ok((sequence, behind)) =
                         message.info().map(|info| (info.stream_sequence, info.pending))
                     else {

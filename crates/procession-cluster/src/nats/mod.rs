@@ -78,8 +78,8 @@ impl Broker {
                         async_nats::Event::ServerError(error) => {
                             lock(&refused).refusal = Some(error.to_string());
                         }
-                        async_nats::Event::Connected => drop(up.send(true)),
-                        async_nats::Event::Disconnected => drop(up.send(false)),
+                        async_nats::Event::Connected => note(&up, true),
+                        async_nats::Event::Disconnected => note(&up, false),
                         _ => {}
                     }
                 }
@@ -185,6 +185,18 @@ impl Broker {
         // Who tells lives as long as the client.
         let _ = is_up.wait_for(|is_up| *is_up).await;
     }
+
+    /// Asks over the connection there is, or the next one. None: it was lost, and an answer would come late or never.
+    pub(crate) async fn ask<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
+        let mut is_up = self.is_up.clone();
+        let _ = is_up.wait_for(|is_up| *is_up).await;
+        tokio::select! {
+            // What has come counts, also where the connection was lost behind it.
+            biased;
+            answer = asked => Some(answer),
+            _ = is_up.changed() => None,
+        }
+    }
 }
 
 /// The next message on a subject, from a place in the stream on; none: there are no more. Only the broker can say that: what goes
@@ -225,6 +237,11 @@ fn is_missing(error: &DirectGetError) -> bool {
         | DirectGetErrorKind::Request
         | DirectGetErrorKind::Other => false,
     }
+}
+
+/// The first connection is told of as well, and is no news: whoever asks over it would ask again.
+fn note(up: &watch::Sender<bool>, is_up: bool) {
+    up.send_if_modified(|was_up| std::mem::replace(was_up, is_up) != is_up);
 }
 
 fn lock(troubles: &Mutex<Troubles>) -> MutexGuard<'_, Troubles> {

@@ -34,13 +34,10 @@ pub(crate) async fn publish(
     headers.insert("Nats-Msg-Id", id);
     let (mut missing, mut tries) = (0, 0);
     loop {
-        broker.up().await;
-        let sent =
-            broker.stream.publish_with_headers(subject.to_owned(), headers.clone(), payload.clone()).await;
-        let acknowledged = match sent {
-            Ok(acknowledgment) => acknowledgment.await,
-            Err(error) => Err(error),
-        };
+        let sent = broker.stream.publish_with_headers(subject.to_owned(), headers.clone(), payload.clone());
+        let acknowledged = async { sent.await?.await };
+        // The broker knows it again if it has it, so nothing is gained by waiting for an answer to the first try.
+        let Some(acknowledged) = broker.ask(acknowledged).await else { continue };
         tries += 1;
         match acknowledged {
             Ok(_) => return Published::Stored,

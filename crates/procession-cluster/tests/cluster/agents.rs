@@ -1,26 +1,17 @@
 //! Jobs over agents that work, die, stall, and come and go.
 
+use std::time::Instant;
+
 use procession::{ErrorKind, Payload};
 use procession_cluster::JobOptions;
 use procession_harness::{Ledger, Signal, send_signal, stop};
 
-use crate::scene::{LEASE, Outcomes, Scene, outcomes};
+use crate::faults::{Course, onces, repeat, single, square, squares};
+use crate::scene::{LEASE, Scene, outcomes};
 use crate::tasks::{frail, inflate, once, once_somewhere, poison, square_slowly};
 
-fn squares(items: u64, milliseconds: u64) -> Vec<Payload> {
-    (0..items).map(|x| square_slowly.payload(&(x, milliseconds)).expect("numbers have an encoding")).collect()
-}
-
-fn check_squares(outcomes: Outcomes, items: u64) {
-    let values: Vec<u64> = outcomes
-        .into_iter()
-        .map(|outcome| square_slowly.value(&outcome.expect("it has a value")).expect("it is a number"))
-        .collect();
-    assert_eq!(values, (0..items).map(|x| x * x).collect::<Vec<_>>());
-}
-
-fn single(options: &mut JobOptions) {
-    options.stream.chunk_size = Some(1);
+fn check_squares(course: &Course, items: u64) {
+    course.cost_of_squares(items).tally.assert_clean();
 }
 
 procession_harness::cases! {
@@ -64,27 +55,25 @@ procession_harness::cases! {
         }
     }
 
-    fn an_agent_that_is_killed_costs_nothing() {
-        let Some(scene) = Scene::start(2) else { return };
-        let victim = scene.agents()[0];
-        let outcomes = outcomes(scene.job(square_slowly.info(), squares(60, 30), single), |done| {
-            if done == 10 {
-                scene.kill(victim);
-            }
+    fn fault_agent_killed() {
+        repeat("fault_agent_killed", || {
+            let scene = Scene::start(2)?;
+            let victim = scene.agents()[0];
+            Some(square(&scene, (60, 30), |done| if done == 10 { scene.kill(victim) }))
         });
-        check_squares(outcomes, 60);
     }
 
-    fn an_agent_that_stands_still_costs_nothing_and_says_nothing_twice() {
-        let Some(scene) = Scene::start(2) else { return };
-        let victim = scene.agents()[0];
-        let outcomes = outcomes(scene.job(square_slowly.info(), squares(80, 30), single), |done| match done {
-            10 => stop(victim, LEASE),
-            // What it had has gone to the other by now.
-            79 => send_signal(victim, Signal::SIGCONT),
-            _ => {}
+    fn fault_agent_stopped_and_continued() {
+        repeat("fault_agent_stopped_and_continued", || {
+            let scene = Scene::start(2)?;
+            let victim = scene.agents()[0];
+            Some(square(&scene, (80, 30), |done| match done {
+                10 => stop(victim, LEASE),
+                // Its lease has run out by now: what it had is among these. There is enough left for it to take.
+                40 => send_signal(victim, Signal::SIGCONT),
+                _ => {}
+            }))
         });
-        check_squares(outcomes, 80);
     }
 
     fn a_chunk_longer_than_its_lease_is_not_handed_out_twice() {
@@ -97,24 +86,16 @@ procession_harness::cases! {
         assert_eq!(ledger.lines().len(), 2);
     }
 
-    fn what_starts_at_most_once_is_lost_with_its_agent() {
-        let Some(scene) = Scene::start(2) else { return };
-        let (victim, ledger) = (scene.agents()[0], Ledger::new("once"));
-        let item = |x| once.payload(&(ledger.path(), x, 40)).expect("it has an encoding");
-        let outcomes = outcomes(scene.job(once.info(), (0..60).map(item).collect(), single), |done| {
-            if done == 10 {
-                scene.kill(victim);
-            }
+    fn fault_agent_killed_with_what_starts_at_most_once() {
+        repeat("fault_agent_killed_with_what_starts_at_most_once", || {
+            let scene = Scene::start(2)?;
+            let (victim, ledger) = (scene.agents()[0], Ledger::new("once"));
+            let job = scene.job(once.info(), onces(&ledger, 60, 40), single);
+            let cost = Course::of(job, |done| if done == 10 { scene.kill(victim) }).cost_of_once(60, &ledger);
+            // What its only worker ran, and what was ready for it.
+            assert!((1..=2).contains(&cost.failed), "{} items were lost with their agent", cost.failed);
+            Some(cost)
         });
-        let mut starts: Vec<u64> = ledger.lines().iter().map(|line| line.parse().expect("a number")).collect();
-        starts.sort_unstable();
-        let count = starts.len();
-        starts.dedup();
-        assert_eq!(starts.len(), count, "nothing starts twice");
-        let lost: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
-        // What its only worker ran, and what was ready for it.
-        assert!((1..=2).contains(&lost.len()), "{lost:?}");
-        assert!(lost.iter().all(|error| error.kind() == ErrorKind::WorkerLost), "{lost:?}");
     }
 
     fn what_starts_at_most_once_is_not_lost_with_an_agent_that_stands_still_for_a_moment() {
@@ -150,7 +131,7 @@ procession_harness::cases! {
 
     fn agents_come_and_go() {
         let Some(scene) = Scene::start(1) else { return };
-        let outcomes = outcomes(scene.job(square_slowly.info(), squares(200, 15), single), |done| {
+        let course = Course::of(scene.job(square_slowly.info(), squares(200, 15), single), |done| {
             if done % 20 == 0 {
                 let first = scene.agents()[0];
                 scene.agent(1);
@@ -158,7 +139,7 @@ procession_harness::cases! {
                 scene.leave(first);
             }
         });
-        check_squares(outcomes, 200);
+        check_squares(&course, 200);
     }
 
     fn large_arguments_and_results_travel_beside_messages() {
@@ -174,38 +155,32 @@ procession_harness::cases! {
         }
     }
 
-    fn an_item_that_kills_agents_is_found_and_reported() {
-        let Some(scene) = Scene::start(0) else { return };
-        let scene = std::rc::Rc::new(scene);
-        let items = (0..8).map(|x| poison.payload(&(x, 5)).expect("numbers have an encoding")).collect();
-        let mut job = scene.job(poison.info(), items, |options| options.stream.chunk_size = Some(4));
-        let (mut outcomes, mut agents) = (Vec::new(), 0);
-        loop {
+    fn fault_item_that_kills_agents() {
+        repeat("fault_item_that_kills_agents", || {
+            let scene = Scene::start(0)?;
+            let items = (0..8).map(|x| poison.payload(&(x, 5)).expect("numbers have an encoding")).collect();
+            let job = scene.job(poison.info(), items, |options| options.stream.chunk_size = Some(4));
+            let mut agents = 0;
             // Whoever looks after agents starts them again.
-            let alive = scene.agents().into_iter().next().filter(|pid| procession_harness::alive(*pid));
-            if alive.is_none() {
-                scene.agents().into_iter().for_each(|pid| scene.reap(pid));
-                scene.agent(1);
-                agents += 1;
-                assert!(agents < 30, "{outcomes:?}");
-            }
-            match job.next_timeout(LEASE / 5).expect("the job goes on") {
-                Some(Some((_, outcome))) => outcomes.push(outcome),
-                Some(None) => break,
-                None => {}
-            }
-        }
-        job.end(true);
-        for (x, outcome) in (0..).zip(&outcomes) {
-            match outcome {
-                Ok(value) => assert!(x != 5 && poison.value(value).expect("a number") == x),
-                Err(error) => {
-                    assert_eq!((x, error.kind(), error.attempts()), (5, ErrorKind::Quarantined, 3), "{error}");
-                    assert!(error.to_string().contains("3 agents were lost while they ran it and nothing else"), "{error}");
+            let look = || {
+                let alive = scene.agents().into_iter().find(|pid| procession_harness::alive(*pid));
+                if alive.is_none() {
+                    scene.agents().into_iter().for_each(|pid| scene.reap(pid));
+                    scene.agent(1);
+                    agents += 1;
+                    assert!(agents < 30, "nobody finds out which item kills agents");
                 }
-            }
-        }
-        // Two for the chunk with whatever else there was, and three alone; three for its bad half, three for the item; who is left.
-        assert!(outcomes.len() == 8 && (10..=13).contains(&agents), "{agents} agents");
+            };
+            let course = Course::since(Instant::now(), job, |_| {}, look);
+            let is_itself = |x, value: &Payload| x != 5 && poison.value(value).is_ok_and(|value| value == x);
+            let cost = course.cost(8, is_itself, |x, error| {
+                let is_found = (x, error.kind(), error.attempts()) == (5, ErrorKind::Quarantined, 3);
+                is_found && error.to_string().contains("3 agents were lost while they ran it and nothing else")
+            });
+            // Two for the chunk with whatever else there was, and three alone; three for its bad half, three for the item; who is
+            // left.
+            assert!(cost.failed == 1 && (10..=13).contains(&agents), "{agents} agents");
+            Some(cost)
+        });
     }
 }

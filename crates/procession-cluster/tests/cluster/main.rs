@@ -4,7 +4,11 @@
 mod agents;
 mod broker;
 mod brokers;
+mod clocks;
+mod doubles;
+mod faults;
 mod link;
+mod listener;
 mod networks;
 mod permissions;
 mod refusals;

@@ -1,13 +1,20 @@
 //! What is refused before anything runs, and in which words.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use procession_cluster::{Cluster, ErrorKind, JobOptions};
+use procession_cluster::{Cluster, ErrorKind, JobOptions, Notice};
+use procession_harness::wait_until;
 
+use crate::faults::{Course, repeat, single, squares};
+use crate::listener::Listener;
 use crate::scene::Scene;
-use crate::tasks::once;
+use crate::tasks::{once, square_slowly};
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 procession_harness::cases! {
     fn a_server_that_forgets_is_refused() {
@@ -88,4 +95,48 @@ procession_harness::cases! {
         });
         assert!(said.contains(r#""parting":{"Refused":"it is version 0.1.0 and the master 0.0.9"#), "{said}");
     }
+
+    fn fault_agent_is_another_program() {
+        let dir = tempfile::tempdir().expect("the test's directory is writable");
+        let program = other_program(dir.path());
+        repeat("fault_agent_is_another_program", || {
+            let scene = Scene::start(2)?;
+            let listener = Listener::at(&scene.address());
+            let refused = |hello: &String| hello.contains(r#""parting":{"Refused":"its tasks are others"#);
+            let course = Course::of(scene.job(square_slowly.info(), squares(60, 20), single), |done| match done {
+                10 => drop(scene.agent_of(&program, &scene.address(), 1, &[])),
+                // It has seen the job, and will not have it.
+                50 => assert!(wait_until(LIMIT, || listener.hellos().iter().any(refused)), "it has not been refused"),
+                _ => {}
+            });
+            let told: Vec<&String> = course
+                .notices
+                .iter()
+                .filter_map(|notice| if let Notice::Refused { agent, .. } = notice { Some(agent) } else { None })
+                .collect();
+            let [stranger] = *told else { panic!("{:?}", course.notices) };
+            // The name of an answer says whose it is.
+            let is_theirs = |answer: &async_nats::Message| format!("{:?}", answer.headers).contains(stranger.as_str());
+            assert!(!listener.answers().iter().any(is_theirs), "{stranger} has answered");
+            Some(course.cost_of_squares(60))
+        });
+    }
+}
+
+/// A copy of this program in which a task is called something else.
+fn other_program(dir: &Path) -> PathBuf {
+    let program = dir.join("other");
+    let ours = std::env::current_exe().expect("/proc is mounted");
+    let mut bytes = fs::read(&ours).expect("it is there");
+    let (name, other) = (b"cluster::tasks::inflate", b"cluster::tasks::inflame");
+    let places: Vec<usize> =
+        (0..bytes.len() - name.len()).filter(|at| bytes[*at..].starts_with(name)).collect();
+    assert!(!places.is_empty(), "no task is called so");
+    for at in places {
+        bytes[at..at + other.len()].copy_from_slice(other);
+    }
+    fs::write(&program, bytes).expect("the test's directory is writable");
+    let rights = fs::metadata(&ours).expect("it is there").permissions();
+    fs::set_permissions(&program, rights).expect("it is ours");
+    program
 }

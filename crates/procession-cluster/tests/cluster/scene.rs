@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Read as _;
+use std::path::Path;
 use std::process::Child;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use procession::{Payload, TaskInfo};
 use procession_cluster::{Agent, Cluster, ClusterStream, JobOptions, Request};
-use procession_harness::{Signal, send_signal, start_part};
+use procession_harness::{Signal, send_signal, start_part_of};
 
 use crate::broker::Broker;
+use crate::faults::Course;
 
 /// Short, so that tests need not wait for long until one has run out.
 pub(crate) const LEASE: Duration = Duration::from_millis(1_500);
@@ -79,9 +81,21 @@ impl Scene {
 
     /// The same, with some variables set.
     pub(crate) fn agent_with(&self, address: &str, workers: usize, variables: &[(&str, &str)]) -> u32 {
+        let program = std::env::current_exe().expect("/proc is mounted");
+        self.agent_of(&program, address, workers, variables)
+    }
+
+    /// The same, of a program that need not be this one.
+    pub(crate) fn agent_of(
+        &self,
+        program: &Path,
+        address: &str,
+        workers: usize,
+        variables: &[(&str, &str)],
+    ) -> u32 {
         let workers = workers.to_string();
         let variables = [&[("ADDRESS", address), ("WORKERS", &workers)], variables].concat();
-        let child = start_part("agent", &variables);
+        let child = start_part_of(program, "agent", &variables);
         let pid = child.id();
         self.agents.borrow_mut().push(child);
         pid
@@ -159,21 +173,11 @@ impl Drop for Scene {
 
 /// Every outcome, which must come in order; `at` is called after each, with how many there are.
 pub(crate) fn outcomes<I: Iterator<Item = Option<(u64, Payload)>>>(
-    mut job: ClusterStream<I>,
-    mut at: impl FnMut(usize),
+    job: ClusterStream<I>,
+    at: impl FnMut(usize),
 ) -> Outcomes {
-    let mut outcomes = Outcomes::new();
-    loop {
-        match job.next_timeout(LIMIT).expect("the job goes on") {
-            Some(Some((payload, outcome))) => {
-                assert_eq!(payload, outcomes.len() as u64, "they come in order");
-                outcomes.push(outcome);
-                at(outcomes.len());
-            }
-            Some(None) => break,
-            None => panic!("nothing came for {LIMIT:?} after {} items", outcomes.len()),
-        }
-    }
-    job.end(true);
+    let course = Course::of(job, at);
+    let (payloads, outcomes): (Vec<u64>, Outcomes) = course.outcomes.into_iter().unzip();
+    assert_eq!(payloads, (0..payloads.len() as u64).collect::<Vec<_>>(), "they come in order");
     outcomes
 }

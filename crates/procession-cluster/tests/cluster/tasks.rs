@@ -27,6 +27,16 @@ pub(crate) fn once_somewhere(ledger: String, milliseconds: u64) -> u64 {
     milliseconds
 }
 
+/// Notes what time it is, and takes a while.
+#[procession::task(idempotent)]
+pub(crate) fn clocked(ledger: String, x: u64, milliseconds: u64) -> u64 {
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later than 1970");
+    Ledger::note(ledger, now.as_secs());
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    x
+}
+
 /// Some of these panic, others cost their worker.
 #[procession::task(idempotent)]
 pub(crate) fn frail(x: u64) -> u64 {
