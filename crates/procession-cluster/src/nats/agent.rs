@@ -34,6 +34,9 @@ use crate::wire;
 const PULL_FOR: Duration = Duration::from_secs(1);
 /// An acknowledgement that the broker has not heard of after so many tries is left to the next delivery.
 const ACKS_MAX: u32 = 5;
+/// A broker that knows of a delivery says within this that it has heard of its end. One that was killed may have forgotten that it handed
+/// the chunk out: it never says so, however often it is told, and hands it out again.
+const ACK_WITHIN: Duration = Duration::from_millis(500);
 const SAY_WITHIN: Duration = Duration::from_millis(500);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How often the state of a job is read, in case that news of it was lost.
@@ -242,10 +245,12 @@ impl Post {
         tokio::spawn(async move { post.acknowledged(&acker).await });
     }
 
-    /// The same, until the broker has heard it.
+    /// The same, until the broker has heard it, as far as that can be told.
     async fn acknowledged(&self, acker: &Acker) {
         for _ in 0..ACKS_MAX {
-            if let Some(Ok(())) = self.broker.ask(acker.double_ack()).await {
+            let acknowledged = async { tokio::time::timeout(ACK_WITHIN, acker.double_ack()).await };
+            // Over a connection that stands, what was said once has come.
+            if let Some(Ok(Ok(())) | Err(_)) = self.broker.ask(acknowledged).await {
                 break;
             }
         }

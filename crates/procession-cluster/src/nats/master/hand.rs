@@ -115,8 +115,9 @@ impl Job {
     }
 
     async fn release(&self, id: ChunkId) {
-        // What stays is answered for all the same, and goes with the job.
-        let _ = self.answers.purge().filter(self.names.answer(id)).await;
+        // What stays is answered for all the same, and goes with the job. A connection that was lost meanwhile is not waited for.
+        let purged = async { self.answers.purge().filter(self.names.answer(id)).await };
+        let _ = self.broker.ask(purged).await;
         let packed = self.packed().remove(&id).unwrap_or_default();
         for headers in &packed {
             body::discard(&self.objects, Some(headers)).await;
