@@ -19,6 +19,8 @@ usage: cargo xtask <command>
   faults [options]    every fault of the tests, and what it cost: a table of docs/reliability.md; `faults --help`
   cluster-faults [options]
                       every fault of clusters against a real nats-server: the table of docs/cluster-faults.md; `cluster-faults --help`
+  cluster-overhead [passes]
+                      what three agents on this machine cost beside its pool: a table of docs/cluster.md
   scaling-study       how far one master reaches: the tables and the figure of docs/scaling.md
   cluster-scaling-study [model]
                       how far one master of a cluster reaches, against a real nats-server: the tables and figures of
@@ -58,6 +60,13 @@ fn main() -> ExitCode {
             // Its own speed does not matter, and the tests are built for this profile.
             run(cargo(&["run", "--package", "procession-bench", "--", "survived"]).args(options))
         }
+        ["cluster-overhead", options @ ..] => run(Command::new("bash")
+            .args([
+                "-c",
+                ".ci/nats-server && cargo build --release -p procession-cli --features cluster && xtask/cluster-overhead.sh \"$@\"",
+                "bash",
+            ])
+            .args(options)),
         ["cluster-faults", options @ ..] => run(Command::new("bash")
             .args(["-c", r#".ci/nats-server && cargo run --package procession-bench -- cluster-survived "$@""#, "bash"])
             .args(options)),
