@@ -116,6 +116,26 @@ procession_harness::cases! {
         scene.end();
     }
 
+    fn clusters_lose_nothing_with_an_agent_that_is_stopped() {
+        let Some(mut scene) = Scene::start(2) else { return };
+        let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());
+        let spec = within(&folder, "job.toml");
+        let text = "task = \"faults::sleep\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 10\nargs = [1.0]\n";
+        fs::write(&spec, text).expect("it can be written");
+        let mut job = scene.job(&["run", &spec], &address);
+        assert_eq!(job.line(), "1.0");
+        // Twice: what runs is stopped, here alone.
+        let mut stopped = scene.agents.remove(0);
+        stopped.signal(Signal::SIGTERM);
+        stopped.wait_for("finishing what runs");
+        stopped.signal(Signal::SIGTERM);
+        stopped.wait_for("stopping what runs");
+        assert_eq!(stopped.finish().signal(), Some(Signal::SIGTERM));
+        let end = job.finish();
+        assert_eq!((end.code(), end.lines().len()), (Some(0), 9), "{}", end.stderr);
+        scene.end();
+    }
+
     fn clusters_show_who_runs_what() {
         let Some(mut scene) = Scene::start(2) else { return };
         let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());

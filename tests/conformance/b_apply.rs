@@ -90,7 +90,8 @@ procession_harness::cases! {
             let text = error.to_string();
             assert!(text.contains("no luck") && text.contains("tasks.rs:"), "{text}");
             let backtrace = error.backtrace().expect("a panic has a stack");
-            assert!(backtrace.contains("tasks::fail"), "{backtrace}");
+            // Where a compiler has made it part of another function its name is without its module.
+            assert!(backtrace.contains("fail\n") && backtrace.contains("tasks.rs:"), "{backtrace}");
         });
     }
 

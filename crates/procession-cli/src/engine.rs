@@ -47,6 +47,8 @@ pub(crate) enum News {
     /// Of a process of this machine.
     Worker(Event),
     Agent(AgentNews),
+    /// The broker is gone, or there again.
+    Broker(bool),
 }
 
 /// An agent that takes part.
@@ -116,6 +118,14 @@ impl Engine {
         match self {
             Engine::Local(_) => Vec::new(),
             Engine::Agents(agents) => agents.present(),
+        }
+    }
+
+    /// Items that have an outcome, whether it was their turn or not.
+    pub(crate) fn ended(&self) -> u64 {
+        match self {
+            Engine::Local(pool) => pool.stats().workers.iter().map(|worker| worker.completed).sum(),
+            Engine::Agents(agents) => agents.answered(),
         }
     }
 

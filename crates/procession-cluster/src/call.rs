@@ -168,6 +168,8 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
             Event::Connected(is_connected) => {
                 if is_connected {
                     master.connected(now);
+                } else {
+                    master.disconnected();
                 }
                 connections.push(is_connected);
             }
@@ -258,6 +260,12 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
     #[must_use]
     pub fn agents(&self) -> Vec<AgentStatus> {
         self.master.status()
+    }
+
+    /// Items that have an outcome, whether it was their turn or not.
+    #[must_use]
+    pub fn answered_items(&self) -> u64 {
+        self.master.answered_items()
     }
 
     /// What the job is called at the broker.

@@ -285,6 +285,11 @@ impl Master {
         Some((payload, outcome))
     }
 
+    /// Items that have an outcome, whether it was yielded or not.
+    pub(crate) fn answered_items(&self) -> u64 {
+        self.yielded + self.ready.len() as u64
+    }
+
     /// Every item taken in so far has been yielded.
     pub(crate) fn is_settled(&self) -> bool {
         self.yielded == self.pushed
@@ -350,6 +355,11 @@ impl Master {
     pub(crate) fn connected(&mut self, now: Duration) {
         self.up_since = now;
         self.fleet.connected(now);
+    }
+
+    /// The broker is away.
+    pub(crate) fn disconnected(&mut self) {
+        self.fleet.disconnected();
     }
 
     /// An answer is on its way, and others may be behind it.

@@ -15,7 +15,8 @@ const ALIVE_EVERY: Duration = Duration::from_millis(100);
 
 const GOES_ON: u8 = 0;
 const DRAINS: u8 = 1;
-const STOPS: u8 = 2;
+const ABANDONS: u8 = 2;
+const STOPS: u8 = 3;
 
 /// What a runner says.
 pub(crate) enum Said {
@@ -69,7 +70,12 @@ impl Reins {
         self.0.fetch_max(DRAINS, Ordering::Relaxed);
     }
 
-    /// What runs is stopped.
+    /// What runs is stopped, here: another agent may run it.
+    pub(crate) fn abandon(&self) {
+        self.0.fetch_max(ABANDONS, Ordering::Relaxed);
+    }
+
+    /// What runs is stopped, everywhere.
     pub(crate) fn stop(&self) {
         self.0.fetch_max(STOPS, Ordering::Relaxed);
     }
@@ -102,7 +108,7 @@ impl Runner {
             let asked = reins.0.load(Ordering::Relaxed);
             if asked > obeyed {
                 obeyed = asked;
-                if asked == STOPS { stream.cancel() } else { stream.drain() }
+                if asked >= ABANDONS { stream.cancel() } else { stream.drain() }
             }
             match stream.next_timeout(ALIVE_EVERY) {
                 None => {}
@@ -116,7 +122,7 @@ impl Runner {
                     lost.extend(outcome.as_ref().err().and_then(|error| self.loss(at, error)));
                     let at = usize::try_from(at).unwrap_or(usize::MAX);
                     match fates.get_mut(at).filter(|fate| fate.is_none()) {
-                        Some(fate) => *fate = Some(self.fate(outcome)),
+                        Some(fate) => *fate = Some(self.fate(outcome, obeyed == ABANDONS)),
                         // The call as a whole was refused.
                         None => broken = broken.or_else(|| outcome.err().map(|error| error.to_string())),
                     }
@@ -147,7 +153,8 @@ impl Runner {
         Some(figures)
     }
 
-    fn fate(&self, outcome: Result<Payload, Error>) -> Fate {
+    /// `is_abandoned`: what was stopped was so here alone.
+    fn fate(&self, outcome: Result<Payload, Error>, is_abandoned: bool) -> Fate {
         let error = match outcome {
             Ok(value) => return Fate::Value(value),
             Err(error) => error,
@@ -157,7 +164,7 @@ impl Runner {
         if is_given_up && error.attempts() == 0 {
             return Fate::NotBegun;
         }
-        if is_of_pool(&error) {
+        if is_of_pool(&error) || (is_given_up && is_abandoned) {
             // It was to start again, and another pool can do that.
             return if self.at_most_once { Fate::Lost } else { Fate::NotBegun };
         }

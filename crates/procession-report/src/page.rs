@@ -279,7 +279,7 @@ fn workers(survey: &Survey) -> Markup {
                 @if !survey.agents.is_empty() {
                     h3 { "Agents" }
                     (tables::open(
-                        ["agent", "workers", "there for", "left", "items", "without a value", "busy"],
+                        ["agent", "workers", "there for", "left", "items", "without a value", "busy while there"],
                         &survey.agents.rows(),
                     ))
                 }

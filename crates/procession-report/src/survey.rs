@@ -120,8 +120,10 @@ impl Survey {
             if let Some(start) = item.started_at
                 && let Ok(at) = spans.binary_search_by_key(&item.session, |span| span.session)
             {
-                spans[at].include(start);
-                spans[at].include(start + item.wall_s.unwrap_or(0.0));
+                // What agents ran while no master was there began, and may have ended, before its session.
+                let begun = if sessions[at].workers == 0 { seconds(sessions[at].started_at) } else { start };
+                spans[at].include(start.max(begun));
+                spans[at].include((start + item.wall_s.unwrap_or(0.0)).max(begun));
             }
             Ok(())
         })?;
@@ -180,8 +182,7 @@ pub(crate) fn spans(sessions: &[Session]) -> Vec<Span> {
 fn notes(sessions: &[Session], spans: &[Span]) -> Vec<String> {
     let mut notes = Vec::new();
     for (session, span) in sessions.iter().zip(spans) {
-        // What agents had in hand when their master was killed began before the next one did.
-        if session.workers > 0 && span.start < seconds(session.started_at) - CLOCK_SLACK_S {
+        if span.start < seconds(session.started_at) - CLOCK_SLACK_S {
             let back = crate::words::duration(seconds(session.started_at) - span.start);
             notes.push(format!(
                 "The machine's clock went back by {back} or more in session {}: times there are as it gave them.",

@@ -166,25 +166,30 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// How many items of a session have an outcome, and how many of them have ended since a time.
+    /// How many items of a session have ended since it began, and since a time. With agents others may have ended before: when
+    /// no master heard them.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
     pub fn done(&self, session: i64, since: SystemTime) -> Result<(u64, u64), Error> {
-        let query =
-            "SELECT count(*), count(*) FILTER (WHERE started_at + wall_s >= ?2) FROM item WHERE session = ?1";
+        let query = "SELECT count(*), count(*) FILTER (WHERE item.started_at + wall_s >= ?2) FROM item
+                     JOIN session ON session.id = item.session
+                     WHERE session = ?1 AND coalesce(item.started_at + wall_s >= session.started_at, 1)";
         let done = self
             .connection()
             .query_row(query, params![session, seconds(since)], |row| Ok((row.get(0)?, row.get(1)?)));
         Ok(done?)
     }
 
-    /// How many items of a session have an outcome, by the slot of their worker.
+    /// How many items of a session have ended since it began, by the slot of their worker.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
     pub fn done_by_slot(&self, session: i64) -> Result<Vec<(u32, u64)>, Error> {
-        let query = "SELECT slot, count(*) FROM item WHERE session = ?1 AND slot IS NOT NULL GROUP BY slot";
+        let query = "SELECT slot, count(*) FROM item JOIN session ON session.id = item.session
+                     WHERE session = ?1 AND slot IS NOT NULL
+                           AND coalesce(item.started_at + wall_s >= session.started_at, 1)
+                     GROUP BY slot";
         let mut query = self.connection().prepare(query)?;
         let rows = query.query_map([session], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -1,6 +1,6 @@
 //! What is on record of agents: who was there, from when to when, and what their workers did.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use procession_store::{
     AgentChange, AgentNews, AgentStay, Ending, Item, Job, Key, Leaving, Reader, RunDir, Seating, Writer,
@@ -48,7 +48,8 @@ fn agents_come_and_go_and_end_with_their_session() {
 fn items_are_counted_by_worker_and_by_time() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("run");
-    let at = |seconds: u64| UNIX_EPOCH + Duration::from_secs(1_000 + seconds);
+    let now = SystemTime::now();
+    let at = |seconds: u64| now + Duration::from_secs(seconds);
     let item = |index: u64, slot, started_at: SystemTime| Item {
         slot,
         started_at: Some(started_at),
@@ -57,7 +58,12 @@ fn items_are_counted_by_worker_and_by_time() {
     };
     for (session, items) in [
         vec![item(0, Some(7), at(0))],
-        vec![item(1, Some(7), at(0)), item(2, Some(7), at(9)), item(3, None, at(9))],
+        vec![
+            item(1, Some(7), at(0)),
+            item(2, Some(7), at(9)),
+            item(3, None, at(9)),
+            item(4, Some(7), now - Duration::from_secs(9)),
+        ],
     ]
     .into_iter()
     .enumerate()

@@ -132,6 +132,11 @@ impl Agents {
         self.sight.present()
     }
 
+    /// Items that have an outcome.
+    pub(crate) fn answered(&self) -> u64 {
+        self.sight.answered()
+    }
+
     pub(super) fn call<I: Iterator<Item = Option<Payload>>>(
         &self,
         job: &Job,
@@ -188,7 +193,9 @@ impl<I: Iterator<Item = Option<Payload>>> AgentsCall<I> {
             });
         }
         self.sight.look(Instant::now(), || self.stream.agents());
+        self.sight.note_answered(self.stream.answered_items());
         for is_connected in self.stream.take_connections() {
+            self.sight.connected(is_connected);
             let said = if is_connected {
                 "the broker is there again"
             } else {
@@ -232,7 +239,11 @@ impl<I: Iterator<Item = Option<Payload>>> AgentsCall<I> {
 fn words(notice: &Notice) -> String {
     terminal::printable(&match notice {
         Notice::Alone => {
-            format!("no agent is there yet: start some with `{} agent --engine URL`", terminal::program())
+            let program = terminal::program();
+            format!(
+                "no agent takes part in this job: start some with `{program} agent --engine URL`, unless those at this broker are busy \
+                 with another"
+            )
         }
         Notice::Joined(Seats { agent, workers, .. }) => {
             format!("agent {agent} takes part, with {}", counted(u64::from(*workers), "worker"))

@@ -51,6 +51,10 @@ impl Agents {
         match *self {}
     }
 
+    pub(crate) fn answered(&self) -> u64 {
+        match *self {}
+    }
+
     pub(crate) fn present(&self) -> Vec<Present> {
         match *self {}
     }

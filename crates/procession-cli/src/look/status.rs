@@ -27,6 +27,9 @@ struct Facts {
     /// Who has the directory.
     holder: Option<String>,
     pace: Option<Pace>,
+    /// Of all sessions.
+    stays: Vec<AgentStay>,
+    /// Of the last one.
     agents: Vec<Agent>,
 }
 
@@ -72,19 +75,18 @@ impl Facts {
         let moment = reader.hold()?;
         let (job, sessions, tally) = (reader.job()?, reader.sessions()?, reader.tally()?);
         let holder = procession_store::holder(&command.dir);
-        let (mut pace, mut agents) = (None, Vec::new());
+        let (mut pace, mut agents, all) = (None, Vec::new(), reader.agents()?);
         if let Some(last) = sessions.last() {
             let (is_running, now) = (is_running(last, holder.as_deref()), SystemTime::now());
             pace = Pace::of(last, is_running, reader.done(last.id, now - LATELY)?, now);
-            let stays =
-                reader.agents()?.into_iter().filter(|stay| stay.session == last.id).collect::<Vec<_>>();
+            let stays: Vec<AgentStay> = all.iter().filter(|stay| stay.session == last.id).cloned().collect();
             if !stays.is_empty() {
                 let end = last.ended_at.or(is_running.then_some(now));
                 agents = Agent::all(stays, &reader.done_by_slot(last.id)?, end, is_running);
             }
         }
         drop(moment);
-        Ok(Facts { job, sessions, tally, holder, pace, agents })
+        Ok(Facts { job, sessions, tally, holder, pace, stays: all, agents })
     }
 }
 
@@ -155,7 +157,7 @@ fn rate(items: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { items as f64 / time.as_secs_f64() }
 }
 
-fn as_text(Facts { job, sessions, tally, holder, pace, agents }: &Facts) -> String {
+fn as_text(Facts { job, sessions, tally, holder, pace, stays, agents }: &Facts) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<9} {}", printable(value));
@@ -193,7 +195,7 @@ fn as_text(Facts { job, sessions, tally, holder, pace, agents }: &Facts) -> Stri
         line("rate", &pace.lately().map_or(whole, lately));
     }
     for session in sessions {
-        line("session", &described(session, holder.as_deref(), agents));
+        line("session", &described(session, holder.as_deref(), stays));
     }
     for agent in agents {
         line("agent", &agent.described());
@@ -201,16 +203,16 @@ fn as_text(Facts { job, sessions, tally, holder, pace, agents }: &Facts) -> Stri
     text
 }
 
-fn described(session: &Session, holder: Option<&str>, agents: &[Agent]) -> String {
+fn described(session: &Session, holder: Option<&str>, stays: &[AgentStay]) -> String {
     let Session { id, started_at, workers, .. } = session;
     // Those that it had to the end, or has.
-    let here = || agents.iter().filter(|agent| agent.stay.session == *id && agent.stay.leaving.is_none());
+    let here = || stays.iter().filter(|stay| stay.session == *id && stay.leaving.is_none());
     let who = match *workers {
         0 if here().count() > 0 => {
-            let all = here().map(|agent| u64::from(agent.stay.workers)).sum();
+            let all = here().map(|stay| u64::from(stay.workers)).sum();
             format!("{} with {}, master", counted(here().count() as u64, "agent"), counted(all, "worker"))
         }
-        0 => "agents, master".to_owned(),
+        0 => "no agents, master".to_owned(),
         workers => counted(u64::from(workers), "worker"),
     };
     let start = format!("{id}: {}, {who} on {}", moment(*started_at), session.host);
@@ -234,7 +236,7 @@ fn span(start: SystemTime, end: SystemTime) -> Duration {
     end.duration_since(start).unwrap_or_default()
 }
 
-fn as_json(Facts { job, sessions, tally, holder, pace, agents }: &Facts) -> String {
+fn as_json(Facts { job, sessions, tally, holder, pace, agents, .. }: &Facts) -> String {
     let seconds = |time: SystemTime| {
         time.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
     };

@@ -78,6 +78,12 @@ enum Line<'a> {
         first_worker: u32,
         workers: u32,
     },
+    BrokerLost {
+        at: f64,
+    },
+    BrokerBack {
+        at: f64,
+    },
     AgentLeft {
         at: f64,
         agent: &'a str,
@@ -253,6 +259,12 @@ impl Events {
     /// The agents of earlier sessions: their items are told of again.
     pub(super) fn recall(&mut self, stays: &[AgentStay]) {
         self.seating = Seating::of(stays);
+    }
+
+    /// The broker is gone, or there again.
+    pub(super) fn broker(&mut self, is_there: bool) -> Result<(), Stop> {
+        let at = now();
+        self.write(&if is_there { Line::BrokerBack { at } } else { Line::BrokerLost { at } })
     }
 
     /// Something became of an agent.

@@ -395,6 +395,7 @@ impl Record {
     fn heard(&mut self, news: News) -> Result<(), Stop> {
         match news {
             News::Worker(event) => self.heard_of_worker(event),
+            News::Broker(is_there) => self.tell_events(|stream| stream.broker(is_there)),
             News::Agent(news) => {
                 let told = self.tell_events(|stream| stream.agent(&news));
                 if let Some((writer, _)) = &mut self.store {

@@ -139,9 +139,12 @@ impl Stay {
                 self.leases.drain();
             }
             if leaves {
-                let stops = asked == Request::Stop || matches!(state, JobState::Stops | JobState::Ended);
                 for InHand { reins, .. } in self.in_hand.values() {
-                    if stops { reins.stop() } else { reins.drain() }
+                    match state {
+                        JobState::Stops | JobState::Ended => reins.stop(),
+                        JobState::Open | JobState::Drains if asked == Request::Stop => reins.abandon(),
+                        JobState::Open | JobState::Drains => reins.drain(),
+                    }
                 }
             }
             if said.is_none_or(|said| said.elapsed() >= self.lease / 3) && state != JobState::Ended {

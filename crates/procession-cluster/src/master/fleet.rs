@@ -120,6 +120,8 @@ pub(super) struct Fleet {
     slots: u32,
     notices: Vec<Notice>,
     is_alone_said: bool,
+    /// Nothing can be heard of anybody.
+    is_cut_off: bool,
     last_broken: Option<String>,
     /// What was said last of the broker, and when.
     trouble: Option<(String, Duration)>,
@@ -152,6 +154,7 @@ impl Fleet {
             slots: 0,
             notices: Vec::new(),
             is_alone_said: false,
+            is_cut_off: false,
             last_broken: None,
             trouble: None,
             moved: Duration::ZERO,
@@ -214,8 +217,12 @@ impl Fleet {
 
     /// What agents have said before, nobody has heard.
     pub(super) fn connected(&mut self, now: Duration) {
-        self.moved = now;
+        (self.moved, self.is_cut_off) = (now, false);
         self.agents.values_mut().for_each(|agent| agent.heard = now);
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.is_cut_off = true;
     }
 
     pub(super) fn trouble(&mut self, what: String, now: Duration) {
@@ -246,6 +253,9 @@ impl Fleet {
     }
 
     pub(super) fn tick(&mut self, now: Duration) {
+        if self.is_cut_off {
+            return;
+        }
         let gone = self.lease * GONE_LEASES;
         let silent: Vec<String> = self
             .agents
@@ -343,6 +353,22 @@ mod tests {
         let b = seats("b", 3, 2);
         assert_eq!(joined, [b.clone(), seats("a", 5, 4), seats("earlier", 0, 3), b]);
         assert_eq!((fleet.slot("a", 3), fleet.slot("a", 4), fleet.slot("nobody", 0)), (Some(8), None, None));
+    }
+
+    #[test]
+    fn nobody_is_gone_as_long_as_nobody_can_be_heard() {
+        let mut fleet = Fleet::new(Duration::from_secs(1));
+        let at = Duration::from_secs;
+        fleet.heard(hello("a", 1), at(0));
+        fleet.take_notices();
+        fleet.disconnected();
+        fleet.tick(at(60));
+        fleet.connected(at(61));
+        fleet.tick(at(62));
+        assert_eq!((fleet.take_notices(), fleet.agents()), (Vec::new(), 1));
+        fleet.tick(at(64));
+        let gone = Notice::Silent { agent: "a".to_owned() };
+        assert_eq!(fleet.take_notices(), [gone, Notice::Alone]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! each, for the record.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ pub(super) struct Sight {
     present: Arc<Mutex<Vec<Present>>>,
     /// As many as there were at most.
     workers: Arc<AtomicUsize>,
+    /// Items that have an outcome.
+    answered: Arc<AtomicU64>,
     looked: Option<Instant>,
 }
 
@@ -37,6 +39,21 @@ impl Sight {
 
     pub(super) fn workers(&self) -> usize {
         self.workers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_answered(&self, items: u64) {
+        self.answered.store(items, Ordering::Relaxed);
+    }
+
+    /// Passes on that the broker is gone, or there again.
+    pub(super) fn connected(&self, is_connected: bool) {
+        if let Some(told) = &self.told {
+            let _ = told.send(News::Broker(is_connected));
+        }
     }
 
     /// Passes on who came and who is gone.
