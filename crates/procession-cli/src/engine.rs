@@ -43,6 +43,7 @@ pub(crate) enum Engine {
 }
 
 /// What an engine tells of who runs items.
+#[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "agents alone tell the rest"))]
 pub(crate) enum News {
     /// Of a process of this machine.
     Worker(Event),

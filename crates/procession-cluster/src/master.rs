@@ -11,7 +11,7 @@ mod terms;
 mod tests;
 mod winding_up;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use procession::{ErrorKind, ErrorReport};
@@ -318,26 +318,6 @@ impl Master {
     /// From now on each item of a chunk may run for so long.
     pub(crate) fn set_timeout(&mut self, timeout: Duration) {
         self.settings.timeout = Some(timeout);
-    }
-
-    /// What was there before this master: chunks, and answers.
-    pub(crate) fn recover(&mut self, mut chunks: Vec<Chunk>, answers: Vec<(ChunkId, Answer)>, now: Duration) {
-        for (id, answer) in &answers {
-            self.earlier.answer(*id, answer, &[]);
-        }
-        self.keep_earlier();
-        // A chunk that was not acknowledged gets no other answer. Of several with an item, the latest has it.
-        let answered: HashSet<ChunkId> = answers.iter().map(|(id, _)| *id).collect();
-        chunks.retain(|chunk| !answered.contains(&chunk.id));
-        chunks.sort_by_key(|chunk| chunk.id);
-        for chunk in chunks {
-            self.earlier.chunk(chunk, now);
-        }
-    }
-
-    /// Which seats agents had with earlier masters, and from which on there are others.
-    pub(crate) fn recall(&mut self, seats: Vec<Seats>, first: u32) {
-        self.fleet.recall(seats, first);
     }
 
     /// An agent has said that it is there.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use super::Piece;
+use super::{Master, Piece, Seats};
 use crate::chunk::{Answer, Chunk, ChunkId, Fate, Figures};
 
 /// See the module.
@@ -164,5 +164,27 @@ impl Earlier {
             }
         }
         Some(left)
+    }
+}
+
+impl Master {
+    /// What was there before this master: chunks, and answers.
+    pub(crate) fn recover(&mut self, mut chunks: Vec<Chunk>, answers: Vec<(ChunkId, Answer)>, now: Duration) {
+        for (id, answer) in &answers {
+            self.earlier.answer(*id, answer, &[]);
+        }
+        self.keep_earlier();
+        // A chunk that was not acknowledged gets no other answer. Of several with an item, the latest has it.
+        let answered: HashSet<ChunkId> = answers.iter().map(|(id, _)| *id).collect();
+        chunks.retain(|chunk| !answered.contains(&chunk.id));
+        chunks.sort_by_key(|chunk| chunk.id);
+        for chunk in chunks {
+            self.earlier.chunk(chunk, now);
+        }
+    }
+
+    /// Which seats agents had with earlier masters, and from which on there are others.
+    pub(crate) fn recall(&mut self, seats: Vec<Seats>, first: u32) {
+        self.fleet.recall(seats, first);
     }
 }
