@@ -41,6 +41,14 @@ impl Scene {
     }
 }
 
+/// A job of so many items that sleep for so many seconds.
+fn write_sleeps(spec: &str, items: u32, seconds: f64) {
+    let text = format!(
+        "task = \"faults::sleep\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = {items}\nargs = [{seconds:?}]\n"
+    );
+    fs::write(spec, text).expect("it can be written");
+}
+
 fn check_same(here: &Finished, there: &Finished) {
     assert_eq!(here.code(), there.code(), "{}", there.stderr);
     assert_eq!(here.stdout, there.stdout, "{}", there.stderr);
@@ -98,8 +106,7 @@ procession_harness::cases! {
         let Some(mut scene) = Scene::start(3) else { return };
         let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());
         let spec = within(&folder, "job.toml");
-        let text = "task = \"faults::sleep\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 80\nargs = [0.05]\n";
-        fs::write(&spec, text).expect("it can be written");
+        write_sleeps(&spec, 80, 0.05);
         let here = run(&["run", &spec, "--no-progress"]);
         let mut there = scene.job(&["run", &spec], &address);
         (0..10).for_each(|_| drop(there.line()));
@@ -120,8 +127,7 @@ procession_harness::cases! {
         let Some(mut scene) = Scene::start(2) else { return };
         let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());
         let spec = within(&folder, "job.toml");
-        let text = "task = \"faults::sleep\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 10\nargs = [1.0]\n";
-        fs::write(&spec, text).expect("it can be written");
+        write_sleeps(&spec, 10, 1.0);
         let mut job = scene.job(&["run", &spec], &address);
         assert_eq!(job.line(), "1.0");
         // Twice: what runs is stopped, here alone.
@@ -154,9 +160,8 @@ procession_harness::cases! {
         assert!(items.len() == 60 && items.iter().all(|item| names.contains(&item["agent"].as_str().unwrap_or_default())));
         let lost: Vec<_> = items.iter().filter(|item| item["outcome"] == "worker_lost").collect();
         assert!(lost.len() == 3 && lost.iter().all(|item| item["started_at"].is_f64()), "{lost:?}");
-        // While it runs: who has what, also of one that is gone and of one that comes back.
-        let text = "task = \"faults::sleep\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 400\nargs = [0.05]\n";
-        fs::write(&spec, text).expect("it can be written");
+        // While it runs: who has what, also of one that is gone.
+        write_sleeps(&spec, 400, 0.05);
         let [dir, page, trace] = ["second", "report.html", "trace.json"].map(|name| within(&folder, name));
         let mut job = scene.job(&["run", &spec, "--run-dir", &dir], &address);
         let agents = || {
@@ -196,8 +201,7 @@ procession_harness::cases! {
         let Some(mut scene) = Scene::start(2) else { return };
         let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());
         let spec = within(&folder, "job.toml");
-        let text = "task = \"faults::sleep\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 300\nargs = [0.05]\n";
-        fs::write(&spec, text).expect("it can be written");
+        write_sleeps(&spec, 300, 0.05);
         let mut job = scene.job(&["run", &spec], &address);
         (0..10).for_each(|_| drop(job.line()));
         scene.broker.kill();

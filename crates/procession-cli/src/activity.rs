@@ -105,7 +105,7 @@ impl Activity {
         let total = self.whole.as_ref().and_then(|whole| whole.total);
         let (running, set_aside) = (self.running(), self.numbers.set_aside_items());
         // Outcomes that wait for their turn are done; the tally does not know of them yet.
-        let ended = self.engine.ended();
+        let ended = workers.iter().map(|worker| worker.completed).sum::<u64>() + self.engine.answered();
         let done = tally.items().max((set_aside + ended).saturating_sub(tally.retried));
         let done = done.min(total.unwrap_or(u64::MAX));
         let rate = rate(running, done.saturating_sub(set_aside));

@@ -122,10 +122,10 @@ impl Engine {
         }
     }
 
-    /// Items that have an outcome, whether it was their turn or not.
-    pub(crate) fn ended(&self) -> u64 {
+    /// Items that agents have answered, whether it was their turn or not.
+    pub(crate) fn answered(&self) -> u64 {
         match self {
-            Engine::Local(pool) => pool.stats().workers.iter().map(|worker| worker.completed).sum(),
+            Engine::Local(_) => 0,
             Engine::Agents(agents) => agents.answered(),
         }
     }

@@ -250,12 +250,6 @@ impl<I: Iterator<Item = Option<(u64, Payload)>>> ClusterStream<I> {
         std::mem::take(&mut self.connections)
     }
 
-    /// Agents and workers that there are now.
-    #[must_use]
-    pub fn fleet(&self) -> (usize, u32) {
-        (self.master.agents(), self.master.workers())
-    }
-
     /// The agents that there are now, by name.
     #[must_use]
     pub fn agents(&self) -> Vec<AgentStatus> {

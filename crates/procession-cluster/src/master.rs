@@ -362,18 +362,9 @@ impl Master {
         self.fleet.broken()
     }
 
-    /// Workers of all agents that are there.
-    pub(crate) fn workers(&self) -> u32 {
-        self.fleet.workers()
-    }
-
     /// The agents that are there.
     pub(crate) fn status(&self) -> Vec<AgentStatus> {
         self.fleet.status()
-    }
-
-    pub(crate) fn agents(&self) -> usize {
-        self.fleet.agents()
     }
 
     /// Time has passed; `queue` is the latest that is known of the broker's.

@@ -49,7 +49,7 @@ pub(crate) enum Parting {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// There is no agent so far.
+    /// There is no agent, or none any more.
     Alone,
     /// An agent takes part: its name, and its workers among those of all agents.
     Joined(Seats),
@@ -278,10 +278,6 @@ impl Fleet {
         u32::try_from(self.workers).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn agents(&self) -> usize {
-        self.agents.len()
-    }
-
     pub(super) fn broken(&self) -> Option<&str> {
         self.last_broken.as_deref().filter(|_| self.agents.is_empty())
     }
@@ -365,7 +361,7 @@ mod tests {
         fleet.tick(at(60));
         fleet.connected(at(61));
         fleet.tick(at(62));
-        assert_eq!((fleet.take_notices(), fleet.agents()), (Vec::new(), 1));
+        assert_eq!((fleet.take_notices(), fleet.status().len()), (Vec::new(), 1));
         fleet.tick(at(64));
         let gone = Notice::Silent { agent: "a".to_owned() };
         assert_eq!(fleet.take_notices(), [gone, Notice::Alone]);

@@ -110,7 +110,7 @@ fn silence_counts_from_when_the_broker_was_there_again_and_to_when_it_was_asked(
     let queue = |asked| Some(Queue { waiting: 0, has_consumer: true, asked: at(asked) });
     // Away for longer than three leases.
     master.connected(at(20));
-    assert_eq!((master.workers(), master.take_notices().len()), (1, 1));
+    assert_eq!((master.status().len(), master.take_notices().len()), (1, 1));
     for seconds in [20, 28] {
         master.tick(queue(seconds), at(seconds));
         assert_eq!(all(&mut master), [], "{seconds} s");

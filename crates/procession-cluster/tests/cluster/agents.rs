@@ -20,7 +20,7 @@ procession_harness::cases! {
         let mut job = scene.job(square_slowly.info(), squares(60, 20), single);
         let mut seen = 0;
         while let Some(next) = job.next_timeout(LEASE * 20).expect("the job goes on").expect("it does not stall") {
-            seen = seen.max(job.fleet().0);
+            seen = seen.max(job.agents().len());
             assert!(next.1.is_ok());
         }
         assert_eq!(seen, 2);

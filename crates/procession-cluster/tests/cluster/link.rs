@@ -2,24 +2,46 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How often a line looks whether it is cut, or at its end.
+/// A line on which nothing comes looks so often whether it is cut, or at its end.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// See the module. It ends when this is dropped.
 pub(crate) struct Link {
     port: u16,
-    state: Arc<State>,
+    line: Arc<Line>,
 }
 
-#[derive(Default)]
-struct State {
-    is_cut: AtomicBool,
-    is_over: AtomicBool,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Whole,
+    Cut,
+    Over,
+}
+
+struct Line {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Line {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn become_now(&self, state: State) {
+        *self.state() = state;
+        self.changed.notify_all();
+    }
+
+    /// Waits as long as it is cut; whether it is at its end then.
+    fn is_over(&self) -> bool {
+        let state = self.changed.wait_while(self.state(), |state| *state == State::Cut);
+        *state.unwrap_or_else(PoisonError::into_inner) == State::Over
+    }
 }
 
 impl Link {
@@ -28,26 +50,22 @@ impl Link {
         let target = address.strip_prefix("nats://").expect("an address of a broker").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port to spare");
         let port = listener.local_addr().expect("it has one").port();
-        listener.set_nonblocking(true).expect("a listener can be asked");
-        let state = Arc::new(State::default());
-        let shared = Arc::clone(&state);
+        let line = Arc::new(Line { state: Mutex::new(State::Whole), changed: Condvar::new() });
+        let shared = Arc::clone(&line);
         thread::spawn(move || {
-            while !shared.is_over.load(Ordering::Relaxed) {
-                match listener.accept() {
-                    Ok((near, _)) => {
-                        let Ok(far) = TcpStream::connect(&target) else { continue };
-                        for (from, to) in [(&near, &far), (&far, &near)] {
-                            let ends = (from.try_clone(), to.try_clone());
-                            let (Ok(from), Ok(to)) = ends else { continue };
-                            let shared = Arc::clone(&shared);
-                            thread::spawn(move || carry(from, to, &shared));
-                        }
-                    }
-                    Err(_) => thread::sleep(LOOK_EVERY),
+            for near in listener.incoming() {
+                if *shared.state() == State::Over {
+                    break;
+                }
+                let (Ok(near), Ok(far)) = (near, TcpStream::connect(&target)) else { continue };
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || carry(from, to, &shared));
                 }
             }
         });
-        Link { port, state }
+        Link { port, line }
     }
 
     pub(crate) fn address(&self) -> String {
@@ -56,32 +74,26 @@ impl Link {
 
     /// Nothing comes through any more, in either direction, on what is open and on what is opened.
     pub(crate) fn cut(&self) {
-        self.state.is_cut.store(true, Ordering::Relaxed);
+        self.line.become_now(State::Cut);
     }
 
     pub(crate) fn heal(&self) {
-        self.state.is_cut.store(false, Ordering::Relaxed);
+        self.line.become_now(State::Whole);
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.state.is_over.store(true, Ordering::Relaxed);
+        self.line.become_now(State::Over);
+        // Whoever listens looks when somebody comes.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, state: &State) {
-    let timeout = from.set_nonblocking(false).and_then(|()| from.set_read_timeout(Some(LOOK_EVERY)));
-    timeout.expect("a socket has a timeout");
+fn carry(mut from: TcpStream, mut to: TcpStream, line: &Line) {
+    from.set_read_timeout(Some(LOOK_EVERY)).expect("a socket has a timeout");
     let mut bytes = [0; 16 << 10];
-    loop {
-        if state.is_over.load(Ordering::Relaxed) {
-            break;
-        }
-        if state.is_cut.load(Ordering::Relaxed) {
-            thread::sleep(LOOK_EVERY);
-            continue;
-        }
+    while !line.is_over() {
         match from.read(&mut bytes) {
             Ok(0) => break,
             Ok(len) => {

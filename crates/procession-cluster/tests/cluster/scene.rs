@@ -150,9 +150,9 @@ impl Scene {
         let items = std::iter::from_fn(move || if gate.get() { items.next().map(Some) } else { Some(None) });
         let mut job = self.cluster().stream(task, items, options).expect("the broker takes it");
         let begun = Instant::now();
-        while job.fleet().0 < self.agents.borrow().len() {
+        while job.agents().len() < self.agents.borrow().len() {
             assert!(job.next_timeout(LEASE / 10).expect("the job goes on").is_none(), "nothing has come in");
-            assert!(begun.elapsed() < LIMIT, "{:?} agents of {}", job.fleet(), self.agents.borrow().len());
+            assert!(begun.elapsed() < LIMIT, "{:?} of {}", job.agents(), self.agents.borrow().len());
         }
         is_open.set(true);
         job

@@ -85,7 +85,7 @@ impl Site {
         let (mut settled, patience) = (Instant::now(), Duration::from_millis(100));
         while settled.elapsed() < REST {
             job.next_timeout(patience)?;
-            if job.fleet().0 < agents.0.len() {
+            if job.agents().len() < agents.0.len() {
                 settled = Instant::now();
             }
         }

@@ -15,7 +15,7 @@ use super::super::{News, Present};
 /// How often it is looked at what agents have in hand. They say so every third of a lease.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// See the module. Cheap to clone; `present` and `workers` are what all clones share.
+/// See the module. Cheap to clone; what is behind an `Arc` is what all clones share.
 #[derive(Clone, Default)]
 pub(super) struct Sight {
     told: Option<Sender<News>>,
