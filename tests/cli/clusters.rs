@@ -245,17 +245,62 @@ procession_harness::cases! {
         scene.end();
     }
 
+    fn clusters_forget_a_job_that_nobody_goes_on_with() {
+        let Some(scene) = Scene::start(1) else { return };
+        let (folder, address) = (tempfile::tempdir().expect("a temporary folder"), scene.broker.address());
+        let [spec, dir] = ["job.toml", "run"].map(|name| within(&folder, name));
+        write_sleeps(&spec, 300, 0.1);
+        let plan = run(&["run", &spec, "--engine", &address, "--dry-run"]);
+        assert!(plan.stdout.contains(&format!("workers   those of agents, by {address}\n")), "{plan:?}");
+        let list = ["jobs", "--engine", &address];
+        let listed = || {
+            let end = run(&[&list[..], &["--json"]].concat());
+            assert_eq!(end.code(), Some(0), "{}", end.stderr);
+            let json = |line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON");
+            end.lines().into_iter().map(json).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(), Vec::<serde_json::Value>::new());
+        let mut job = scene.job(&["run", &spec, "--run-dir", &dir], &address);
+        assert_eq!(job.line(), "0.1");
+        let name = fs::read_to_string(within(&folder, "run/cluster-job")).expect("it was written");
+        let forget = [&list[..], &["--forget", &name]].concat();
+        let end = run(&forget);
+        assert_eq!(end.code(), Some(2), "{}", end.stderr);
+        assert!(end.stderr.contains("has a master that listens to its agents: stop that first"), "{}", end.stderr);
+        let text = run(&list).stdout;
+        assert!(text.starts_with(&name) && text.contains("faults::sleep: its master is there; "), "{text}");
+        job.signal(Signal::SIGKILL);
+        job.finish();
+        let [left] = &listed()[..] else { panic!("{:?}", listed()) };
+        assert!(left["job"] == *name && left["has_master"] == false, "{left}");
+        assert!(left["chunks_waiting"].as_u64() > Some(0) && left["bytes"].as_u64() > Some(0), "{left}");
+        let end = run(&forget);
+        assert_eq!((end.code(), end.stdout.as_str()), (Some(0), ""), "{}", end.stderr);
+        assert_eq!(listed(), Vec::<serde_json::Value>::new());
+        let end = run(&forget);
+        assert_eq!(end.code(), Some(2), "{}", end.stderr);
+        assert!(end.stderr.contains(&format!("the broker has no job {name}")), "{}", end.stderr);
+        // The agent is free, and what was forgotten only runs again.
+        let end = scene.job(&["run", &spec, "--run-dir", &dir, "--resume"], &address).finish();
+        assert_eq!((end.code(), end.lines().len()), (Some(0), 300), "{}", end.stderr);
+        scene.end();
+    }
+
     fn clusters_refuse_what_concerns_this_machine_and_secrets_in_addresses() {
         let job = example("pi.toml");
         let words = ["run", &job, "--engine", "nats://127.0.0.1:9"];
-        let end = run(&[&words[..], &["--max-load", "80%"]].concat());
-        assert_eq!(end.code(), Some(2), "{}", end.stderr);
-        assert!(end.stderr.contains("concerns this machine"), "{}", end.stderr);
+        for more in [&["--max-load", "80%"][..], &["--max-load", "80%", "--dry-run"]] {
+            let end = run(&[&words[..], more].concat());
+            assert_eq!(end.code(), Some(2), "{}", end.stderr);
+            assert!(end.stderr.contains("concerns this machine"), "{}", end.stderr);
+        }
         let end = run(&["run", &job, "--engine", "nats://me:secret@127.0.0.1:9"]);
         assert_eq!(end.code(), Some(2), "{}", end.stderr);
         assert!(end.stderr.contains("has credentials in it") && !end.stderr.contains("secret@"), "{}", end.stderr);
-        let end = run(&words);
-        assert_eq!(end.code(), Some(70), "{}", end.stderr);
-        assert!(end.stderr.contains("cannot reach a broker at nats://127.0.0.1:9"), "{}", end.stderr);
+        for words in [&words[..], &[&words[..], &["--dry-run"]].concat()] {
+            let end = run(words);
+            assert_eq!((end.code(), end.stdout.as_str()), (Some(70), ""), "{}", end.stderr);
+            assert!(end.stderr.contains("cannot reach a broker at nats://127.0.0.1:9"), "{}", end.stderr);
+        }
     }
 }

@@ -5,7 +5,9 @@ use crate::program::{example, run};
 procession_harness::cases! {
     fn clusters_are_refused_with_what_is_missing() {
         let job = example("pi.toml");
-        for words in [&["run", &job, "--engine", "nats://localhost:4222"][..], &["agent", "--engine", "nats://localhost:4222"]] {
+        let engine = ["--engine", "nats://localhost:4222"];
+        for command in [&["run", &job][..], &["agent"], &["jobs"]] {
+            let words = &[command, &engine].concat();
             let end = run(words);
             assert_eq!((end.code(), end.stdout.as_str()), (Some(2), ""), "{}", end.stderr);
             assert!(end.stderr.contains("this program was built without clusters"), "{}", end.stderr);

@@ -19,7 +19,7 @@ mod value;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-pub(crate) use self::agent::Agent;
+pub(crate) use self::agent::{Agent, Jobs};
 pub(crate) use self::calls::{Apply, Map, Run, Starmap};
 pub(crate) use self::desk::{Completions, ManPages, New, Schema};
 pub(crate) use self::exec::Exec;
@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Run the items of other machines' jobs, until told to leave
     Agent(Agent),
+    /// List the jobs that a broker has, and forget those that nobody goes on with
+    Jobs(Jobs),
     /// Hand a job to Slurm, to run over many nodes
     Slurm(Slurm),
     /// Say how far the run in a run directory is

@@ -56,6 +56,7 @@ pub(crate) fn execute(cli: Cli) -> Result<Ending, Stop> {
             conduct_job(store.put_into(exec_job(command)?, &words)?, conduct)
         }
         Command::Agent(command) => engine::agent(&command),
+        Command::Jobs(command) => engine::jobs(&command),
         Command::Slurm(command) => match command.command {
             SlurmCommand::Submit(command) => {
                 let (words, job) = submission::job(&command)?;

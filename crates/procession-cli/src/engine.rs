@@ -13,7 +13,7 @@ use std::time::Duration;
 use procession::{Error, ErrorKind, Event, ItemFigures, Payload, PayloadStream, Pool, Stats, StreamOptions};
 use procession_store::AgentNews;
 
-pub(crate) use self::agents::{Agents, agent};
+pub(crate) use self::agents::{Agents, agent, jobs};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Stop;
 use crate::intake::Numbers;

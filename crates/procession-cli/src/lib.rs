@@ -46,6 +46,7 @@ mod job;
 mod listing;
 mod look;
 mod manual;
+mod moment;
 mod nearest;
 mod new;
 mod output;

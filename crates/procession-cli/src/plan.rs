@@ -1,10 +1,11 @@
-//! `--dry-run`: what a job would do, in a few lines, with nothing started.
+//! `--dry-run`: what a job would do, in a few lines, with nothing started. A broker is asked whether it is there.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use erased_serde::Serializer as Erased;
 
+use crate::engine::{self, Agents};
 use crate::exec;
 use crate::exit::{Ending, Stop};
 use crate::job::{Job, PoolSettings};
@@ -25,6 +26,12 @@ pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     let (all, total) = job.check()?;
     job.refuse_overwriting()?;
     job.refuse_mixing()?;
+    engine::refuse_local_settings(job)?;
+    // A broker that cannot be used is as wrong as an input that cannot be read.
+    let workers = match (Agents::connect(job)?, &job.engine) {
+        (Some(_), Some(remote)) => format!("those of agents, by {}", remote.address),
+        _ => job.pool.workers().to_string(),
+    };
     job.caution().iter().for_each(|caution| terminal::say_warning(caution));
     let mut plan = String::new();
     let mut line = |name: &str, value: &str| {
@@ -34,7 +41,7 @@ pub(crate) fn show(job: &Job) -> Result<Ending, Stop> {
     line("task", &format!("{}  {}", job.task.path(), job.task.signature()));
     line("call", job.call.name());
     line("items", &items(job, all, total));
-    line("workers", &job.pool.workers().to_string());
+    line("workers", &workers);
     let limits = limits(&job.pool);
     if !limits.is_empty() {
         line("limits", &limits.join(", "));

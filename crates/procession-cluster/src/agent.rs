@@ -16,7 +16,8 @@ use crate::manifest::{JobState, Manifest, Program};
 use crate::master::{Hello, Parting};
 use crate::names::Names;
 use crate::nats::Broker;
-use crate::nats::agent::{Leased, Post, jobs, say};
+use crate::nats::agent::{Leased, Post, say};
+use crate::nats::jobs::open_jobs;
 use crate::runner::{Runner, Said, Slots};
 use crate::turns::Turns;
 
@@ -165,10 +166,10 @@ impl Agent {
             if std::mem::replace(&mut is_up, now_up) != now_up {
                 tell(News::Connected(now_up));
             }
-            let open = if is_up { runtime.block_on(jobs(&jobs_stream, LOOK_WITHIN)) } else { Vec::new() };
+            let open =
+                if is_up { runtime.block_on(open_jobs(&jobs_stream, LOOK_WITHIN)) } else { Vec::new() };
             let mut open: Vec<Manifest> = open
                 .into_iter()
-                .filter(|manifest| manifest.state == JobState::Open)
                 .filter(|manifest| !out_of.contains(&(manifest.job.clone(), manifest.session)))
                 .collect();
             let next = turns.next(open.iter().map(|manifest| &*manifest.job)).map(str::to_owned);

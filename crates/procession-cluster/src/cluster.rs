@@ -10,7 +10,9 @@ use crate::call::{ClusterStream, Job};
 use crate::error::{Error, ErrorKind};
 use crate::manifest::{JobState, Manifest, PoolSettings, Program};
 use crate::master::{Seats, Settings};
+use crate::names::Names;
 use crate::nats::Broker;
+use crate::nats::jobs::JobSummary;
 
 /// A chunk whose agent has not said for so long that it still has it goes to another one.
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
@@ -75,6 +77,34 @@ impl Cluster {
         self.runtime.block_on(self.broker.has_job(name))
     }
 
+    /// The jobs that the broker has, whoever began them; those that were described last come last. Nothing is changed there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`]: the broker does not say.
+    pub fn jobs(&self) -> Result<Vec<JobSummary>, Error> {
+        self.runtime.block_on(self.broker.summaries())
+    }
+
+    /// Deletes what the broker has of a job that nobody will go on with: its chunks, its answers, its description.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] where there is no job of this name, or its master is there; [`ErrorKind::Refused`] where the
+    /// broker does not do it.
+    pub fn forget(&self, name: &str) -> Result<(), Error> {
+        let usage = |message: String| Err(Error::new(ErrorKind::Usage, message));
+        if !is_name(name) {
+            return usage(format!("no job is called `{name}`: names are letters and digits"));
+        }
+        let names = Names::new(name);
+        if self.runtime.block_on(self.broker.has_master(&names)) {
+            return usage(format!("job {name} has a master that listens to its agents: stop that first"));
+        }
+        if !self.runtime.block_on(self.broker.delete(&names))? {
+            return usage(format!("the broker has no job {name}"));
+        }
+        Ok(())
+    }
+
     /// Runs a task of one argument for every value, wherever there are agents. Results come in order.
     ///
     /// # Errors
@@ -128,7 +158,7 @@ impl Cluster {
             );
         }
         let job = name.unwrap_or_else(|| format!("{:016x}", fastrand::u64(..)));
-        if job.is_empty() || !job.chars().all(|letter| letter.is_ascii_alphanumeric()) {
+        if !is_name(&job) {
             return usage(format!("a job cannot be called `{job}`: use letters and digits"));
         }
         let at_most_once = !task.is_idempotent();
@@ -155,4 +185,9 @@ impl Cluster {
         let job = Job { task, manifest, settings, is_resumable, seats, first_slot };
         ClusterStream::open(Arc::clone(&self.runtime), self.broker.clone(), items, job)
     }
+}
+
+/// It is part of the names of streams, and of subjects.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric())
 }

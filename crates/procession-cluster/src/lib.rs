@@ -63,6 +63,7 @@ pub use cluster::{Cluster, JobOptions};
 pub use error::{Error, ErrorKind};
 pub use manifest::PoolSettings;
 pub use master::{AgentStatus, Notice, Seats};
+pub use nats::jobs::JobSummary;
 
 /// What talks to the broker. It has one thread, whatever waits for it.
 fn runtime() -> Result<Runtime, Error> {

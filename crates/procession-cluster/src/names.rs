@@ -20,6 +20,11 @@ impl Names {
         Names { job: job.to_owned() }
     }
 
+    /// Those of the job that has this stream for its chunks.
+    pub(crate) fn of_work_stream(stream: &str) -> Option<Names> {
+        stream.strip_prefix("PROCESSION_")?.strip_suffix("_WORK").map(Names::new)
+    }
+
     pub(crate) fn job(&self) -> &str {
         &self.job
     }
@@ -42,6 +47,11 @@ impl Names {
 
     pub(crate) fn bucket(&self) -> String {
         format!("PROCESSION_{}", self.job)
+    }
+
+    /// What keeps the bucket.
+    pub(crate) fn object_stream(&self) -> String {
+        format!("OBJ_PROCESSION_{}", self.job)
     }
 
     pub(crate) fn all_work(&self) -> String {
@@ -97,5 +107,12 @@ mod tests {
             assert_eq!(chunk_of(&subject), Some(id));
         }
         assert_eq!(chunk_of("procession.1f.work.what"), None);
+        let found = Names::of_work_stream(&names.work_stream());
+        assert_eq!(found.as_ref().map(Names::job), Some("1f"));
+        assert!(
+            [JOBS_STREAM, "WORK", &names.answer_stream()]
+                .iter()
+                .all(|other| Names::of_work_stream(other).is_none())
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The command that takes part in jobs of other machines.
+//! The commands that speak to a broker: one takes part in its jobs, one looks at them.
 
 use clap::Args;
 
@@ -27,4 +27,27 @@ pub(crate) struct Agent {
     /// Say nothing of jobs
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A job that is killed, or stopped with a run directory, stays at its broker until `run --resume` goes on with it: nobody else knows \
+that it never will. Its name is in the file `cluster-job` of the run directory. What is forgotten is what was not yet on record \
+there: a job that goes on all the same runs those items again, but for the ones that start once at most.
+
+Credentials come from the environment, as for `agent`. Needs a program with the feature `cluster`.
+
+Examples:
+  procession jobs --engine nats://broker:4222
+  procession jobs --engine nats://broker:4222 --forget 4ecdba5de6e40ad1")]
+pub(crate) struct Jobs {
+    /// The broker: nats://HOST:PORT, or tls://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    pub(crate) engine: String,
+    /// Delete what the broker has of these jobs: refused of one whose master is there
+    #[arg(long, value_name = "JOB", num_args = 1..)]
+    pub(crate) forget: Vec<String>,
+    /// As JSON Lines
+    #[arg(long, conflicts_with = "forget")]
+    pub(crate) json: bool,
 }

@@ -1,6 +1,7 @@
 //! Agents on other machines, through a broker: the job's end of it.
 
 mod agent;
+mod jobs;
 mod sight;
 
 use std::fs;
@@ -15,6 +16,7 @@ use procession_cluster::{
 use procession_store::AgentStay;
 
 pub(crate) use self::agent::agent;
+pub(crate) use self::jobs::jobs;
 use self::sight::Sight;
 use super::{NAME_FILE, News, Present, Step};
 use crate::diagnostic::Diagnostic;

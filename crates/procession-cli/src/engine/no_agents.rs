@@ -28,6 +28,11 @@ pub(crate) fn agent(_command: &cli::Agent) -> Result<Ending, Stop> {
     Err(missing().into())
 }
 
+/// Knows of no jobs.
+pub(crate) fn jobs(_command: &cli::Jobs) -> Result<Ending, Stop> {
+    Err(missing().into())
+}
+
 /// Whether there could be some.
 pub(super) fn available() -> Result<(), Diagnostic> {
     Err(missing())

@@ -6,7 +6,6 @@
 mod export;
 mod failed;
 mod merge;
-mod moment;
 mod printed;
 mod show;
 mod status;

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use procession_store::{Item, Printed, Reader};
 
-use super::moment::moment;
 use super::printed;
 use crate::cli::Show;
 use crate::diagnostic::Diagnostic;
 use crate::exit::{Ending, Stop};
 use crate::failures;
+use crate::moment::moment;
 use crate::output::Sink;
 use crate::spec::units;
 use crate::terminal::printable;

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use procession_store::{AgentStay, Job, Reader, Seating, Session, Tally};
 use serde_json::json;
 
-use super::moment::moment;
 use crate::cli::Status;
 use crate::exit::{Ending, Stop};
 use crate::failures;
+use crate::moment::moment;
 use crate::output::Sink;
 use crate::spec::units;
 use crate::summary::{counted, short};

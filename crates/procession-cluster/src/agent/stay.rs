@@ -184,8 +184,7 @@ impl Stay {
 
     /// Whether there is another job that the agent could take part in.
     async fn has_others(&self, agent: &Agent) -> bool {
-        let could =
-            |manifest: &Manifest| manifest.state == JobState::Open && agent.admission(manifest).is_ok();
+        let could = |manifest: &Manifest| agent.admission(manifest).is_ok();
         *agent.broker.is_up.borrow() && self.post.others(GLANCE_WITHIN).await.iter().any(could)
     }
 

@@ -17,9 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender};
 use tokio::task::JoinSet;
 
 use super::claim::Claims;
-use super::{
-    AGAIN_AFTER, Broker, Published, TROUBLE_TRIES, body, delivery_of, is_missing, next_message, publish,
-};
+use super::jobs::open_jobs;
+use super::{AGAIN_AFTER, Broker, Published, TROUBLE_TRIES, body, delivery_of, is_missing, publish};
 use crate::agent::Event;
 use crate::chunk::{Answer, Chunk, ChunkId};
 use crate::error::Error;
@@ -41,21 +40,6 @@ const SAY_WITHIN: Duration = Duration::from_millis(500);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// How often the state of a job is read, in case that news of it was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// The jobs that the broker knows of; those that it has told of by then.
-pub(crate) async fn jobs(jobs: &Stream, within: Duration) -> Vec<Manifest> {
-    let until = tokio::time::Instant::now() + within;
-    let (mut manifests, mut from) = (Vec::new(), 1);
-    // The others are found another time.
-    while let Ok(Ok(Some(message))) =
-        tokio::time::timeout_at(until, next_message(jobs, Names::jobs(), from)).await
-    {
-        from = message.sequence + 1;
-        // What cannot be read is of another program, or of another version.
-        manifests.extend(serde_json::from_slice::<Manifest>(&message.payload));
-    }
-    manifests
-}
 
 /// Tells a master of this agent.
 pub(crate) async fn say(broker: &Broker, names: &Names, hello: &Hello) {
@@ -348,9 +332,9 @@ impl Post {
         }
     }
 
-    /// The jobs that there are beside this one.
+    /// The open jobs that there are beside this one.
     pub(crate) async fn others(&self, within: Duration) -> Vec<Manifest> {
-        let mut all = jobs(&self.jobs, within).await;
+        let mut all = open_jobs(&self.jobs, within).await;
         all.retain(|manifest| manifest.job != self.names.job());
         all
     }

@@ -78,7 +78,6 @@ struct Job {
     broker: Broker,
     names: Names,
     manifest: Manifest,
-    jobs: Stream,
     work: Stream,
     answers: Stream,
     objects: ObjectStore,
@@ -90,8 +89,7 @@ impl Link {
     /// Describes a job to the broker, or goes on with it.
     pub(crate) async fn open(broker: Broker, manifest: Manifest) -> Result<Link, Error> {
         let names = Names::new(&manifest.job);
-        let jobs = broker.jobs().await?;
-        let described = session_before(&jobs, &names).await?;
+        let described = session_before(&broker.jobs().await?, &names).await?;
         let objects = body::make_bucket(&broker, &names).await?;
         let make = |config: stream::Config| {
             let (context, name) = (broker.stream.clone(), config.name.clone());
@@ -119,7 +117,7 @@ impl Link {
             ..stream::Config::default()
         })
         .await?;
-        let mut job = Job { broker, names, manifest, jobs, work, answers, objects, packed: Arc::default() };
+        let mut job = Job { broker, names, manifest, work, answers, objects, packed: Arc::default() };
         // In this order: an agent answers before it lets go of a chunk.
         let chunks = job.chunks_before().await?;
         let (answers, last) = job.answers_before().await?;
@@ -154,11 +152,7 @@ impl Link {
         let closing = async {
             // What is not deleted costs room, and nobody has a use for a failure to do so.
             job.publish_state(JobState::Ended).await;
-            let stream = &job.broker.stream;
-            let _ = stream.delete_stream(job.names.work_stream()).await;
-            let _ = stream.delete_stream(job.names.answer_stream()).await;
-            let _ = stream.delete_object_store(job.names.bucket()).await;
-            let _ = job.jobs.purge().filter(job.names.manifest()).await;
+            let _ = job.broker.delete(&job.names).await;
             let _ = job.broker.client.flush().await;
         };
         let _ = tokio::time::timeout(END_WITHIN, closing).await;

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod body;
 mod claim;
+pub(crate) mod jobs;
 pub(crate) mod master;
 mod publish;
 
@@ -20,7 +21,6 @@ use tokio::sync::watch;
 use crate::credentials::{Credentials, check_address};
 use crate::error::{Error, ErrorKind};
 use crate::leases::Delivery;
-use crate::names::{JOBS_STREAM, Names};
 
 pub(crate) use publish::{Published, publish};
 
@@ -34,8 +34,6 @@ const READS_MAX: u32 = 3;
 const TROUBLE_TRIES: u32 = 3;
 /// A broker that is busy, or whose disk is full, is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
-/// Jobs that nobody has gone on with for so long are forgotten.
-const JOBS_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A connection, which comes back by itself.
 #[derive(Clone)]
@@ -133,37 +131,11 @@ impl Broker {
         Ok(())
     }
 
-    /// The stream that describes the jobs that there are.
-    pub(crate) async fn jobs(&self) -> Result<stream::Stream, Error> {
-        let config = stream::Config {
-            name: JOBS_STREAM.to_owned(),
-            subjects: vec![Names::jobs()],
-            max_messages_per_subject: 1,
-            max_age: JOBS_AGE_MAX,
-            allow_direct: true,
-            ..stream::Config::default()
-        };
-        let made = self.stream.get_or_create_stream(config).await;
-        made.map_err(|error| Error::refused(&format!("cannot make the stream {JOBS_STREAM}"), error))
-    }
-
-    /// Whether a job of this name has its streams here.
-    pub(crate) async fn has_job(&self, name: &str) -> bool {
-        let names = Names::new(name);
-        let (work, answers) = (names.work_stream(), names.answer_stream());
-        self.stream.get_stream(work).await.is_ok() && self.stream.get_stream(answers).await.is_ok()
-    }
-
     /// Whether the broker says that it has no such stream.
     pub(crate) async fn is_missing(&self, stream: &str) -> bool {
         match self.stream.get_stream(stream).await {
             Ok(_) => false,
-            Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(error) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,
-                GetStreamErrorKind::EmptyName
-                | GetStreamErrorKind::Request
-                | GetStreamErrorKind::InvalidStreamName => false,
-            },
+            Err(error) => names_no_stream(&error.kind()),
         }
     }
 
@@ -225,6 +197,16 @@ fn delivery_of(message: &jetstream::Message) -> Option<Delivery> {
     let info = message.info().ok()?;
     let number = u32::try_from(info.delivered).unwrap_or(u32::MAX);
     Some(Delivery { sequence: info.stream_sequence, number })
+}
+
+/// Whether the broker says that it has no such stream.
+fn names_no_stream(error: &GetStreamErrorKind) -> bool {
+    match error {
+        GetStreamErrorKind::JetStream(error) => error.error_code() == ErrorCode::STREAM_NOT_FOUND,
+        GetStreamErrorKind::EmptyName
+        | GetStreamErrorKind::Request
+        | GetStreamErrorKind::InvalidStreamName => false,
+    }
 }
 
 /// Whether the broker says that it has no such message.

@@ -86,7 +86,7 @@ impl Error {
     /// What an earlier master has left is not known, and without it items would run twice.
     fn unread(what: &str, error: impl std::fmt::Display) -> Error {
         let message = format!(
-            "the job's {what} at the broker cannot be read: {error}; nothing was begun: try again, or delete its streams and begin anew"
+            "the job's {what} at the broker cannot be read: {error}; nothing was begun: try again, or forget the job and begin anew"
         );
         Error::new(ErrorKind::Refused, message)
     }

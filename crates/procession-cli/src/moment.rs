@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 /// A moment in UTC, to the second.
-pub(super) fn moment(time: SystemTime) -> String {
+pub(crate) fn moment(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, seconds) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days as i64);
