@@ -266,7 +266,7 @@ procession_harness::cases! {
         let forget = [&list[..], &["--forget", &name]].concat();
         let end = run(&forget);
         assert_eq!(end.code(), Some(2), "{}", end.stderr);
-        assert!(end.stderr.contains("has a master that listens to its agents: stop that first"), "{}", end.stderr);
+        assert!(end.stderr.contains("somebody listens to the agents of job "), "{}", end.stderr);
         let text = run(&list).stdout;
         assert!(text.starts_with(&name) && text.contains("faults::sleep: its master is there; "), "{text}");
         job.signal(Signal::SIGKILL);
@@ -283,6 +283,37 @@ procession_harness::cases! {
         // The agent is free, and what was forgotten only runs again.
         let end = scene.job(&["run", &spec, "--run-dir", &dir, "--resume"], &address).finish();
         assert_eq!((end.code(), end.lines().len()), (Some(0), 300), "{}", end.stderr);
+        scene.end();
+    }
+
+    fn clusters_start_nothing_again_that_was_forgotten() {
+        let Some(scene) = Scene::start(2) else { return };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [spec, ledger, dir, values] =
+            ["job.toml", "ledger", "run", "values.jsonl"].map(|name| within(&folder, name));
+        let text = format!(
+            "task = \"faults::note\"\n[pool]\nchunk_size = 1\n[input]\nrepeat = 100\nargs = [{ledger:?}, \"{{index}}\", 0.05]\n"
+        );
+        fs::write(&spec, text).expect("it can be written");
+        let address = scene.broker.address();
+        let words = ["run", &spec, "--run-dir", &dir, "--output", &values];
+        let starts = || fs::read_to_string(&ledger).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
+        // Twice: what the first one had handed out is still on record once the second is killed.
+        for (more, seen) in [(&[][..], 10), (&["--resume"], 30)] {
+            let job = scene.job(&[&words[..], more].concat(), &address);
+            assert!(procession_harness::wait_until(std::time::Duration::from_secs(60), || starts().len() > seen));
+            job.signal(Signal::SIGKILL);
+            job.finish();
+        }
+        let name = fs::read_to_string(within(&folder, "run/cluster-job")).expect("it was written");
+        let end = run(&["jobs", "--engine", &address, "--forget", &name]);
+        assert_eq!(end.code(), Some(0), "{}", end.stderr);
+        let end = scene.job(&[&words[..], &["--resume"]].concat(), &address).finish();
+        assert!(end.stderr.contains("may have been running when the run was cut off"), "{}", end.stderr);
+        assert_eq!(end.code(), Some(1), "{}", end.stderr);
+        let all = starts();
+        let distinct: std::collections::BTreeSet<&String> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len(), "{all:?}");
         scene.end();
     }
 

@@ -2,16 +2,17 @@
 //!
 //! It knows nothing of pools; what a run writes there is `run/record`'s business.
 
+mod survivors;
+
 use std::fs;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use procession_store::{
     AgentStay, InputDigest, Item, Job as StoredJob, Key, Printed, Reader, RunDir, Selection, Writer,
 };
 
+use self::survivors::await_survivors;
 use crate::diagnostic::Diagnostic;
 use crate::engine::{Agents, NAME_FILE};
 use crate::exec::{self, Commands};
@@ -22,12 +23,6 @@ use crate::job::{Job, RunDirSettings, Typed};
 use crate::reproduce::{self, Reproduction, quoted};
 use crate::summary::counted;
 use crate::terminal;
-
-/// Workers of a killed master are gone within two seconds; a machine that is very busy gets more time.
-const SURVIVORS_LEAVE_WITHIN: Duration = Duration::from_secs(10);
-
-/// Who waits for them longer than this is told so.
-const SAY_AFTER: Duration = Duration::from_millis(500);
 
 /// Rows that are read at a time.
 const PAGE: u32 = 4_096;
@@ -169,12 +164,9 @@ pub(crate) fn open(
         refuse_elsewhere(&dir, agents.as_deref())?;
         if let Some(agents) = &mut agents {
             agents.recall(dir.reader().agents()?, dir.reader().first_free_slot()?);
-            if agents.knows_of_job() {
-                // Whoever has the items answers for them.
-                dir.disregard_handed_out()?;
-            }
         }
-        resume(&dir, job, settings, &described)?;
+        let are_answered_for = agents.as_ref().is_some_and(|agents| agents.knows_of_job());
+        resume(&dir, job, settings, (&described, are_answered_for))?;
         dir
     } else {
         let claim = match job.source.file().and_then(File::take_claim) {
@@ -267,18 +259,24 @@ fn keys(job: &Job) -> Result<impl Iterator<Item = Option<Key>> + '_, Stop> {
     Ok(rows.map(|row| row.ok().map(|args| exec::key_of(job.task, &args))))
 }
 
-fn resume(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
+/// `are_answered_for`: what killed masters had handed out, somebody still has.
+fn resume(
+    dir: &RunDir,
+    job: &Job,
+    settings: &RunDirSettings,
+    (described, are_answered_for): (&StoredJob, bool),
+) -> Result<(), Stop> {
     await_survivors(dir)?;
     match change(dir, job, described)? {
         None => {
-            settle(dir, job, settings, described)?;
+            settle(dir, job, settings, (described, are_answered_for))?;
             dir.go_on(described)?;
         }
-        Some(_) if settings.accept_changes => accept(dir, job, settings, described)?,
+        Some(_) if settings.accept_changes => accept(dir, job, settings, (described, are_answered_for))?,
         Some(what) => {
-            let refusal = Diagnostic::new(format!("this is not the job of {}: {what}", dir.path().display()));
+            let refusal = format!("this is not the job of {}: {what}", dir.path().display());
             let help = "--accept-changes goes on all the same: what is new runs, what is gone is forgotten";
-            return Err(refusal.help(help).into());
+            return Err(Diagnostic::new(refusal).help(help).into());
         }
     }
     // Only now: who is refused finds everything as it was.
@@ -306,8 +304,14 @@ fn remark_on_unknown(dir: &RunDir) -> Result<(), Stop> {
 }
 
 /// Gives items that a master may have begun that was killed, or could not write the store, their outcome. The input is as it was then.
-fn settle(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
-    let unknown = dir.settle_unknown(described, keys(job)?)?;
+fn settle(
+    dir: &RunDir,
+    job: &Job,
+    settings: &RunDirSettings,
+    (described, are_answered_for): (&StoredJob, bool),
+) -> Result<(), Stop> {
+    // It stays on record until the run has ended: whoever has it may be forgotten.
+    let unknown = if are_answered_for { 0 } else { dir.settle_unknown(described, keys(job)?)? };
     describe_unknown(dir, job)?;
     if unknown > 0 {
         let items = counted(unknown, "item");
@@ -343,7 +347,12 @@ fn forgets_unknown(settings: &RunDirSettings) -> bool {
 }
 
 /// Goes on with a job that has changed.
-fn accept(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &StoredJob) -> Result<(), Stop> {
+fn accept(
+    dir: &RunDir,
+    job: &Job,
+    settings: &RunDirSettings,
+    (described, are_answered_for): (&StoredJob, bool),
+) -> Result<(), Stop> {
     let before = dir.reader().job()?;
     // A part may grow. What it leaves out would keep outcomes that nobody asks for any more.
     if before.selection != described.selection
@@ -361,9 +370,9 @@ fn accept(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
     }
     let is_same_task = (&before.task, &before.signature) == (&described.task, &described.signature);
     if is_same_task && before.input == described.input {
-        settle(dir, job, settings, described)?;
+        settle(dir, job, settings, (described, are_answered_for))?;
     } else if !forgets_unknown(settings) {
-        let mut lost = dir.unsettled(described)?;
+        let mut lost = if are_answered_for { 0 } else { dir.unsettled(described)? };
         if !is_same_task {
             let tally = dir.reader().tally()?;
             let unknown = tally.without.iter().filter(|(outcome, _)| outcome == UNKNOWN.id);
@@ -376,8 +385,9 @@ fn accept(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
                  is another",
                 counted(lost, "item")
             ));
-            let help = "go on with the job as it was first, or add --rerun-unknown, which forgets about them";
-            return Err(refusal.help(help).into());
+            return Err(refusal
+                .help("go on with the job as it was first, or add --rerun-unknown, which forgets about them")
+                .into());
         }
     }
     let kept = dir.accept(described, keys(job)?)?;
@@ -386,31 +396,6 @@ fn accept(dir: &RunDir, job: &Job, settings: &RunDirSettings, described: &Stored
         counted(kept, "outcome")
     ));
     Ok(())
-}
-
-/// Workers that outlive their master by a moment must not run beside ours.
-fn await_survivors(dir: &RunDir) -> Result<(), Stop> {
-    let start = Instant::now();
-    let mut is_said = false;
-    loop {
-        let alive = dir.survivors()?;
-        if alive.is_empty() {
-            return Ok(());
-        }
-        let alive = alive.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-        if start.elapsed() > SAY_AFTER && !is_said {
-            is_said = true;
-            terminal::say_warning(&format!("waiting for what the killed master has left: process {alive}"));
-        }
-        if start.elapsed() > SURVIVORS_LEAVE_WITHIN {
-            return Err(Stop::InUse(format!(
-                "processes of the run in {} still live although their master is gone: {}; wait for them, or end them",
-                dir.path().display(),
-                alive
-            )));
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// What is different from the job that the directory was made for, if anything is that matters: other limits, another

@@ -159,7 +159,7 @@ impl Agent {
     /// [`ErrorKind::Refused`] if the broker does not let it.
     pub fn run(&mut self, request: impl Fn() -> Request, mut tell: impl FnMut(News)) -> Result<(), Error> {
         let (broker, runtime) = (self.broker.clone(), &self.runtime);
-        let jobs_stream = runtime.block_on(broker.jobs())?;
+        let jobs_stream = runtime.block_on(broker.jobs_stream())?;
         let (mut out_of, mut turns, mut is_up) = (HashSet::new(), Turns::default(), true);
         while request() == Request::Work {
             let now_up = *broker.is_up.borrow();

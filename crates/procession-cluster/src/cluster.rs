@@ -10,7 +10,7 @@ use crate::call::{ClusterStream, Job};
 use crate::error::{Error, ErrorKind};
 use crate::manifest::{JobState, Manifest, PoolSettings, Program};
 use crate::master::{Seats, Settings};
-use crate::names::Names;
+use crate::names::{Names, is_name};
 use crate::nats::Broker;
 use crate::nats::jobs::JobSummary;
 
@@ -72,9 +72,14 @@ impl Cluster {
     }
 
     /// Whether the broker has a job of this name: somebody may go on with it.
-    #[must_use]
-    pub fn has_job(&self, name: &str) -> bool {
-        self.runtime.block_on(self.broker.has_job(name))
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`]: the broker does not say.
+    pub fn has_job(&self, name: &str) -> Result<bool, Error> {
+        if !is_name(name) {
+            return Ok(false);
+        }
+        self.runtime.block_on(self.broker.has_job(&Names::new(name)))
     }
 
     /// The jobs that the broker has, whoever began them; those that were described last come last. Nothing is changed there.
@@ -85,10 +90,11 @@ impl Cluster {
         self.runtime.block_on(self.broker.summaries())
     }
 
-    /// Deletes what the broker has of a job that nobody will go on with: its chunks, its answers, its description.
+    /// Deletes what the broker has of a job that nobody will go on with: its chunks, its answers, its description. Takes
+    /// some seconds, in which its master might come back.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] where there is no job of this name, or its master is there; [`ErrorKind::Refused`] where the
+    /// [`ErrorKind::Usage`] where there is no job of this name, or somebody listens to its agents; [`ErrorKind::Refused`] where the
     /// broker does not do it.
     pub fn forget(&self, name: &str) -> Result<(), Error> {
         let usage = |message: String| Err(Error::new(ErrorKind::Usage, message));
@@ -96,8 +102,10 @@ impl Cluster {
             return usage(format!("no job is called `{name}`: names are letters and digits"));
         }
         let names = Names::new(name);
-        if self.runtime.block_on(self.broker.has_master(&names)) {
-            return usage(format!("job {name} has a master that listens to its agents: stop that first"));
+        if self.runtime.block_on(self.broker.keeps_master(&names)) {
+            return usage(format!(
+                "somebody listens to the agents of job {name}, as its master does: stop that first"
+            ));
         }
         if !self.runtime.block_on(self.broker.delete(&names))? {
             return usage(format!("the broker has no job {name}"));
@@ -185,9 +193,4 @@ impl Cluster {
         let job = Job { task, manifest, settings, is_resumable, seats, first_slot };
         ClusterStream::open(Arc::clone(&self.runtime), self.broker.clone(), items, job)
     }
-}
-
-/// It is part of the names of streams, and of subjects.
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric())
 }

@@ -22,7 +22,8 @@ impl Names {
 
     /// Those of the job that has this stream for its chunks.
     pub(crate) fn of_work_stream(stream: &str) -> Option<Names> {
-        stream.strip_prefix("PROCESSION_")?.strip_suffix("_WORK").map(Names::new)
+        let job = stream.strip_prefix("PROCESSION_")?.strip_suffix("_WORK")?;
+        is_name(job).then(|| Names::new(job))
     }
 
     pub(crate) fn job(&self) -> &str {
@@ -87,6 +88,11 @@ impl Names {
     pub(crate) fn hello(&self) -> String {
         format!("procession.{}.hello", self.job)
     }
+}
+
+/// Whether a job can be called so: it is part of the names of streams, and of subjects.
+pub(crate) fn is_name(job: &str) -> bool {
+    !job.is_empty() && job.chars().all(|letter| letter.is_ascii_alphanumeric())
 }
 
 /// The chunk that a subject is about.

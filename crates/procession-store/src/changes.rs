@@ -80,15 +80,6 @@ impl RunDir {
         Ok(unknown)
     }
 
-    /// What killed masters had handed out is known elsewhere: nothing of it is of unknown outcome.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io).
-    pub fn disregard_handed_out(&self) -> Result<(), Error> {
-        self.connection().execute("UPDATE session SET handed_out = 0 WHERE handed_out > 0", [])?;
-        Ok(())
-    }
-
     /// The items of unknown outcome of which nothing but their place is on record, in order.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ A job that is killed, or stopped with a run directory, stays at its broker until
 that it never will. Its name is in the file `cluster-job` of the run directory. What is forgotten is what was not yet on record \
 there: a job that goes on all the same runs those items again, but for the ones that start once at most.
 
-Credentials come from the environment, as for `agent`. Needs a program with the feature `cluster`.
+Credentials come from the environment, in the variables that `agent` lists; they must be a job's, where agents have others. Needs a program with the feature `cluster`.
 
 Examples:
   procession jobs --engine nats://broker:4222

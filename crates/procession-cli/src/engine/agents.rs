@@ -91,8 +91,13 @@ impl Agents {
         let kept = job.run_dir.as_ref().filter(|settings| settings.resume);
         let kept = kept.and_then(|settings| fs::read_to_string(name_file(&settings.path)).ok());
         let name = kept.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-        let knows_of_job = name.as_ref().is_some_and(|name| cluster.has_job(name));
-        let name = name.unwrap_or_else(|| format!("{:016x}", fastrand::u64(..)));
+        let known = match name {
+            Some(name) => cluster.has_job(&name).map_err(|error| stop(&error))?.then_some(name),
+            None => None,
+        };
+        let knows_of_job = known.is_some();
+        // Agents may still have chunks of a job that the broker has no more: it is another one.
+        let name = known.unwrap_or_else(|| format!("{:016x}", fastrand::u64(..)));
         let (is_resumable, seats, sight) = (job.run_dir.is_some(), Vec::new(), Sight::default());
         Ok(Some(Agents { cluster, name, knows_of_job, is_resumable, seats, first_slot: 0, sight }))
     }
@@ -146,6 +151,11 @@ impl Agents {
         stream: StreamOptions,
         (numbers, screen): (Numbers, Screen),
     ) -> Result<AgentsCall<I>, Stop> {
+        if self.knows_of_job && !self.cluster.has_job(&self.name).map_err(|error| stop(&error))? {
+            let message =
+                format!("the broker has forgotten job {} meanwhile: go on with it once more", self.name);
+            return Err(Stop::Broken(message));
+        }
         let deadline = stream.deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         let mut options = JobOptions::default();
         (options.stream, options.pool) = (stream, pool_settings(job));

@@ -96,7 +96,7 @@ impl Post {
         let answers = stream.get_stream(names.answer_stream()).await;
         let answers = answers.map_err(|error| Error::refused("the job's answers", error))?;
         let objects = body::make_bucket(broker, names).await?;
-        let jobs = broker.jobs().await?;
+        let jobs = broker.jobs_stream().await?;
         let (broker, names, agent) = (broker.clone(), names.clone(), Arc::from(agent));
         let (fetched, pauses) = (Arc::default(), Arc::default());
         Ok(Post { broker, names, agent, lease, consumer, work, answers, jobs, objects, fetched, pauses })

@@ -1,21 +1,26 @@
 //! The jobs that a broker has: described, looked at, and deleted.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use async_nats::client::RequestErrorKind;
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::stream::{Config, Stream};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use futures_util::future::try_join_all;
 
 use super::{Broker, names_no_stream, next_message};
 use crate::error::Error;
 use crate::manifest::{JobState, Manifest};
 use crate::names::{CONSUMER, JOBS_STREAM, Names};
 
-/// Jobs that nobody has gone on with for so long are forgotten.
+/// A job that nobody has gone on with for so long is described no more, and no agent looks at it.
 const JOBS_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A broker says sooner that nobody listens; who does listen says nothing.
 const LISTEN_FOR: Duration = Duration::from_millis(500);
+/// How often it is looked for a master before what it works on is deleted. One that has lost its connection is back sooner.
+const LOOKS: u32 = 5;
 
 /// What a broker has of one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,16 +28,17 @@ const LISTEN_FOR: Duration = Duration::from_millis(500);
 pub struct JobSummary {
     /// What it is called at the broker.
     pub name: String,
-    /// The full path of its task. None: its description is too old and gone, and its chunks and answers are not.
+    /// The full path of its task. None: its description is gone, or of another version.
     pub task: Option<String>,
     /// When its master began, or last stopped, it.
     pub since: Option<SystemTime>,
-    /// Whether a master listens to its agents. One whose machine was cut off counts for as long as the broker takes to notice.
+    /// Whether somebody listens to its agents, as its master does while it is connected. One that was cut off counts until the
+    /// broker has noticed.
     pub has_master: bool,
-    /// Chunks that no agent has.
+    /// Chunks that have not been handed out.
     pub waiting: u64,
-    /// Chunks that agents have.
-    pub leased: u64,
+    /// Chunks that were handed out and have no answer, whether or not an agent still has them.
+    pub handed_out: u64,
     /// Answers that no master has put on record.
     pub answers: u64,
     /// The room that all of it takes at the broker.
@@ -41,7 +47,7 @@ pub struct JobSummary {
 
 impl Broker {
     /// The stream that describes the jobs that there are.
-    pub(crate) async fn jobs(&self) -> Result<Stream, Error> {
+    pub(crate) async fn jobs_stream(&self) -> Result<Stream, Error> {
         let config = Config {
             name: JOBS_STREAM.to_owned(),
             subjects: vec![Names::jobs()],
@@ -55,72 +61,89 @@ impl Broker {
     }
 
     /// Whether a job of this name has its streams here.
-    pub(crate) async fn has_job(&self, name: &str) -> bool {
-        let names = Names::new(name);
-        let (work, answers) = (names.work_stream(), names.answer_stream());
-        self.stream.get_stream(work).await.is_ok() && self.stream.get_stream(answers).await.is_ok()
+    pub(crate) async fn has_job(&self, names: &Names) -> Result<bool, Error> {
+        Ok(self.find(names.work_stream()).await?.is_some()
+            && self.find(names.answer_stream()).await?.is_some())
     }
 
-    /// Every job, the latest last.
+    /// Every job; those that were described last come last.
     pub(crate) async fn summaries(&self) -> Result<Vec<JobSummary>, Error> {
-        let unread =
-            |error: &dyn std::fmt::Display| Error::refused("the broker does not say its jobs", error);
         let mut streams: Vec<String> =
-            self.stream.stream_names().try_collect().await.map_err(|error| unread(&error))?;
+            self.stream.stream_names().try_collect().await.map_err(|error| self.unread(error))?;
         streams.sort_unstable();
         let mut described = Vec::new();
         if streams.iter().any(|stream| stream == JOBS_STREAM) {
-            let (jobs, mut from) = (self.jobs().await?, 1);
+            let (jobs, mut from) = (self.jobs_stream().await?, 1);
             while let Some(message) =
-                next_message(&jobs, Names::jobs(), from).await.map_err(|error| unread(&error))?
+                next_message(&jobs, Names::jobs(), from).await.map_err(|error| self.unread(error))?
             {
                 from = message.sequence + 1;
                 // What cannot be read is of another version. Its streams are there all the same.
                 if let Ok(manifest) = serde_json::from_slice::<Manifest>(&message.payload) {
-                    described.push((manifest, SystemTime::from(message.time)));
+                    described.push((
+                        Names::new(&manifest.job),
+                        manifest.task,
+                        SystemTime::from(message.time),
+                    ));
                 }
             }
         }
         let bare = streams.iter().filter_map(|stream| Names::of_work_stream(stream));
-        let bare = bare.filter(|names| described.iter().all(|(manifest, _)| manifest.job != names.job()));
-        let bare: Vec<Names> = bare.collect();
-        let mut summaries = Vec::new();
-        for names in bare {
-            summaries.push(self.summary(&names, None).await);
-        }
-        for (manifest, since) in described {
-            let names = Names::new(&manifest.job);
-            summaries.push(self.summary(&names, Some((manifest.task, since))).await);
-        }
-        Ok(summaries)
+        let bare =
+            bare.filter(|names| described.iter().all(|(described, ..)| described.job() != names.job()));
+        let mut jobs: Vec<(Names, Option<(String, SystemTime)>)> = bare.map(|names| (names, None)).collect();
+        jobs.extend(described.into_iter().map(|(names, task, since)| (names, Some((task, since)))));
+        let summaries = jobs.iter().map(|(names, described)| self.summary(names, described.clone()));
+        let summaries = try_join_all(summaries).await?;
+        Ok(summaries.into_iter().flatten().collect())
     }
 
-    async fn summary(&self, names: &Names, described: Option<(String, SystemTime)>) -> JobSummary {
-        let (task, since) = described.unzip();
+    /// None: it ended meanwhile.
+    async fn summary(
+        &self,
+        names: &Names,
+        described: Option<(String, SystemTime)>,
+    ) -> Result<Option<JobSummary>, Error> {
+        let (work, answers) =
+            (self.find(names.work_stream()).await?, self.find(names.answer_stream()).await?);
+        let objects = self.find(names.object_stream()).await?;
+        let streams = [&work, &answers, &objects];
+        if streams.iter().all(|stream| stream.is_none()) {
+            return Ok(None);
+        }
+        let bytes = streams.into_iter().flatten().map(|stream| stream.cached_info().state.bytes).sum();
+        let (mut waiting, mut handed_out) = (0, 0);
+        if let Some(work) = work {
+            handed_out = match work.consumer_info(CONSUMER).await {
+                Ok(queue) => queue.num_ack_pending as u64,
+                Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => 0,
+                Err(error) => return Err(self.unread(error)),
+            };
+            waiting = work.cached_info().state.messages.saturating_sub(handed_out);
+        }
+        let mut answered = 0;
+        if let Some(answers) = answers {
+            let subjects =
+                answers.info_with_subjects(names.all_answers()).await.map_err(|error| self.unread(error))?;
+            let counted = subjects.try_fold(0, |sum, (_, count)| async move { Ok(sum + count as u64) });
+            answered = counted.await.map_err(|error| self.unread(error))?;
+        }
         let has_master = self.has_master(names).await;
-        let (mut waiting, mut leased, mut answers, mut bytes) = (0, 0, 0, 0);
-        // A job may end while somebody looks at it.
-        if let Ok(work) = self.stream.get_stream(names.work_stream()).await {
-            bytes += work.cached_info().state.bytes;
-            if let Ok(queue) = work.consumer_info(CONSUMER).await {
-                (waiting, leased) = (queue.num_pending, queue.num_ack_pending as u64);
-            }
+        let ((task, since), name) = (described.unzip(), names.job().to_owned());
+        Ok(Some(JobSummary { name, task, since, has_master, waiting, handed_out, answers: answered, bytes }))
+    }
+
+    /// A stream, if there is one of this name.
+    async fn find(&self, name: String) -> Result<Option<Stream>, Error> {
+        match self.stream.get_stream(name).await {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) if names_no_stream(&error.kind()) => Ok(None),
+            Err(error) => Err(self.unread(error)),
         }
-        if let Ok(stream) = self.stream.get_stream(names.answer_stream()).await {
-            bytes += stream.cached_info().state.bytes;
-            if let Ok(subjects) = stream.info_with_subjects(names.all_answers()).await {
-                let counted = subjects.try_fold(0, |sum, (_, count)| async move { Ok(sum + count as u64) });
-                answers = counted.await.unwrap_or_default();
-            }
-        }
-        if let Ok(objects) = self.stream.get_stream(names.object_stream()).await {
-            bytes += objects.cached_info().state.bytes;
-        }
-        JobSummary { name: names.job().to_owned(), task, since, has_master, waiting, leased, answers, bytes }
     }
 
     /// Whether somebody listens to the job's agents.
-    pub(crate) async fn has_master(&self, names: &Names) -> bool {
+    async fn has_master(&self, names: &Names) -> bool {
         // A master cannot read this, and lets it be.
         let asked = self.client.request(names.hello(), Bytes::new());
         match tokio::time::timeout(LISTEN_FOR, asked).await {
@@ -129,23 +152,39 @@ impl Broker {
         }
     }
 
+    /// The same for as long as a master takes that has lost its connection.
+    pub(crate) async fn keeps_master(&self, names: &Names) -> bool {
+        for _ in 0..LOOKS {
+            if self.has_master(names).await {
+                return true;
+            }
+            tokio::time::sleep(LISTEN_FOR).await;
+        }
+        false
+    }
+
     /// Deletes all that there is of a job: whether there was anything.
     pub(crate) async fn delete(&self, names: &Names) -> Result<bool, Error> {
-        let (mut was_there, mut failed) = (false, None);
-        // What cannot be deleted keeps nothing else from going.
-        for name in [names.work_stream(), names.answer_stream(), names.object_stream()] {
+        let denied = |what: &str, error: &dyn fmt::Display| Error::refused(what, self.with_refusal(error));
+        // First: who goes on with the job meanwhile finds it gone, and no agent is sent to what is left.
+        let purged = self.jobs_stream().await?.purge().filter(names.manifest()).await;
+        let purged = purged.map_err(|error| denied("cannot delete the description of the job", &error))?;
+        let (mut was_there, mut failed) = (purged.purged > 0, None);
+        // What cannot be deleted keeps nothing else from going. What a job is known by goes last.
+        for name in [names.object_stream(), names.answer_stream(), names.work_stream()] {
             match self.stream.delete_stream(&name).await {
                 Ok(_) => was_there = true,
                 Err(error) if names_no_stream(&error.kind()) => {}
                 Err(error) => {
-                    failed.get_or_insert(Error::refused(&format!("cannot delete the stream {name}"), error));
+                    failed.get_or_insert(denied(&format!("cannot delete the stream {name}"), &error));
                 }
             }
         }
-        let purged = self.jobs().await?.purge().filter(names.manifest()).await;
-        let purged =
-            purged.map_err(|error| Error::refused("cannot delete the description of the job", error))?;
-        failed.map_or(Ok(was_there || purged.purged > 0), Err)
+        failed.map_or(Ok(was_there), Err)
+    }
+
+    fn unread(&self, error: impl fmt::Display) -> Error {
+        Error::refused("the broker does not say which jobs it has", self.with_refusal(&error))
     }
 }
 

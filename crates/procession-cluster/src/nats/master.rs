@@ -89,7 +89,9 @@ impl Link {
     /// Describes a job to the broker, or goes on with it.
     pub(crate) async fn open(broker: Broker, manifest: Manifest) -> Result<Link, Error> {
         let names = Names::new(&manifest.job);
-        let described = session_before(&broker.jobs().await?, &names).await?;
+        // From here on it is seen that the job has a master.
+        let _ear = broker.client.subscribe(names.hello()).await;
+        let described = session_before(&broker.jobs_stream().await?, &names).await?;
         let objects = body::make_bucket(&broker, &names).await?;
         let make = |config: stream::Config| {
             let (context, name) = (broker.stream.clone(), config.name.clone());

@@ -141,9 +141,15 @@ impl Broker {
 
     /// Something does not succeed, and is tried again.
     pub(crate) fn complain(&self, what: &str, error: &dyn fmt::Display) {
-        let mut troubles = lock(&self.troubles);
+        let trouble = format!("{what}: {}", self.with_refusal(error));
+        lock(&self.troubles).trouble = Some(trouble);
+    }
+
+    /// What went wrong, and what the broker last refused: it does not say so to whoever waits for it.
+    fn with_refusal(&self, error: &dyn fmt::Display) -> String {
+        let troubles = lock(&self.troubles);
         let refusal = troubles.refusal.as_ref().map(|refusal| format!("; it said: {refusal}"));
-        troubles.trouble = Some(format!("{what}: {error}{}", refusal.unwrap_or_default()));
+        format!("{error}{}", refusal.unwrap_or_default())
     }
 
     /// What does not succeed, if anything was tried in vain since this was last called.

@@ -23,7 +23,11 @@ pub(crate) fn jobs(command: &cli::Jobs) -> Result<Ending, Stop> {
     }
     if command.forget.is_empty() {
         let mut stdout = Sink::stdout();
-        for job in cluster.jobs().map_err(|error| stop(&error))? {
+        let jobs = cluster.jobs().map_err(|error| stop(&error))?;
+        if jobs.is_empty() && !command.json {
+            terminal::say("the broker has no jobs");
+        }
+        for job in jobs {
             let line = if command.json { as_json(&job) } else { as_text(&job) };
             stdout.write(line.as_bytes())?;
             stdout.write(b"\n")?;
@@ -34,13 +38,13 @@ pub(crate) fn jobs(command: &cli::Jobs) -> Result<Ending, Stop> {
 }
 
 fn as_text(job: &JobSummary) -> String {
-    let JobSummary { name, task, since, has_master, waiting, leased, answers, bytes, .. } = job;
-    let task = terminal::printable(task.as_deref().unwrap_or("a task that is not known any more"));
-    let master = if *has_master { "its master is there" } else { "nobody goes on with it" };
+    let JobSummary { name, task, since, has_master, waiting, handed_out, answers, bytes, .. } = job;
+    let task = terminal::printable(task.as_deref().unwrap_or("its task is not known"));
+    let master = if *has_master { "its master is there" } else { "no master is connected" };
     let (waiting, answers) = (counted(*waiting, "chunk"), counted(*answers, "answer"));
     let since = since.map_or(String::new(), |since| format!("; since {}", moment(since)));
     format!(
-        "{name}  {task}: {master}; {waiting} waiting, {leased} with agents, {answers}, {}{since}",
+        "{name}  {task}: {master}; {waiting} waiting, {handed_out} handed out, {answers}, {}{since}",
         units::show_memory(*bytes)
     )
 }
@@ -53,7 +57,7 @@ fn as_json(job: &JobSummary) -> String {
         "since": since.map(|since| since.as_secs_f64()),
         "has_master": job.has_master,
         "chunks_waiting": job.waiting,
-        "chunks_leased": job.leased,
+        "chunks_handed_out": job.handed_out,
         "answers": job.answers,
         "bytes": job.bytes,
     })
