@@ -41,21 +41,21 @@ const REAL_MS: u64 = 6_000;
 /// What was measured for the page.
 pub(crate) fn page() -> Costs {
     Costs {
-        put: 60_000,
-        hear: 60_000,
-        release: 60_000,
-        item_out: 400,
-        item_in: 400,
+        put: 66_000,
+        hear: 66_000,
+        release: 65_000,
+        item_out: 425,
+        item_in: 425,
         hello: 10_000,
         hello_held: 200,
-        take: 300_000,
-        answer: 300_000,
-        agent_item: 550,
-        hop: 180_000,
+        take: 302_000,
+        answer: 302_000,
+        agent_item: 560,
+        hop: 168_000,
         publish: PUBLISH,
         consume: CONSUME,
         deliver: DELIVER,
-        purge: 75_000,
+        purge: 67_600,
         renew: RENEW,
     }
 }
