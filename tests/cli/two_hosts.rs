@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -89,6 +90,15 @@ impl Hosts {
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new("bash");
         command.arg("-c").arg(format!("exec {}", self.words(line))).current_dir(root()).stdin(Stdio::null());
+        // Those of this package: whoever types has none, and with them what was just built is built anew, for minutes.
+        let of_package = |name: &OsString| {
+            ["CARGO_MANIFEST_", "CARGO_PKG_"]
+                .iter()
+                .any(|beginning| name.to_string_lossy().starts_with(beginning))
+        };
+        for name in std::env::vars_os().map(|(name, _)| name).filter(of_package) {
+            command.env_remove(name);
+        }
         command
     }
 

@@ -97,6 +97,16 @@ fn study(name: &str) -> Command {
 }
 
 fn run(command: &mut Command) -> ExitCode {
+    // Of this package. Where they are others than before, build scripts of some crates run again, and all that depends on them is
+    // compiled anew.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"]
+            .iter()
+            .any(|beginning| name.to_string_lossy().starts_with(beginning))
+        {
+            command.env_remove(name);
+        }
+    }
     // In our place, so that its status is ours, and Ctrl-C its own business.
     let error = command.current_dir(root()).exec();
     eprintln!("error: cannot run {command:?}: {error}");
